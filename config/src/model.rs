@@ -1,0 +1,257 @@
+//! The typed policy. Everything here has been checked: what a [`Policy`] holds can be built.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use zeroize::Zeroizing;
+
+use crate::{Selector, Transform};
+
+/// Keying material: wiped when dropped, never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Zeroizing<Vec<u8>>);
+
+impl Secret {
+    /// Takes ownership of keying material.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Secret(Zeroizing::new(bytes))
+    }
+
+    /// The bytes.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secret({} bytes)", self.0.len())
+    }
+}
+
+/// A whole policy file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// How the process runs.
+    pub runtime: Runtime,
+    /// Ports, in order of definition; the index is the interface number (VLANs follow their port).
+    pub interfaces: Vec<Interface>,
+    /// Static routes.
+    pub routes: Vec<Route>,
+    /// Static neighbours.
+    pub neighbors: Vec<Neighbor>,
+    /// The SPD, first match wins (RFC 4301 4.4.1); what matches nothing is discarded.
+    pub spd: Vec<SpdEntry>,
+    /// Manually keyed SAs.
+    pub sas: Vec<SaConfig>,
+}
+
+/// Process-wide settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Runtime {
+    /// Number of workers, at least 1.
+    pub workers: u16,
+    /// Cores to pin workers to, in order; empty means chosen by the program.
+    pub cores: Vec<u16>,
+    /// Further EAL arguments, as DPDK spells them.
+    pub eal: Vec<String>,
+    /// Path of the control socket for `portcullis show`.
+    pub control_socket: PathBuf,
+    /// mbufs in the packet pool.
+    pub mbufs: u32,
+    /// Bytes of packet data one mbuf holds, headroom not counted.
+    pub mbuf_size: u16,
+}
+
+impl Default for Runtime {
+    fn default() -> Self {
+        Runtime {
+            workers: 1,
+            cores: Vec::new(),
+            eal: Vec::new(),
+            control_socket: PathBuf::from("/run/portcullis.sock"),
+            mbufs: 16383,
+            mbuf_size: 2048,
+        }
+    }
+}
+
+/// Which side of the IPsec boundary (RFC 4301 3.1) an interface is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// Clear traffic of the networks we protect.
+    Protected,
+    /// The network not trusted.
+    Unprotected,
+}
+
+/// One IP interface: a DPDK port, or one VLAN on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Name in logs, counters and routes.
+    pub name: String,
+    /// DPDK device string (`net_af_xdp0,iface=eth0`, `0000:01:00.0`, ...). VLANs of a port share it.
+    pub device: String,
+    /// 802.1Q tag, `None` for untagged.
+    pub vlan: Option<u16>,
+    /// Side of the IPsec boundary.
+    pub side: Side,
+    /// Our addresses with their on-link prefix length.
+    pub addresses: Vec<IpNet>,
+    /// MAC address to use instead of the device's own.
+    pub mac: Option<[u8; 6]>,
+    /// Largest IP packet in bytes.
+    pub mtu: u16,
+    /// pcap file to which every frame of the port is copied, both directions.
+    pub capture: Option<PathBuf>,
+}
+
+/// A static route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Destination prefix.
+    pub destination: IpNet,
+    /// Next hop; `None` means on link.
+    pub via: Option<IpAddr>,
+    /// Index into [`Policy::interfaces`].
+    pub interface: usize,
+}
+
+/// A static neighbour: no ARP or NDP is asked for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Neighbor {
+    /// Its IP address.
+    pub address: IpAddr,
+    /// Its MAC address.
+    pub mac: [u8; 6],
+    /// Index into [`Policy::interfaces`].
+    pub interface: usize,
+}
+
+/// What an SPD entry does with a packet (RFC 4301 4.4.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Drop it.
+    Discard,
+    /// Let it cross the boundary in clear.
+    Bypass,
+    /// Protect it with a bundle of SAs.
+    Protect {
+        /// Indices into [`Policy::sas`], innermost first (ESP before AH).
+        outbound: Vec<usize>,
+        /// Indices into [`Policy::sas`], innermost first.
+        inbound: Vec<usize>,
+    },
+}
+
+/// One ordered entry of the SPD.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpdEntry {
+    /// Name in logs and counters.
+    pub name: String,
+    /// What it matches.
+    pub selector: Selector,
+    /// What it does.
+    pub action: Action,
+}
+
+/// Direction of an SA, seen from this gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// We receive with it.
+    Inbound,
+    /// We send with it.
+    Outbound,
+}
+
+/// Encapsulation mode (RFC 4301 4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Header between the IP header and its payload.
+    Transport,
+    /// Whole packet inside a new IP header.
+    Tunnel,
+}
+
+/// What the outer IPv4 header's DF bit becomes (RFC 4301 8.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Df {
+    /// As in the inner header.
+    #[default]
+    Copy,
+    /// Always set.
+    Set,
+    /// Always clear.
+    Clear,
+}
+
+/// What the outer header's DSCP becomes (RFC 4301 5.1.2.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Dscp {
+    /// As in the inner header.
+    #[default]
+    Copy,
+    /// A fixed six bit value.
+    Fixed(u8),
+}
+
+/// UDP encapsulation of ESP (RFC 3948).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct UdpEncapsulation {
+    /// UDP source port.
+    pub source_port: u16,
+    /// UDP destination port.
+    pub destination_port: u16,
+}
+
+/// Limits of an SA's life; `None` is no limit. The one reached first counts (RFC 4301 4.4.2.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Limits {
+    /// Seconds since installation.
+    pub seconds: Option<u64>,
+    /// Bytes of protected payload.
+    pub bytes: Option<u64>,
+    /// Packets.
+    pub packets: Option<u64>,
+}
+
+/// One security association, whether written by hand or negotiated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SaConfig {
+    /// Name in logs and counters.
+    pub name: String,
+    /// Direction.
+    pub direction: Direction,
+    /// Security parameters index, 256 or more (RFC 4303 2.1).
+    pub spi: u32,
+    /// Algorithms.
+    pub transform: Transform,
+    /// Cipher keying material, empty for AH and NULL.
+    pub cipher_key: Secret,
+    /// Integrity keying material, empty for combined-mode ciphers.
+    pub integrity_key: Secret,
+    /// Encapsulation mode.
+    pub mode: Mode,
+    /// Outer source address (in transport mode, the packet's own).
+    pub source: IpAddr,
+    /// Outer destination address.
+    pub destination: IpAddr,
+    /// ESP-in-UDP.
+    pub udp: Option<UdpEncapsulation>,
+    /// Extended 64 bit sequence numbers (RFC 4303 2.2.1).
+    pub esn: bool,
+    /// Replay window in packets, a power of two from 64 to 65536; `None` turns the check off. Inbound only.
+    pub replay_window: Option<u32>,
+    /// DF of the outer header. Outbound tunnel only.
+    pub df: Df,
+    /// DSCP of the outer header. Outbound tunnel only.
+    pub dscp: Dscp,
+    /// Limits at which a replacement is asked for.
+    pub soft: Limits,
+    /// Limits at which the SA stops.
+    pub hard: Limits,
+    /// What may travel in it: checked for each inbound packet after decapsulation (RFC 4301 5.2).
+    pub selectors: Vec<Selector>,
+}

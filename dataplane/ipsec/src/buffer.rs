@@ -1,0 +1,115 @@
+//! What a packet buffer is, and where packets come from and go to.
+
+/// There is not enough head- or tailroom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoRoom;
+
+/// A contiguous packet with room in front and behind: an mbuf in the gateway, [`TestBuf`] in tests.
+///
+/// Chained mbufs are made contiguous when they are received, so that no stage sees a chain.
+pub trait PacketBuf {
+    /// The packet's bytes.
+    fn data(&self) -> &[u8];
+    /// The packet's bytes, to write.
+    fn data_mut(&mut self) -> &mut [u8];
+    /// Bytes free in front.
+    fn headroom(&self) -> usize;
+    /// Bytes free behind.
+    fn tailroom(&self) -> usize;
+    /// Grows the packet by `n` bytes at the front, content undefined.
+    fn prepend(&mut self, n: usize) -> Result<(), NoRoom>;
+    /// Grows the packet by `n` bytes at the end, content undefined.
+    fn append(&mut self, n: usize) -> Result<(), NoRoom>;
+    /// Removes up to `n` bytes at the front.
+    fn trim_front(&mut self, n: usize);
+    /// Keeps the first `len` bytes; no effect if the packet is not longer.
+    fn truncate(&mut self, len: usize);
+    /// Length in bytes.
+    fn len(&self) -> usize {
+        self.data().len()
+    }
+    /// True if it holds no byte.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Index of an IP interface: its position in `Policy::interfaces`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct InterfaceId(pub u16);
+
+/// Where the pipeline gets buffers and where packets go. A worker implements it over DPDK, a test over `Vec`s.
+///
+/// No call here may block, allocate from the heap or make a system call.
+pub trait Io {
+    /// The packets.
+    type Buf: PacketBuf;
+    /// An empty buffer with headroom for all encapsulations and room for `len` bytes behind it.
+    fn allocate(&mut self, len: usize) -> Option<Self::Buf>;
+    /// Sends a complete Ethernet frame.
+    fn transmit(&mut self, interface: InterfaceId, frame: Self::Buf);
+    /// Takes back a packet that is dropped; the reason is already counted.
+    fn discard(&mut self, buf: Self::Buf);
+}
+
+/// A packet buffer on the heap, for tests and for frames that control writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TestBuf {
+    bytes: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl TestBuf {
+    /// Headroom of a fresh buffer, as DPDK's default.
+    pub const HEADROOM: usize = 128;
+
+    /// An empty buffer with room for `capacity` bytes behind the headroom.
+    pub fn with_capacity(capacity: usize) -> Self {
+        TestBuf {
+            bytes: vec![0; Self::HEADROOM + capacity],
+            start: Self::HEADROOM,
+            end: Self::HEADROOM,
+        }
+    }
+
+    /// A buffer that holds `data`, with tailroom for trailers.
+    pub fn new(data: &[u8]) -> Self {
+        let mut buf = Self::with_capacity(data.len() + 256);
+        buf.end += data.len();
+        buf.bytes[buf.start..buf.end].copy_from_slice(data);
+        buf
+    }
+}
+
+impl PacketBuf for TestBuf {
+    fn data(&self) -> &[u8] {
+        &self.bytes[self.start..self.end]
+    }
+    fn data_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.start..self.end]
+    }
+    fn headroom(&self) -> usize {
+        self.start
+    }
+    fn tailroom(&self) -> usize {
+        self.bytes.len() - self.end
+    }
+    fn prepend(&mut self, n: usize) -> Result<(), NoRoom> {
+        self.start = self.start.checked_sub(n).ok_or(NoRoom)?;
+        Ok(())
+    }
+    fn append(&mut self, n: usize) -> Result<(), NoRoom> {
+        if n > self.tailroom() {
+            return Err(NoRoom);
+        }
+        self.end += n;
+        Ok(())
+    }
+    fn trim_front(&mut self, n: usize) {
+        self.start = self.end.min(self.start + n);
+    }
+    fn truncate(&mut self, len: usize) {
+        self.end = self.end.min(self.start + len);
+    }
+}

@@ -1,0 +1,12 @@
+//! RFC 4301, 4302 and 4303 over byte buffers.
+//!
+//! Nothing here knows DPDK, a socket or a clock: packets are [`PacketBuf`]s, what leaves goes through
+//! [`Io`], time is an argument, ciphers stand behind [`engine::Engine`].
+#![forbid(unsafe_code)]
+
+pub mod buffer;
+pub mod drop_reason;
+pub mod engine;
+
+pub use buffer::{InterfaceId, Io, NoRoom, PacketBuf};
+pub use drop_reason::DropReason;

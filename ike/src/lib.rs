@@ -1,0 +1,2 @@
+//! IKE.
+#![forbid(unsafe_code)]
