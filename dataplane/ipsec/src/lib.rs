@@ -5,8 +5,10 @@
 #![forbid(unsafe_code)]
 
 pub mod buffer;
+pub mod checksum;
 pub mod drop_reason;
 pub mod engine;
+pub mod ip;
 
 pub use buffer::{InterfaceId, Io, NoRoom, PacketBuf};
 pub use drop_reason::DropReason;

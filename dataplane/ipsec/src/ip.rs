@@ -1,0 +1,417 @@
+//! IPv4 and IPv6 headers: what the gateway must know of a packet, read once and checked once.
+//!
+//! After [`IpHeader::parse`] every offset in an [`IpHeader`] lies inside the packet it was read from.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::DropReason;
+
+/// IP protocol numbers this crate acts on (IANA).
+pub mod protocol {
+    /// IPv6 hop-by-hop options (RFC 8200 4.3).
+    pub const HOP_BY_HOP: u8 = 0;
+    /// ICMP (RFC 792).
+    pub const ICMP: u8 = 1;
+    /// IPv4 in IP: tunnel mode's next header (RFC 4303 2.6).
+    pub const IPV4: u8 = 4;
+    /// TCP.
+    pub const TCP: u8 = 6;
+    /// UDP.
+    pub const UDP: u8 = 17;
+    /// DCCP.
+    pub const DCCP: u8 = 33;
+    /// IPv6 in IP: tunnel mode's next header.
+    pub const IPV6: u8 = 41;
+    /// IPv6 routing header.
+    pub const ROUTING: u8 = 43;
+    /// IPv6 fragment header.
+    pub const FRAGMENT: u8 = 44;
+    /// ESP (RFC 4303).
+    pub const ESP: u8 = 50;
+    /// AH (RFC 4302).
+    pub const AH: u8 = 51;
+    /// ICMPv6 (RFC 4443).
+    pub const ICMPV6: u8 = 58;
+    /// No next header (RFC 8200 4.7); ESP's dummy packet (RFC 4303 2.6).
+    pub const NO_NEXT_HEADER: u8 = 59;
+    /// IPv6 destination options.
+    pub const DESTINATION_OPTIONS: u8 = 60;
+    /// SCTP.
+    pub const SCTP: u8 = 132;
+}
+
+/// Length of an IPv4 header without options.
+pub const IPV4_HEADER: usize = 20;
+/// Length of an IPv6 header.
+pub const IPV6_HEADER: usize = 40;
+/// Longest chain of IPv6 extension headers that is followed, in headers.
+const MAX_EXTENSION_HEADERS: usize = 8;
+
+/// An address of either family in one comparable word: IPv4 is mapped into `::ffff:0:0/96` (RFC 4291 2.5.5.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Address(pub u128);
+
+const V4_MAPPED: u128 = 0xffff << 32;
+
+impl Address {
+    /// True for an IPv4 address.
+    pub const fn is_v4(self) -> bool {
+        self.0 >> 32 == 0xffff
+    }
+
+    /// The standard library's form.
+    pub const fn to_ip(self) -> IpAddr {
+        if self.is_v4() {
+            IpAddr::V4(Ipv4Addr::from_bits(self.0 as u32))
+        } else {
+            IpAddr::V6(Ipv6Addr::from_bits(self.0))
+        }
+    }
+
+    /// From four bytes in network order.
+    pub const fn v4(bytes: [u8; 4]) -> Self {
+        Address(V4_MAPPED | u32::from_be_bytes(bytes) as u128)
+    }
+
+    /// From sixteen bytes in network order.
+    pub const fn v6(bytes: [u8; 16]) -> Self {
+        Address(u128::from_be_bytes(bytes))
+    }
+
+    /// An IPv4 address's four bytes (the low four of an IPv6 one).
+    pub const fn v4_bytes(self) -> [u8; 4] {
+        (self.0 as u32).to_be_bytes()
+    }
+
+    /// An IPv6 address's sixteen bytes.
+    pub const fn v6_bytes(self) -> [u8; 16] {
+        self.0.to_be_bytes()
+    }
+
+    /// IPv4 class D or IPv6 `ff00::/8`.
+    pub const fn is_multicast(self) -> bool {
+        if self.is_v4() {
+            (self.0 as u32) >> 28 == 0xe
+        } else {
+            self.0 >> 120 == 0xff
+        }
+    }
+
+    /// IPv6 link-local unicast, `fe80::/10`.
+    pub const fn is_v6_link_local(self) -> bool {
+        !self.is_v4() && self.0 >> 118 == 0x3fa
+    }
+
+    /// May be a source address on the wire: not unspecified, loopback, multicast or broadcast,
+    /// and not an IPv4-mapped one in an IPv6 header (RFC 1812 5.3.7, RFC 4291 2.5.5.2).
+    fn is_valid_source(self, version: IpVersion) -> bool {
+        match version {
+            IpVersion::V4 => {
+                let a = self.0 as u32;
+                a >> 24 != 0 && a >> 24 != 127 && a >> 28 < 0xe
+            }
+            IpVersion::V6 => !self.is_v4() && self.0 > 1 && !self.is_multicast(),
+        }
+    }
+
+    /// May be a destination on the wire: not unspecified or loopback, no IPv4-mapped one in an IPv6 header.
+    fn is_valid_destination(self, version: IpVersion) -> bool {
+        match version {
+            IpVersion::V4 => (self.0 as u32) >> 24 != 0 && (self.0 as u32) >> 24 != 127,
+            IpVersion::V6 => !self.is_v4() && self.0 > 1,
+        }
+    }
+}
+
+impl From<IpAddr> for Address {
+    fn from(a: IpAddr) -> Self {
+        match a {
+            IpAddr::V4(a) => Address::v4(a.octets()),
+            IpAddr::V6(a) => Address::v6(a.octets()),
+        }
+    }
+}
+
+/// IP version of a packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum IpVersion {
+    /// IPv4.
+    #[default]
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl IpVersion {
+    /// Next header value under which ESP and AH carry such a packet in tunnel mode.
+    pub const fn tunnel_protocol(self) -> u8 {
+        match self {
+            IpVersion::V4 => protocol::IPV4,
+            IpVersion::V6 => protocol::IPV6,
+        }
+    }
+
+    /// Ethernet type.
+    pub const fn ethertype(self) -> u16 {
+        match self {
+            IpVersion::V4 => 0x0800,
+            IpVersion::V6 => 0x86dd,
+        }
+    }
+}
+
+/// A packet's place in a fragmented one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fragment {
+    /// Offset of the payload in bytes.
+    pub offset: u16,
+    /// More fragments follow.
+    pub more: bool,
+    /// Identification.
+    pub id: u32,
+    /// IPv6: offset of the fragment header in the packet; IPv4: 0.
+    pub header_at: u16,
+}
+
+/// What a packet's IP header, and an IPv6 chain of extension headers, say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IpHeader {
+    /// Version.
+    pub version: IpVersion,
+    /// TOS octet or traffic class: DSCP and ECN.
+    pub traffic_class: u8,
+    /// TTL or hop limit.
+    pub hop_limit: u8,
+    /// IPv4's DF bit; always true for IPv6, which routers never fragment.
+    pub dont_fragment: bool,
+    /// Bytes up to the payload of `protocol`: options and extension headers included.
+    pub header_len: u16,
+    /// Length of the whole packet in bytes.
+    pub total_len: u32,
+    /// The payload's protocol: the first header that is no extension header, or ESP or AH.
+    pub protocol: u8,
+    /// Offset of the byte that names `protocol`.
+    pub protocol_at: u16,
+    /// Set for any part of a fragmented packet (never for an atomic fragment's sake: RFC 6946 ones are `Some`
+    /// with offset 0 and no more).
+    pub fragment: Option<Fragment>,
+    /// Source address.
+    pub source: Address,
+    /// Destination address.
+    pub destination: Address,
+}
+
+fn be16(p: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_be_bytes(*p.get(at..)?.first_chunk()?))
+}
+
+impl IpHeader {
+    /// Reads and checks the IP header at the front of `packet`; trailing bytes (Ethernet padding) are allowed.
+    /// The IPv4 checksum is checked too.
+    pub fn parse(packet: &[u8]) -> Result<IpHeader, DropReason> {
+        let header = match packet.first().map(|b| b >> 4) {
+            Some(4) => Self::parse_v4(packet)?,
+            Some(6) => Self::parse_v6(packet)?,
+            _ => return Err(DropReason::IpMalformed),
+        };
+        if header.source.is_valid_source(header.version)
+            && header.destination.is_valid_destination(header.version)
+        {
+            return Ok(header);
+        }
+        // Duplicate address detection speaks from the unspecified address (RFC 4862 5.4.2).
+        if header.source.0 == 0
+            && header.protocol == protocol::ICMPV6
+            && header.destination.is_multicast()
+        {
+            return Ok(header);
+        }
+        Err(DropReason::IpMartian)
+    }
+
+    fn parse_v4(packet: &[u8]) -> Result<IpHeader, DropReason> {
+        let h: &[u8; IPV4_HEADER] = packet.first_chunk().ok_or(DropReason::IpMalformed)?;
+        let header_len = usize::from(h[0] & 15) * 4;
+        let total_len = usize::from(u16::from_be_bytes([h[2], h[3]]));
+        if header_len < IPV4_HEADER || total_len < header_len || total_len > packet.len() {
+            return Err(DropReason::IpMalformed);
+        }
+        let whole = packet.get(..header_len).ok_or(DropReason::IpMalformed)?;
+        if crate::checksum::checksum(whole) != 0 {
+            return Err(DropReason::IpChecksum);
+        }
+        if header_len > IPV4_HEADER {
+            check_options(&whole[IPV4_HEADER..])?;
+        }
+        let frag = u16::from_be_bytes([h[6], h[7]]);
+        let offset = (frag & 0x1fff) * 8;
+        let more = frag & 0x2000 != 0;
+        let fragment = (offset != 0 || more).then(|| Fragment {
+            offset,
+            more,
+            id: u32::from(u16::from_be_bytes([h[4], h[5]])),
+            header_at: 0,
+        });
+        Ok(IpHeader {
+            version: IpVersion::V4,
+            traffic_class: h[1],
+            hop_limit: h[8],
+            dont_fragment: frag & 0x4000 != 0,
+            header_len: header_len as u16,
+            total_len: total_len as u32,
+            protocol: h[9],
+            protocol_at: 9,
+            fragment,
+            source: Address::v4([h[12], h[13], h[14], h[15]]),
+            destination: Address::v4([h[16], h[17], h[18], h[19]]),
+        })
+    }
+
+    fn parse_v6(packet: &[u8]) -> Result<IpHeader, DropReason> {
+        let (h, _) = packet
+            .split_first_chunk::<IPV6_HEADER>()
+            .ok_or(DropReason::IpMalformed)?;
+        let total_len = IPV6_HEADER + usize::from(u16::from_be_bytes([h[4], h[5]]));
+        let packet = packet.get(..total_len).ok_or(DropReason::IpMalformed)?;
+        let address = |at: usize| {
+            h.get(at..)
+                .and_then(|a| a.first_chunk())
+                .map(|a| Address::v6(*a))
+        };
+        let mut header = IpHeader {
+            version: IpVersion::V6,
+            traffic_class: h[0] << 4 | h[1] >> 4,
+            hop_limit: h[7],
+            dont_fragment: true,
+            header_len: IPV6_HEADER as u16,
+            total_len: total_len as u32,
+            protocol: h[6],
+            protocol_at: 6,
+            fragment: None,
+            source: address(8).unwrap_or_default(),
+            destination: address(24).unwrap_or_default(),
+        };
+        header.follow_extension_headers(packet)?;
+        Ok(header)
+    }
+
+    /// Walks the chain of RFC 8200 4 up to the upper layer, ESP or AH.
+    fn follow_extension_headers(&mut self, packet: &[u8]) -> Result<(), DropReason> {
+        let bad = DropReason::Ipv6Extension;
+        for seen in 0..=MAX_EXTENSION_HEADERS {
+            let at = usize::from(self.header_len);
+            let len = match self.protocol {
+                // RFC 8200 4.1: hop-by-hop only first.
+                protocol::HOP_BY_HOP if seen > 0 => return Err(bad),
+                protocol::HOP_BY_HOP | protocol::DESTINATION_OPTIONS => {
+                    8 + 8 * usize::from(*packet.get(at + 1).ok_or(bad)?)
+                }
+                protocol::ROUTING => {
+                    let [_, len, kind, left] =
+                        *packet.get(at..).and_then(|h| h.first_chunk()).ok_or(bad)?;
+                    // RFC 5095: type 0 is a way around every filter.
+                    if kind == 0 && left != 0 {
+                        return Err(bad);
+                    }
+                    8 + 8 * usize::from(len)
+                }
+                protocol::FRAGMENT => {
+                    let field = be16(packet, at + 2).ok_or(bad)?;
+                    let id = packet
+                        .get(at + 4..)
+                        .and_then(|h| h.first_chunk())
+                        .ok_or(bad)?;
+                    self.fragment = Some(Fragment {
+                        offset: field & 0xfff8,
+                        more: field & 1 != 0,
+                        id: u32::from_be_bytes(*id),
+                        header_at: at as u16,
+                    });
+                    8
+                }
+                _ => return Ok(()),
+            };
+            self.protocol_at = self.header_len;
+            self.protocol = *packet.get(at).ok_or(bad)?;
+            if at + len > packet.len() {
+                return Err(bad);
+            }
+            self.header_len = u16::try_from(at + len).map_err(|_| bad)?;
+            // Behind a later fragment's header comes payload, not a header.
+            if self.fragment.is_some_and(|f| f.offset != 0) {
+                return Ok(());
+            }
+        }
+        Err(bad)
+    }
+
+    /// The payload's length in bytes.
+    pub fn payload_len(&self) -> usize {
+        self.total_len as usize - usize::from(self.header_len)
+    }
+
+    /// True for a part of a packet that another part must complete.
+    pub fn is_fragment(&self) -> bool {
+        self.fragment.is_some_and(|f| f.offset != 0 || f.more)
+    }
+}
+
+/// Options of an IPv4 header: well-formed, and no source route (RFC 6274 3.13.2.3, RFC 7126).
+fn check_options(mut options: &[u8]) -> Result<(), DropReason> {
+    const LOOSE_SOURCE_ROUTE: u8 = 131;
+    const STRICT_SOURCE_ROUTE: u8 = 137;
+    while let Some((&kind, rest)) = options.split_first() {
+        match kind {
+            0 => return Ok(()),
+            1 => options = rest,
+            LOOSE_SOURCE_ROUTE | STRICT_SOURCE_ROUTE => return Err(DropReason::IpOption),
+            _ => {
+                let len = usize::from(*rest.first().ok_or(DropReason::IpOption)?);
+                if len < 2 {
+                    return Err(DropReason::IpOption);
+                }
+                options = options.get(len..).ok_or(DropReason::IpOption)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Source and destination port, or ICMP type and code, of the payload, as the 32 bits that stand there;
+/// `None` for other protocols, later fragments and payloads too short.
+pub fn ports(packet: &[u8], header: &IpHeader) -> Option<[u8; 4]> {
+    if header.fragment.is_some_and(|f| f.offset != 0) {
+        return None;
+    }
+    let payload = packet.get(usize::from(header.header_len)..header.total_len as usize)?;
+    match header.protocol {
+        protocol::TCP | protocol::UDP | protocol::SCTP | protocol::DCCP => {
+            payload.first_chunk().copied()
+        }
+        protocol::ICMP | protocol::ICMPV6 => {
+            let &[kind, code] = payload.first_chunk()?;
+            Some([kind, code, 0, 0])
+        }
+        _ => None,
+    }
+}
+
+/// Decrements the TTL or hop limit of the packet at the front of `packet`; the caller has checked that it is
+/// above one. IPv4's checksum is updated as RFC 1624 says.
+pub fn decrement_hop_limit(packet: &mut [u8], version: IpVersion) {
+    match version {
+        IpVersion::V4 => {
+            if let Some(h) = packet.first_chunk_mut::<IPV4_HEADER>() {
+                h[8] = h[8].wrapping_sub(1);
+                let sum = u32::from(u16::from_be_bytes([h[10], h[11]])) + 0x0100;
+                let sum = (sum + (sum >> 16)) as u16;
+                [h[10], h[11]] = sum.to_be_bytes();
+            }
+        }
+        IpVersion::V6 => {
+            if let Some(limit) = packet.get_mut(7) {
+                *limit = limit.wrapping_sub(1);
+            }
+        }
+    }
+}
