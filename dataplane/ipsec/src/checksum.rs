@@ -1,5 +1,7 @@
 //! The Internet checksum (RFC 1071).
 
+use crate::ip::Address;
+
 /// One's complement of the one's complement sum; 0 over data that contains its own correct checksum.
 pub fn checksum(data: &[u8]) -> u16 {
     !fold(sum(0, data))
@@ -27,4 +29,19 @@ pub fn fold(mut total: u64) -> u16 {
         total = (total & 0xffff) + (total >> 16);
     }
     total as u16
+}
+
+/// The checksum `field` after one of the 16 bit words it covers changed from `old` to `new` (RFC 1624 eqn. 3).
+#[inline]
+pub fn update(field: [u8; 2], old: u16, new: u16) -> [u8; 2] {
+    let sum = u32::from(!u16::from_be_bytes(field)) + u32::from(!old) + u32::from(new);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    (!(sum as u16)).to_be_bytes()
+}
+
+/// Running sum of the IPv6 pseudo-header (RFC 8200 8.1) for a payload of `len` bytes.
+pub fn pseudo_header(source: Address, destination: Address, len: usize, protocol: u8) -> u64 {
+    let addresses = sum(sum(0, &source.v6_bytes()), &destination.v6_bytes());
+    addresses + len as u64 + u64::from(protocol)
 }

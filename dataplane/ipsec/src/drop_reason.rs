@@ -129,6 +129,8 @@ drop_reasons! {
     HandoffFull = "handoff-ring-full",
     /// For this gateway, and nobody here listens.
     NoListener = "no-local-listener",
+    /// ICMP message truncated, fragmented, or with a wrong checksum.
+    IcmpMalformed = "icmp-malformed",
     /// An ICMP error was not sent because of the rate limit.
     RateLimited = "icmp-rate-limited",
 }

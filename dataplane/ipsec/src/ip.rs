@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::DropReason;
+use crate::{DropReason, checksum};
 
 /// IP protocol numbers this crate acts on (IANA).
 pub mod protocol {
@@ -237,7 +237,7 @@ impl IpHeader {
             return Err(DropReason::IpMalformed);
         }
         let whole = packet.get(..header_len).ok_or(DropReason::IpMalformed)?;
-        if crate::checksum::checksum(whole) != 0 {
+        if checksum::checksum(whole) != 0 {
             return Err(DropReason::IpChecksum);
         }
         if header_len > IPV4_HEADER {
@@ -315,6 +315,8 @@ impl IpHeader {
                     }
                     8 + 8 * usize::from(len)
                 }
+                // RFC 8200 4.1: at most one; a second would hide what the first says.
+                protocol::FRAGMENT if self.fragment.is_some() => return Err(bad),
                 protocol::FRAGMENT => {
                     let field = be16(packet, at + 2).ok_or(bad)?;
                     let id = packet
@@ -403,9 +405,8 @@ pub fn decrement_hop_limit(packet: &mut [u8], version: IpVersion) {
         IpVersion::V4 => {
             if let Some(h) = packet.first_chunk_mut::<IPV4_HEADER>() {
                 h[8] = h[8].wrapping_sub(1);
-                let sum = u32::from(u16::from_be_bytes([h[10], h[11]])) + 0x0100;
-                let sum = (sum + (sum >> 16)) as u16;
-                [h[10], h[11]] = sum.to_be_bytes();
+                let new = u16::from_be_bytes([h[8], h[9]]);
+                [h[10], h[11]] = checksum::update([h[10], h[11]], new.wrapping_add(0x0100), new);
             }
         }
         IpVersion::V6 => {

@@ -8,7 +8,10 @@ pub mod buffer;
 pub mod checksum;
 pub mod drop_reason;
 pub mod engine;
+pub mod fragment;
+pub mod icmp;
 pub mod ip;
+pub mod tunnel;
 
 pub use buffer::{InterfaceId, Io, NoRoom, PacketBuf};
 pub use drop_reason::DropReason;
