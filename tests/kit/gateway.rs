@@ -1,0 +1,150 @@
+//! A running Portcullis.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+use std::{env, fs};
+
+use serde_json::Value;
+
+use crate::netns::Netns;
+use crate::process::{Process, output};
+use crate::scratch::Scratch;
+
+const START: Duration = Duration::from_secs(60);
+const STOP: Duration = Duration::from_secs(5);
+
+/// Counters by name.
+pub type Counters = BTreeMap<String, u64>;
+
+/// The binary: `PORTCULLIS_BIN`, or the one beside the tests.
+///
+/// # Panics
+/// When it is not built.
+pub fn binary() -> PathBuf {
+    if let Some(path) = env::var_os("PORTCULLIS_BIN") {
+        return path.into();
+    }
+    let test = env::current_exe().unwrap();
+    let path = test.ancestors().nth(2).unwrap().join("portcullis");
+    assert!(
+        path.is_file(),
+        "{} is missing: run `cargo build -p portcullis` with the profile of the tests, or set PORTCULLIS_BIN",
+        path.display()
+    );
+    path
+}
+
+/// A gateway process with its policy file; killed when dropped.
+pub struct Gateway {
+    process: Process,
+    scratch: Scratch,
+}
+
+impl Gateway {
+    /// Starts a gateway, in `netns` if given, and waits until its workers poll.
+    ///
+    /// `runtime` is what follows in the `[runtime]` table, `policy` the rest of the file.
+    pub fn start(netns: Option<&Netns>, runtime: &str, policy: &str) -> Gateway {
+        let mut gateway = Gateway::spawn(netns, runtime, policy, &[]);
+        gateway.process.wait_stderr("portcullis: running", START);
+        gateway
+    }
+
+    /// Runs a gateway over capture files until all of them are read: its output and exit status.
+    pub fn drain(runtime: &str, policy: &str) -> Drained {
+        let mut gateway = Gateway::spawn(None, runtime, policy, &["--drain"]);
+        let status = gateway.process.wait(START);
+        Drained {
+            status,
+            stdout: gateway.process.stdout(),
+            stderr: gateway.process.stderr(),
+        }
+    }
+
+    fn spawn(netns: Option<&Netns>, runtime: &str, policy: &str, args: &[&str]) -> Gateway {
+        let scratch = Scratch::new("gateway");
+        let socket = scratch.path("control.sock");
+        let text = format!("[runtime]\ncontrol-socket = {socket:?}\n{runtime}\n{policy}");
+        let file = scratch.write("policy.toml", 0o600, text.as_bytes());
+        let mut command = match netns {
+            Some(netns) => {
+                let mut command = netns.command("env");
+                command.arg(binary());
+                command
+            }
+            None => Command::new(binary()),
+        };
+        command
+            .current_dir(scratch.dir())
+            .args(["run", "--config"])
+            .arg(file)
+            .args(args);
+        Gateway {
+            process: Process::start("portcullis", &mut command),
+            scratch,
+        }
+    }
+
+    /// `portcullis show TABLE --json`, parsed.
+    pub fn show(&self, table: &str) -> Result<Value, String> {
+        let socket = self.scratch.path("control.sock");
+        let text = output(
+            binary(),
+            &[
+                "show",
+                table,
+                "--json",
+                "--socket",
+                &socket.to_string_lossy(),
+            ],
+        )?;
+        serde_json::from_str(&text).map_err(|e| format!("show {table} --json: {e}\n{text}"))
+    }
+
+    /// What the process has written to standard error.
+    pub fn log(&self) -> String {
+        self.process.stderr()
+    }
+
+    /// Process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Ends it with SIGTERM: the final tables, and the exit status.
+    pub fn stop(mut self) -> Drained {
+        let status = self.process.stop(STOP);
+        Drained {
+            status,
+            stdout: self.process.stdout(),
+            stderr: self.process.stderr(),
+        }
+    }
+
+    /// Policy file, for a look at what was run.
+    pub fn policy(&self) -> String {
+        fs::read_to_string(self.scratch.path("policy.toml")).unwrap_or_default()
+    }
+}
+
+/// How a gateway ended.
+pub struct Drained {
+    /// Exit status.
+    pub status: ExitStatus,
+    /// Standard output: the final tables.
+    pub stdout: String,
+    /// Standard error: the log.
+    pub stderr: String,
+}
+
+impl Drained {
+    /// An error holding both outputs unless the exit status is 0.
+    pub fn success(self) -> Result<Drained, String> {
+        if self.status.success() {
+            return Ok(self);
+        }
+        Err(format!("{}\n{}{}", self.status, self.stdout, self.stderr))
+    }
+}
