@@ -1,0 +1,26 @@
+# shellcheck shell=bash
+# Sourced by the other scripts: where things are, and the few words all of them speak.
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
+# rustup installs here, and a shell that was open before does not know it yet; sudo forgets it.
+PATH=$PATH:$HOME/.cargo/bin:/usr/sbin:/sbin
+export ROOT TARGET PATH
+
+say() { printf '== %s\n' "$*"; }
+
+die() {
+    printf '%s: %s\n' "${0##*/}" "$*" >&2
+    exit 1
+}
+
+is_root() { [[ $(id -u) -eq 0 ]]; }
+
+# True where a command can be run as root: we are root, or sudo asks nothing, or somebody is there to answer it.
+can_be_root() {
+    is_root || { command -v sudo >/dev/null && { sudo -n true 2>/dev/null || [[ -t 0 ]]; }; }
+}
+
+as_root() {
+    if is_root; then "$@"; else sudo "$@"; fi
+}
