@@ -11,6 +11,7 @@ pub mod engine;
 pub mod fragment;
 pub mod icmp;
 pub mod ip;
+pub mod reassembly;
 pub mod tunnel;
 
 pub use buffer::{InterfaceId, Io, NoRoom, PacketBuf};
