@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced by lab-netns and lab-pcap: two gateways, A with LAN 10.1.0.0/24 and B with LAN 10.2.0.0/24, the tunnel
+# Sourced by lab-netns, lab-pcap and throughput: two gateways, A with LAN 10.1.0.0/24 and B with LAN 10.2.0.0/24, the tunnel
 # between them, and the check of what went over the wire.
 #
 #   host 10.1.0.2 -- 10.1.0.1 [gateway A] 192.0.2.1 == wire == 192.0.2.2 [gateway B] 10.2.0.1 -- host 10.2.0.2
@@ -27,7 +27,7 @@ make_keys() {
     done
 }
 
-# write_policy HERE LAN_DEVICE WAN_DEVICE: the policy file of gateway a or b.
+# write_policy HERE LAN_DEVICE WAN_DEVICE [CAPTURE]: the policy file of gateway a or b.
 write_policy() {
     local here=$1 there=b me=1 peer=2
     [[ $here == a ]] || { there=a me=2 peer=1; }
@@ -48,7 +48,7 @@ device = "$3"
 side = "unprotected"
 addresses = ["192.0.2.$me/24"]
 mac = "02:00:00:00:0$me:02"
-capture = "$WORK/wire-$here.pcap"
+${4:+capture = \"$4\"}
 
 [[route]]
 destination = "10.$peer.0.0/24"
@@ -85,6 +85,9 @@ outbound = ["$here-to-$there"]
 inbound = ["$there-to-$here"]
 POLICY
 }
+
+# neighbor ADDRESS MAC PORT: who answers no ARP: capture files and null devices.
+neighbor() { printf '\n[[neighbor]]\naddress = "%s"\nmac = "%s"\nport = "%s"\n' "$@"; }
 
 # count FILE [FILTER]: packets of a capture that match. Read from standard input, because tcpdump gives up root first.
 count() { tcpdump -nn -r - "${@:2}" <"$1" 2>/dev/null | wc -l; }
