@@ -205,7 +205,28 @@ fn be16(p: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes(*p.get(at..)?.first_chunk()?))
 }
 
+fn ipv6_total_len(packet: &[u8]) -> Option<usize> {
+    Some(IPV6_HEADER + usize::from(be16(packet, 4)?))
+}
+
 impl IpHeader {
+    /// Reads the IP header of a packet that an ICMP error quotes, of which the end may be missing (RFC 792):
+    /// `total_len` is the length that is there. Neither checksum nor addresses are checked.
+    pub fn parse_quoted(quoted: &[u8]) -> Option<IpHeader> {
+        match quoted.first()? >> 4 {
+            4 => {
+                let mut header = Self::read_v4(quoted.first_chunk()?).ok()?;
+                header.total_len = header.total_len.min(quoted.len() as u32);
+                (u32::from(header.header_len) <= header.total_len).then_some(header)
+            }
+            6 => {
+                let total_len = ipv6_total_len(quoted)?;
+                Self::read_v6(quoted.get(..total_len).unwrap_or(quoted)).ok()
+            }
+            _ => None,
+        }
+    }
+
     /// Reads and checks the IP header at the front of `packet`; trailing bytes (Ethernet padding) are allowed.
     /// The IPv4 checksum is checked too.
     pub fn parse(packet: &[u8]) -> Result<IpHeader, DropReason> {
@@ -230,18 +251,27 @@ impl IpHeader {
     }
 
     fn parse_v4(packet: &[u8]) -> Result<IpHeader, DropReason> {
-        let h: &[u8; IPV4_HEADER] = packet.first_chunk().ok_or(DropReason::IpMalformed)?;
-        let header_len = usize::from(h[0] & 15) * 4;
-        let total_len = usize::from(u16::from_be_bytes([h[2], h[3]]));
-        if header_len < IPV4_HEADER || total_len < header_len || total_len > packet.len() {
+        let fixed = packet.first_chunk().ok_or(DropReason::IpMalformed)?;
+        let header = Self::read_v4(fixed)?;
+        if header.total_len as usize > packet.len() {
             return Err(DropReason::IpMalformed);
         }
+        let header_len = usize::from(header.header_len);
         let whole = packet.get(..header_len).ok_or(DropReason::IpMalformed)?;
         if checksum::checksum(whole) != 0 {
             return Err(DropReason::IpChecksum);
         }
         if header_len > IPV4_HEADER {
             check_options(&whole[IPV4_HEADER..])?;
+        }
+        Ok(header)
+    }
+
+    fn read_v4(h: &[u8; IPV4_HEADER]) -> Result<IpHeader, DropReason> {
+        let header_len = usize::from(h[0] & 15) * 4;
+        let total_len = usize::from(u16::from_be_bytes([h[2], h[3]]));
+        if header_len < IPV4_HEADER || total_len < header_len {
+            return Err(DropReason::IpMalformed);
         }
         let frag = u16::from_be_bytes([h[6], h[7]]);
         let offset = (frag & 0x1fff) * 8;
@@ -268,11 +298,13 @@ impl IpHeader {
     }
 
     fn parse_v6(packet: &[u8]) -> Result<IpHeader, DropReason> {
-        let (h, _) = packet
-            .split_first_chunk::<IPV6_HEADER>()
-            .ok_or(DropReason::IpMalformed)?;
-        let total_len = IPV6_HEADER + usize::from(u16::from_be_bytes([h[4], h[5]]));
-        let packet = packet.get(..total_len).ok_or(DropReason::IpMalformed)?;
+        let total_len = ipv6_total_len(packet).ok_or(DropReason::IpMalformed)?;
+        Self::read_v6(packet.get(..total_len).ok_or(DropReason::IpMalformed)?)
+    }
+
+    /// Reads all of `packet`, whatever its length field says.
+    fn read_v6(packet: &[u8]) -> Result<IpHeader, DropReason> {
+        let h: &[u8; IPV6_HEADER] = packet.first_chunk().ok_or(DropReason::IpMalformed)?;
         let address = |at: usize| {
             h.get(at..)
                 .and_then(|a| a.first_chunk())
@@ -284,7 +316,7 @@ impl IpHeader {
             hop_limit: h[7],
             dont_fragment: true,
             header_len: IPV6_HEADER as u16,
-            total_len: total_len as u32,
+            total_len: packet.len() as u32,
             protocol: h[6],
             protocol_at: 6,
             fragment: None,

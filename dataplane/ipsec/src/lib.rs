@@ -4,6 +4,7 @@
 //! [`Io`], time is an argument, ciphers stand behind [`engine::Engine`].
 #![forbid(unsafe_code)]
 
+pub mod arp;
 pub mod buffer;
 pub mod checksum;
 pub mod drop_reason;
@@ -11,6 +12,8 @@ pub mod engine;
 pub mod fragment;
 pub mod icmp;
 pub mod ip;
+pub mod ndp;
+pub mod neighbor;
 pub mod reassembly;
 pub mod tunnel;
 
