@@ -51,6 +51,8 @@ drop_reasons! {
     FragmentTimeout = "fragment-timeout",
     /// Too many packets in reassembly.
     FragmentTableFull = "fragment-table-full",
+    /// An ICMP error that told us a path MTU, used up by that.
+    PathMtuLearnt = "path-mtu-learnt",
     /// Packet too big, and it may not be fragmented: the sender was told (RFC 1191, RFC 8201).
     TooBig = "too-big",
     /// Fragment that transport mode may not protect (RFC 4303 3.3.4).

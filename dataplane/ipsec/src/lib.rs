@@ -4,17 +4,32 @@
 //! [`Io`], time is an argument, ciphers stand behind [`engine::Engine`].
 #![forbid(unsafe_code)]
 
+pub mod ah;
 pub mod arp;
 pub mod buffer;
 pub mod checksum;
+pub mod command;
+pub mod counters;
 pub mod drop_reason;
 pub mod engine;
+pub mod esp;
+pub mod ethernet;
+pub mod fib;
+pub mod flow;
 pub mod fragment;
 pub mod icmp;
+mod inbound;
 pub mod ip;
+mod local;
 pub mod ndp;
 pub mod neighbor;
+mod outbound;
+pub mod pipeline;
 pub mod reassembly;
+pub mod replay;
+pub mod sa;
+pub mod sad;
+pub mod spd;
 pub mod tunnel;
 
 pub use buffer::{InterfaceId, Io, NoRoom, PacketBuf};

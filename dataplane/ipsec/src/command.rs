@@ -1,0 +1,114 @@
+//! What control tells a worker. A worker never makes or frees memory: control sends boxes, and gets back what
+//! they replaced.
+
+use std::sync::Arc;
+
+use crate::PacketBuf;
+use crate::engine::Engine;
+use crate::fib::Neighbors;
+use crate::pipeline::{Binding, Pipeline, View};
+use crate::sa::{InboundSa, OutboundSa};
+use crate::sad::{Slab, SpiEntry, SpiIndex};
+use crate::spd::Classifier;
+
+/// An order from control.
+#[derive(Debug)]
+pub enum Command<K, C> {
+    /// Install an inbound SA in a slot of this worker.
+    AddInbound(u32, Box<InboundSa<K>>),
+    /// Install an outbound SA in a slot of this worker.
+    AddOutbound(u32, Box<OutboundSa<K>>),
+    /// Remove an inbound SA.
+    RemoveInbound(u32),
+    /// Remove an outbound SA.
+    RemoveOutbound(u32),
+    /// Make an inbound SA, of any worker, findable.
+    Index(SpiEntry),
+    /// Make it unknown.
+    Unindex(SpiEntry),
+    /// Larger memory for inbound SAs.
+    GrowInbound(Slab<InboundSa<K>>),
+    /// Larger memory for outbound SAs.
+    GrowOutbound(Slab<OutboundSa<K>>),
+    /// Larger memory for the SPI index.
+    GrowIndex(SpiIndex),
+    /// New policy, interfaces and routes.
+    SetView(Box<View<C>>),
+    /// New neighbours.
+    SetNeighbors(Arc<Neighbors>),
+    /// New SAs for an SPD entry.
+    Bind(u32, Box<[Binding]>),
+    /// A path MTU for an outbound SA, in bytes of the outer packet.
+    SetPathMtu(u32, u32),
+}
+
+/// What an order replaced, for control to free.
+#[derive(Debug)]
+pub enum Retired<K, C> {
+    /// Inbound SA.
+    Inbound(Box<InboundSa<K>>),
+    /// Outbound SA.
+    Outbound(Box<OutboundSa<K>>),
+    /// Memory of inbound SAs.
+    InboundSlab(Slab<InboundSa<K>>),
+    /// Memory of outbound SAs.
+    OutboundSlab(Slab<OutboundSa<K>>),
+    /// Memory of the SPI index.
+    Index(SpiIndex),
+    /// Policy.
+    View(Box<View<C>>),
+    /// Neighbours.
+    Neighbors(Arc<Neighbors>),
+    /// SAs of an SPD entry.
+    Bindings(Box<[Binding]>),
+}
+
+impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
+    /// Carries out an order, between bursts. Returns what control must free.
+    pub fn apply(&mut self, command: Command<E::Key, C>) -> Option<Retired<E::Key, C>> {
+        match command {
+            Command::AddInbound(slot, sa) => self.sad.inbound.put(slot, sa).map(Retired::Inbound),
+            Command::AddOutbound(slot, sa) => {
+                self.sad.outbound.put(slot, sa).map(Retired::Outbound)
+            }
+            Command::RemoveInbound(slot) => self.sad.inbound.take(slot).map(Retired::Inbound),
+            Command::RemoveOutbound(slot) => self.sad.outbound.take(slot).map(Retired::Outbound),
+            Command::Index(entry) => {
+                self.sad.index.insert(entry);
+                None
+            }
+            Command::Unindex(entry) => {
+                self.sad.index.remove(&entry);
+                None
+            }
+            Command::GrowInbound(slab) => {
+                Some(Retired::InboundSlab(self.sad.inbound.grow_into(slab)))
+            }
+            Command::GrowOutbound(slab) => {
+                Some(Retired::OutboundSlab(self.sad.outbound.grow_into(slab)))
+            }
+            Command::GrowIndex(index) => Some(Retired::Index(self.sad.index.grow_into(index))),
+            Command::SetView(mut view) => {
+                std::mem::swap(&mut self.view, &mut view);
+                self.flows.invalidate();
+                Some(Retired::View(view))
+            }
+            Command::SetNeighbors(neighbors) => {
+                let old = std::mem::replace(&mut self.view.neighbors, neighbors);
+                self.flows.invalidate();
+                Some(Retired::Neighbors(old))
+            }
+            Command::Bind(entry, bindings) => {
+                self.flows.invalidate();
+                let place = self.view.bindings.get_mut(entry as usize)?;
+                Some(Retired::Bindings(std::mem::replace(place, bindings)))
+            }
+            Command::SetPathMtu(slot, mtu) => {
+                if let Some(sa) = self.sad.outbound.get_mut(slot) {
+                    sa.path_mtu = mtu;
+                }
+                None
+            }
+        }
+    }
+}

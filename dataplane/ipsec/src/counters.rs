@@ -1,0 +1,106 @@
+//! Counters with one writer and any number of readers: a worker adds with plain loads and stores, nobody locks.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::DropReason;
+
+/// A 64 bit counter that exactly one thread writes.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`; only the owning worker may call this.
+    #[inline]
+    pub fn add(&self, n: u64) {
+        // No read-modify-write: there is one writer, and a reader sees one value or the next.
+        self.0.store(
+            self.0.load(Ordering::Relaxed).wrapping_add(n),
+            Ordering::Relaxed,
+        );
+    }
+
+    /// Sets the value; only the owning worker may call this.
+    #[inline]
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// The present value, from any thread.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// One counter for each [`DropReason`].
+#[derive(Debug)]
+pub struct DropCounters([Counter; DropReason::COUNT]);
+
+impl Default for DropCounters {
+    fn default() -> Self {
+        DropCounters(std::array::from_fn(|_| Counter::default()))
+    }
+}
+
+impl DropCounters {
+    /// Counts `n` packets dropped for `reason`.
+    #[inline]
+    pub fn add(&self, reason: DropReason, n: u64) {
+        if let Some(counter) = self.0.get(reason as usize) {
+            counter.add(n);
+        }
+    }
+
+    /// How many were dropped for `reason`.
+    pub fn get(&self, reason: DropReason) -> u64 {
+        self.0.get(reason as usize).map_or(0, Counter::get)
+    }
+
+    /// Sum over all reasons.
+    pub fn total(&self) -> u64 {
+        self.0.iter().map(Counter::get).sum()
+    }
+}
+
+/// What one worker counts.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct WorkerCounters {
+    /// Frames taken in from devices.
+    pub received: Counter,
+    /// Frames given to [`crate::Io::transmit`].
+    pub transmitted: Counter,
+    /// Packets given to the slow path.
+    pub punted: Counter,
+    /// Packets handed to another worker.
+    pub handed_off: Counter,
+    /// Packets taken over from other workers.
+    pub taken_over: Counter,
+    /// Packets that the slow path gave to send.
+    pub injected: Counter,
+    /// Packets made here: fragments, reassembled packets, ICMP errors.
+    pub created: Counter,
+    /// Packets used up without being dropped: cut into fragments, or fragments merged into a whole.
+    pub consumed: Counter,
+    /// Packets that await their other fragments.
+    pub held: Counter,
+    /// Flow cache misses.
+    pub flow_misses: Counter,
+    /// Packets not forwarded, by reason.
+    pub drops: DropCounters,
+}
+
+/// What one SA counts; written by the worker that owns it.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct SaCounters {
+    /// Packets protected, or opened and accepted.
+    pub packets: Counter,
+    /// Bytes of the packets inside, IP header included.
+    pub bytes: Counter,
+    /// Milliseconds (of the worker's clock) at which it was last used.
+    pub last_used: Counter,
+    /// Highest sequence number sent or accepted.
+    pub sequence: Counter,
+    /// Packets of this SA not forwarded, by reason.
+    pub drops: DropCounters,
+}

@@ -1,0 +1,549 @@
+//! Inbound processing (RFC 4301 5.2): from the unprotected side.
+
+use portcullis_config::{Mode, Side};
+
+use crate::ah::{self, AhHeader};
+use crate::engine::{AhJob, Engine, EspJob};
+use crate::esp;
+use crate::flow::{Decision, FlowKey, Path, Verdict};
+use crate::ip::{self, IpHeader, protocol};
+use crate::pipeline::{
+    Event, Handoff, Lane, Opening, Origin, Outlet, Pipeline, SaSide, ah_job, esp_job, verdicts,
+};
+use crate::sa::{LifeState, SaRef};
+use crate::spd::{Classifier, EntryAction, Flow, Match, SelectorKey};
+use crate::tunnel::{UDP_HEADER, decapsulate_ecn};
+use crate::{DropReason, InterfaceId, PacketBuf, icmp};
+
+/// IPsec headers that one received packet may have opened, bundles and nested tunnels together.
+const MAX_DEPTH: u8 = 4;
+/// RFC 7296 2.23, RFC 3948 2.2: four zero bytes tell IKE from ESP on a shared port.
+const NON_ESP_MARKER: [u8; 4] = [0; 4];
+/// RFC 3948 2.3.
+const NAT_KEEPALIVE: u8 = 0xff;
+/// IKE's own port (RFC 2408 2.5.1).
+const IKE_PORT: u16 = 500;
+
+/// What a UDP packet to one of our addresses is.
+enum Udp {
+    /// ESP behind the UDP header.
+    Esp,
+    /// IKE, which the SPD does not concern.
+    Ike,
+    /// To be dropped.
+    Drop(DropReason),
+    /// Ordinary traffic.
+    Other,
+}
+
+impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
+    /// A packet from the unprotected side: IPsec to us, or clear.
+    pub(crate) fn inbound<I: Outlet<Buf = B>>(
+        &mut self,
+        io: &mut I,
+        buf: B,
+        ip: IpHeader,
+        from: InterfaceId,
+    ) {
+        let origin = Origin::Interface(from);
+        let local = self.view.fib.is_local(ip.destination);
+        if local && ip.is_fragment() {
+            return self.reassemble(io, buf, &ip, |p, io, buf, ip| p.inbound(io, buf, ip, from));
+        }
+        match ip.protocol {
+            protocol::ESP | protocol::AH if local => self.open(io, buf, ip, 0),
+            protocol::UDP if local => match self.classify_udp(buf.data(), &ip) {
+                Udp::Esp => self.open(io, buf, ip, 0),
+                Udp::Ike => self.deliver(io, buf, ip),
+                Udp::Drop(reason) => self.drop(io, buf, reason),
+                Udp::Other => self.inbound_clear(io, buf, ip, origin),
+            },
+            protocol::ICMP | protocol::ICMPV6
+                if local && self.heed_path_mtu(io, buf.data(), &ip) =>
+            {
+                self.drop(io, buf, DropReason::PathMtuLearnt);
+            }
+            _ => self.inbound_clear(io, buf, ip, origin),
+        }
+    }
+
+    /// RFC 3948 2: what stands behind a UDP header.
+    fn classify_udp(&self, packet: &[u8], ip: &IpHeader) -> Udp {
+        let Some(udp) = packet.get(usize::from(ip.header_len)..) else {
+            return Udp::Other;
+        };
+        let Some((header, payload)) = udp.split_first_chunk::<UDP_HEADER>() else {
+            return Udp::Drop(DropReason::EspAhMalformed);
+        };
+        let port = u16::from_be_bytes([header[2], header[3]]);
+        if port == IKE_PORT {
+            return Udp::Ike;
+        }
+        if !self.view.esp_udp_ports.contains(&port) {
+            return Udp::Other;
+        }
+        if usize::from(u16::from_be_bytes([header[4], header[5]])) != udp.len() {
+            return Udp::Drop(DropReason::EspAhMalformed);
+        }
+        match payload {
+            [NAT_KEEPALIVE] => Udp::Drop(DropReason::NatKeepalive),
+            p if p.starts_with(&NON_ESP_MARKER) => Udp::Ike,
+            _ => Udp::Esp,
+        }
+    }
+
+    /// Finds the SA of the outermost ESP or AH header, checks what can be checked without a key, and puts the
+    /// packet into a lane. `depth` headers came off before.
+    pub(crate) fn open<I: Outlet<Buf = B>>(&mut self, io: &mut I, buf: B, ip: IpHeader, depth: u8) {
+        if depth >= MAX_DEPTH {
+            return self.drop(io, buf, DropReason::NestingTooDeep);
+        }
+        self.open_bundled(io, buf, ip, depth, None);
+    }
+
+    /// The same for the next header of a bundle, behind the SA in slot `came_in`.
+    fn open_bundled<I: Outlet<Buf = B>>(
+        &mut self,
+        io: &mut I,
+        buf: B,
+        ip: IpHeader,
+        depth: u8,
+        came_in: Option<u32>,
+    ) {
+        let udp = ip.protocol == protocol::UDP;
+        let at = usize::from(ip.header_len) + if udp { UDP_HEADER } else { 0 };
+        let packet = buf.data().get(at..).unwrap_or_default();
+        let ah = match ip.protocol {
+            protocol::AH => match AhHeader::parse(packet) {
+                Ok(ah) => Some(ah),
+                Err(reason) => return self.drop(io, buf, reason),
+            },
+            _ => None,
+        };
+        let spi = match (&ah, packet.first_chunk::<4>()) {
+            (Some(ah), _) => ah.spi,
+            (None, Some(spi)) => u32::from_be_bytes(*spi),
+            (None, None) => return self.drop(io, buf, DropReason::EspAhMalformed),
+        };
+        let protocol = if ah.is_some() {
+            protocol::AH
+        } else {
+            protocol::ESP
+        };
+        let Some(SaRef { worker, slot }) = self.sad.index.lookup(spi, protocol, ip.destination)
+        else {
+            self.bad_spi(io, spi, protocol, &ip);
+            return self.drop(io, buf, DropReason::BadSpi);
+        };
+        if worker != self.worker {
+            self.counters.handed_off.add(1);
+            return io.hand_off(worker, Handoff::Open(buf));
+        }
+        match self.check_inbound(slot, packet, udp, ah.as_ref(), came_in) {
+            Ok(sequence) => {
+                let item = Opening {
+                    buf,
+                    slot,
+                    ip,
+                    at,
+                    ah,
+                    sequence,
+                    depth,
+                };
+                self.push_opening(io, item);
+            }
+            Err(reason) => self.drop_inbound(io, buf, slot, reason),
+        }
+    }
+
+    /// All checks before authentication; nothing changes state. Gives the full sequence number.
+    fn check_inbound(
+        &self,
+        slot: u32,
+        packet: &[u8],
+        udp: bool,
+        ah: Option<&AhHeader>,
+        came_in: Option<u32>,
+    ) -> Result<u64, DropReason> {
+        let sa = self.sad.inbound.get(slot).ok_or(DropReason::BadSpi)?;
+        if sa.udp != udp {
+            return Err(DropReason::EncapsulationMismatch);
+        }
+        if sa.came_in != came_in {
+            return Err(DropReason::BundleMismatch);
+        }
+        let low = match ah {
+            Some(ah) => {
+                ah.check(&sa.shape)?;
+                ah.sequence
+            }
+            None => esp::check(packet, &sa.shape)?,
+        };
+        match &sa.replay {
+            Some(window) => window.check(low),
+            None => Ok(low.into()),
+        }
+    }
+
+    fn push_opening<I: Outlet<Buf = B>>(&mut self, io: &mut I, item: Opening<B>) {
+        if item.ah.is_none() {
+            self.opening.push(item);
+            if self.opening.is_full() {
+                self.run_opening(io);
+            }
+            return;
+        }
+        match ah::masked_header(item.buf.data(), &item.ip) {
+            Ok(masked) => self.verifying.push((item, masked)),
+            Err(reason) => return self.drop_inbound(io, item.buf, item.slot, reason),
+        }
+        if self.verifying.is_full() {
+            self.run_verifying(io);
+        }
+    }
+
+    pub(crate) fn run_opening<I: Outlet<Buf = B>>(&mut self, io: &mut I) {
+        let mut lane = std::mem::take(&mut self.opening);
+        let (items, sad) = (lane.len(), &self.sad);
+        let answers = {
+            let jobs = lane.iter_mut().filter_map(|item| {
+                esp_job(
+                    sad.inbound_key(item.slot),
+                    &mut item.buf,
+                    item.at,
+                    item.sequence,
+                )
+            });
+            let mut jobs: Lane<EspJob<'_, E::Key>> = jobs.collect();
+            self.engine.open(&mut jobs);
+            verdicts(items, &jobs, |job| job.ok)
+        };
+        for (item, ok) in lane.drain(..).zip(answers) {
+            self.opened(io, item, ok);
+        }
+    }
+
+    pub(crate) fn run_verifying<I: Outlet<Buf = B>>(&mut self, io: &mut I) {
+        let mut lane = std::mem::take(&mut self.verifying);
+        let (items, sad) = (lane.len(), &self.sad);
+        let answers = {
+            let jobs = lane.iter_mut().filter_map(|(item, header)| {
+                ah_job(
+                    sad.inbound_key(item.slot),
+                    &mut item.buf,
+                    header,
+                    item.at,
+                    item.sequence,
+                )
+            });
+            let mut jobs: Lane<AhJob<'_, E::Key>> = jobs.collect();
+            self.engine.verify(&mut jobs);
+            verdicts(items, &jobs, |job| job.ok)
+        };
+        for ((item, _), ok) in lane.drain(..).zip(answers) {
+            self.opened(io, item, ok);
+        }
+    }
+
+    /// A packet left the engine: replay window, lifetime, headers off, and on with what was inside.
+    fn opened<I: Outlet<Buf = B>>(&mut self, io: &mut I, item: Opening<B>, ok: bool) {
+        let Opening {
+            mut buf,
+            slot,
+            ip,
+            at,
+            ah,
+            sequence,
+            depth,
+        } = item;
+        let stripped = self
+            .accept(io, slot, sequence, buf.len(), ok)
+            .and_then(|mode| self.strip(&mut buf, slot, &ip, at, ah.as_ref(), mode));
+        let (mode, carries_bundle) = match stripped {
+            Ok(found) => found,
+            Err(reason) => return self.drop_inbound(io, buf, slot, reason),
+        };
+        let inner = match IpHeader::parse(buf.data()) {
+            Ok(inner) => inner,
+            Err(_) => return self.drop_inbound(io, buf, slot, DropReason::InnerMalformed),
+        };
+        // In tunnel mode padding for traffic flow confidentiality may follow (RFC 4303 2.7).
+        buf.truncate(inner.total_len as usize);
+        match mode {
+            Mode::Transport if carries_bundle => match inner.protocol {
+                protocol::ESP | protocol::AH if depth + 1 < MAX_DEPTH => {
+                    self.open_bundled(io, buf, inner, depth + 1, Some(slot));
+                }
+                _ => self.drop_inbound(io, buf, slot, DropReason::BundleMismatch),
+            },
+            _ => self.admit_decapsulated(io, buf, inner, slot, depth + 1),
+        }
+    }
+
+    /// What authentication allows: record the sequence number, charge the lifetime.
+    fn accept<I: Outlet<Buf = B>>(
+        &mut self,
+        io: &mut I,
+        slot: u32,
+        sequence: u64,
+        bytes: usize,
+        ok: bool,
+    ) -> Result<Mode, DropReason> {
+        let now = self.now;
+        let sa = self.sad.inbound.get_mut(slot).ok_or(DropReason::BadSpi)?;
+        if !ok {
+            return Err(DropReason::IcvMismatch);
+        }
+        if let Some(window) = &mut sa.replay {
+            window.track(sequence)?;
+        }
+        match sa.life.charge(bytes, now) {
+            LifeState::Alive => {}
+            LifeState::Soft => io.notify(Event::SoftExpire(SaSide::Inbound(slot))),
+            LifeState::Expired => {
+                if sa.life.first_expiry() {
+                    io.notify(Event::HardExpire(SaSide::Inbound(slot)));
+                }
+                return Err(DropReason::SaExpired);
+            }
+        }
+        sa.counters
+            .sequence
+            .set(sa.replay.as_ref().map_or(sequence, |w| w.top()));
+        Ok(sa.mode)
+    }
+
+    /// Takes headers and trailer off. Says also whether the next SA of a bundle must follow.
+    fn strip(
+        &self,
+        buf: &mut B,
+        slot: u32,
+        ip: &IpHeader,
+        at: usize,
+        ah: Option<&AhHeader>,
+        mode: Mode,
+    ) -> Result<(Mode, bool), DropReason> {
+        let sa = self.sad.inbound.get(slot).ok_or(DropReason::BadSpi)?;
+        match (mode, ah) {
+            (Mode::Tunnel, None) => {
+                let version = esp::strip_tunnel(buf, at, &sa.shape)?;
+                decapsulate_ecn(ip.traffic_class, buf.data_mut(), version)?;
+            }
+            (Mode::Tunnel, Some(ah)) => {
+                let version = esp::inner_version(ah.next_header)?;
+                buf.trim_front(at + ah.len);
+                esp::check_version(buf.data(), version)?;
+                decapsulate_ecn(ip.traffic_class, buf.data_mut(), version)?;
+            }
+            (Mode::Transport, None) => {
+                let udp = at - usize::from(ip.header_len);
+                esp::strip_transport(buf, ip, udp, &sa.shape)?;
+            }
+            (Mode::Transport, Some(ah)) => {
+                if matches!(ah.next_header, protocol::IPV4 | protocol::IPV6) {
+                    return Err(DropReason::NextHeaderInvalid);
+                }
+                ah::strip_transport(buf, ip, ah);
+            }
+        }
+        Ok((mode, sa.carries_bundle))
+    }
+
+    /// RFC 4301 5.2 step 4: the packet must be one that its SA may carry.
+    fn admit_decapsulated<I: Outlet<Buf = B>>(
+        &mut self,
+        io: &mut I,
+        buf: B,
+        ip: IpHeader,
+        slot: u32,
+        depth: u8,
+    ) {
+        let Some(sa) = self.sad.inbound.get(slot) else {
+            return self.drop(io, buf, DropReason::BadSpi);
+        };
+        let mut answer = sa.admits(&SelectorKey::of(buf.data(), &ip, Flow::Inbound));
+        if answer == Match::No {
+            // RFC 4301 6.2: an ICMP error comes in the SA of the packet that it is about; that one went out.
+            let quoted = icmp::parse_error(buf.data(), &ip)
+                .and_then(|e| crate::local::quoted_key(e.quoted, Flow::Outbound));
+            answer = quoted.map_or(Match::No, |key| sa.admits(&key));
+        }
+        match answer {
+            Match::Yes(()) => {
+                sa.counters.packets.add(1);
+                sa.counters.bytes.add(ip.total_len.into());
+                sa.counters.last_used.set(self.now);
+                self.decapsulated(io, buf, ip, depth);
+            }
+            Match::No => self.drop_inbound(io, buf, slot, DropReason::SelectorMismatch),
+            Match::Reassemble => self.reassemble(io, buf, &ip, |p, io, buf, ip| {
+                p.admit_decapsulated(io, buf, ip, slot, depth);
+            }),
+        }
+    }
+
+    /// An accepted packet: to us, to a neighbour on the protected side, or out again through the SPD.
+    fn decapsulated<I: Outlet<Buf = B>>(&mut self, io: &mut I, buf: B, ip: IpHeader, depth: u8) {
+        let key = FlowKey::new(&ip, ip::ports(buf.data(), &ip), Path::Decapsulated);
+        let verdict = match self.flows.get(&key) {
+            Some(decision) => decision.verdict,
+            None => {
+                self.counters.flow_misses.add(1);
+                let verdict = self.decide_decapsulated(&ip);
+                self.flows.insert(
+                    key,
+                    Decision {
+                        verdict,
+                        entry: u32::MAX,
+                    },
+                );
+                verdict
+            }
+        };
+        match verdict {
+            Verdict::Local if ip.is_fragment() => {
+                self.reassemble(io, buf, &ip, |p, io, buf, ip| {
+                    p.decapsulated(io, buf, ip, depth)
+                });
+            }
+            Verdict::Local => match ip.protocol {
+                protocol::ESP | protocol::AH => self.open(io, buf, ip, depth),
+                _ => self.deliver(io, buf, ip),
+            },
+            Verdict::Forward(egress) => self.forward(io, buf, ip, Origin::Decapsulated, egress),
+            Verdict::Drop(reason) => self.drop(io, buf, reason),
+            Verdict::Hairpin | Verdict::Protect(_) => {
+                self.outbound(io, buf, ip, Origin::Decapsulated)
+            }
+        }
+    }
+
+    fn decide_decapsulated(&self, ip: &IpHeader) -> Verdict {
+        let fib = &self.view.fib;
+        if fib.is_local(ip.destination) {
+            return Verdict::Local;
+        }
+        if ip.destination.is_multicast() || fib.is_broadcast(ip.destination) {
+            return Verdict::Drop(DropReason::Multicast);
+        }
+        if ip.destination.is_v6_link_local() || ip.source.is_v6_link_local() {
+            return Verdict::Drop(DropReason::IpMartian);
+        }
+        match fib.route(ip.destination) {
+            Some(hop)
+                if fib
+                    .interface(hop.interface)
+                    .is_some_and(|i| i.side == Side::Protected) =>
+            {
+                Verdict::Forward(self.egress(hop, ip.destination, ip.version))
+            }
+            _ => Verdict::Hairpin,
+        }
+    }
+
+    /// A clear packet from the unprotected side: only a bypass entry lets it in (RFC 4301 5.2 step 3b).
+    fn inbound_clear<I: Outlet<Buf = B>>(
+        &mut self,
+        io: &mut I,
+        buf: B,
+        ip: IpHeader,
+        origin: Origin,
+    ) {
+        let key = FlowKey::new(&ip, ip::ports(buf.data(), &ip), Path::InboundClear);
+        let decision = match self.flows.get(&key) {
+            Some(decision) => decision,
+            None => {
+                self.counters.flow_misses.add(1);
+                match self.decide_inbound_clear(buf.data(), &ip) {
+                    Match::Yes(decision) => {
+                        self.flows.insert(key, decision);
+                        decision
+                    }
+                    Match::Reassemble => {
+                        return self.reassemble(io, buf, &ip, |p, io, buf, ip| {
+                            p.inbound_clear(io, buf, ip, origin);
+                        });
+                    }
+                    Match::No => {
+                        let verdict = Verdict::Drop(DropReason::PolicyNoMatch);
+                        Decision {
+                            verdict,
+                            entry: u32::MAX,
+                        }
+                    }
+                }
+            }
+        };
+        self.count_entry(&decision, ip.total_len);
+        match decision.verdict {
+            Verdict::Local => self.deliver(io, buf, ip),
+            Verdict::Forward(egress) => self.forward(io, buf, ip, origin, egress),
+            Verdict::Drop(reason) => self.drop(io, buf, reason),
+            Verdict::Hairpin | Verdict::Protect(_) => {
+                self.drop(io, buf, DropReason::ProtectedExpected)
+            }
+        }
+    }
+
+    fn decide_inbound_clear(&self, packet: &[u8], ip: &IpHeader) -> Match<Decision> {
+        let fib = &self.view.fib;
+        let drop = |reason, entry| {
+            Match::Yes(Decision {
+                verdict: Verdict::Drop(reason),
+                entry,
+            })
+        };
+        if ip.destination.is_multicast() || fib.is_broadcast(ip.destination) {
+            return drop(DropReason::Multicast, u32::MAX);
+        }
+        let local = fib.is_local(ip.destination);
+        if !local && (ip.destination.is_v6_link_local() || ip.source.is_v6_link_local()) {
+            return drop(DropReason::IpMartian, u32::MAX);
+        }
+        let (entry, action) =
+            match self
+                .view
+                .spd
+                .lookup(&SelectorKey::of(packet, ip, Flow::Inbound))
+            {
+                Match::Yes(found) => found,
+                Match::No => return drop(DropReason::PolicyNoMatch, u32::MAX),
+                Match::Reassemble => return Match::Reassemble,
+            };
+        let verdict = match action {
+            EntryAction::Discard => Verdict::Drop(DropReason::PolicyDiscard),
+            EntryAction::Protect => Verdict::Drop(DropReason::ProtectedExpected),
+            EntryAction::Bypass if local => Verdict::Local,
+            EntryAction::Bypass => match fib.route(ip.destination) {
+                Some(hop) => Verdict::Forward(self.egress(hop, ip.destination, ip.version)),
+                None => Verdict::Drop(DropReason::NoRoute),
+            },
+        };
+        Match::Yes(Decision { verdict, entry })
+    }
+
+    fn bad_spi<I: Outlet<Buf = B>>(&mut self, io: &mut I, spi: u32, protocol: u8, ip: &IpHeader) {
+        if self.notice_limit.allow(self.now) {
+            let (source, destination) = (ip.source, ip.destination);
+            io.notify(Event::BadSpi {
+                spi,
+                protocol,
+                source,
+                destination,
+            });
+        }
+    }
+
+    fn drop_inbound<I: Outlet<Buf = B>>(
+        &mut self,
+        io: &mut I,
+        buf: B,
+        slot: u32,
+        reason: DropReason,
+    ) {
+        if let Some(sa) = self.sad.inbound.get(slot) {
+            sa.counters.drops.add(reason, 1);
+        }
+        self.drop(io, buf, reason);
+    }
+}

@@ -1,0 +1,583 @@
+//! The way of a packet through one worker.
+//!
+//! ```text
+//! receive -> Ethernet -> IP -+- unprotected: inbound  -> ESP | AH | ESP in UDP -> open/verify lane -> opened
+//!                            |               (clear)  -> SPD -> bypass | discard            |
+//!                            |                                   SA selectors, decapsulated +-> forward
+//!                            +- protected:   outbound -> flow cache, else SPD -> protect -> seal/sign lane
+//!                                                     -> bypass | discard | local           |
+//!                                                                              sealed ------+-> transmit
+//! ```
+//! Decisions are made packet by packet; ciphers run over lanes, which are emptied when a burst ends or a lane is
+//! full. Whatever is not forwarded is dropped for one [`DropReason`] and counted. For all of a worker's life
+//! `received + created + injected + taken_over = transmitted + drops + punted + handed_off + consumed + held`.
+
+use std::sync::Arc;
+
+use arrayvec::ArrayVec;
+use portcullis_config::Side;
+use rand_chacha::ChaCha12Rng;
+use rand_core::{RngCore, SeedableRng};
+
+use crate::ah::{AhHeader, MaskedHeader};
+use crate::counters::{Counter, WorkerCounters};
+use crate::engine::{AhJob, Engine, EspJob};
+use crate::ethernet::{self, Frame, ethertype};
+use crate::fib::{Fib, Hop, Interface, Neighbors};
+use crate::flow::{Decision, FlowCache};
+use crate::icmp::RateLimit;
+use crate::ip::{Address, IpHeader, IpVersion};
+use crate::reassembly::{Reassembled, Reassembler};
+use crate::sa::SaRef;
+use crate::sad::Sad;
+use crate::spd::{CompiledSelector, Spd};
+use crate::{DropReason, InterfaceId, Io, PacketBuf};
+
+/// Packets per burst and per lane.
+pub const BURST: usize = 32;
+/// Fragments that one packet may be cut into.
+pub(crate) const MAX_FRAGMENTS: usize = 1024;
+/// Packets being reassembled at once, per worker.
+const REASSEMBLIES: usize = 256;
+/// RFC 791 3.2, RFC 8200 4.5: how long fragments wait, in milliseconds.
+const REASSEMBLY_TIMEOUT: u64 = 30_000;
+/// ICMP errors per second, and in a burst (RFC 1812 4.3.2.8, RFC 4443 2.4 f).
+const ICMP_ERRORS: (u32, u32) = (1000, 100);
+/// Unauthenticated events told to control, per second and in a burst.
+const NOTICES: (u32, u32) = (100, 20);
+
+/// Where packets go that this worker does not send itself.
+pub trait Outlet: Io {
+    /// To the slow path. The implementation counts what its ring refuses.
+    fn punt(&mut self, punt: Punt<Self::Buf>);
+    /// To the worker that owns the SA.
+    fn hand_off(&mut self, worker: u16, handoff: Handoff<Self::Buf>);
+    /// Tells control.
+    fn notify(&mut self, event: Event);
+}
+
+/// A packet for the slow path.
+#[derive(Debug)]
+pub enum Punt<B> {
+    /// An untagged Ethernet frame with ARP or neighbour discovery.
+    Neighbor {
+        /// Where it came in.
+        interface: InterfaceId,
+        /// The frame.
+        frame: B,
+    },
+    /// A finished IP packet whose next hop's MAC address is unknown.
+    Unresolved {
+        /// Interface and next hop.
+        interface: InterfaceId,
+        /// Neighbour to resolve.
+        next_hop: Address,
+        /// The packet.
+        packet: B,
+    },
+    /// An IP packet to one of our own addresses that the SPD lets pass.
+    Local {
+        /// The packet.
+        packet: B,
+    },
+}
+
+/// A packet for another worker.
+#[derive(Debug)]
+pub enum Handoff<B> {
+    /// An IP packet whose outermost ESP or AH belongs to an SA of that worker.
+    Open(B),
+    /// An IP packet to protect with the outbound SA in this slot.
+    Seal(u32, B),
+}
+
+/// A packet from the slow path.
+#[derive(Debug)]
+pub enum Inject<B> {
+    /// A complete frame.
+    Frame(InterfaceId, B),
+    /// An IP packet from this gateway, subject to the SPD.
+    Packet(B),
+    /// An IP packet that is exempt from the SPD: IKE.
+    Exempt(B),
+}
+
+/// News for control.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A soft limit was reached: replace the SA.
+    SoftExpire(SaSide),
+    /// A hard limit, or the last sequence number, was reached: the SA has stopped.
+    HardExpire(SaSide),
+    /// ESP or AH for which there is no SA (RFC 4301 5.2), rate-limited.
+    BadSpi {
+        /// SPI.
+        spi: u32,
+        /// 50 or 51.
+        protocol: u8,
+        /// Claimed source.
+        source: Address,
+        /// Our address.
+        destination: Address,
+    },
+    /// A packet needs an SA that does not exist, rate-limited.
+    Acquire {
+        /// SPD entry.
+        entry: u32,
+        /// Source.
+        source: Address,
+        /// Destination.
+        destination: Address,
+        /// Protocol.
+        protocol: u8,
+    },
+    /// A router says that our protected packets are too big (RFC 4301 8.2), rate-limited and unauthenticated.
+    PathMtu {
+        /// SPI in the quoted packet.
+        spi: u32,
+        /// Protocol of the quoted packet.
+        protocol: u8,
+        /// Destination of the quoted packet.
+        destination: Address,
+        /// MTU it names, for the outer packet.
+        mtu: u32,
+    },
+}
+
+/// An SA of the worker that tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SaSide {
+    /// Inbound SA in this slot.
+    Inbound(u32),
+    /// Outbound SA in this slot.
+    Outbound(u32),
+}
+
+/// An outbound SA that serves an SPD entry, and for which of its packets.
+#[derive(Clone, Debug)]
+pub struct Binding {
+    /// Innermost SA of the bundle.
+    pub sa: SaRef,
+    /// Packets it is for.
+    pub selectors: Arc<[CompiledSelector]>,
+}
+
+/// What matched an SPD entry.
+#[derive(Debug, Default)]
+#[repr(align(16))]
+pub struct EntryCounters {
+    /// Packets.
+    pub packets: Counter,
+    /// Bytes, from the IP header on.
+    pub bytes: Counter,
+}
+
+/// The interfaces behind one device port.
+#[derive(Clone, Debug, Default)]
+pub struct PortInterfaces {
+    /// Interface of untagged frames.
+    pub untagged: Option<InterfaceId>,
+    /// Interfaces by VLAN id.
+    pub vlans: Vec<(u16, InterfaceId)>,
+}
+
+/// Policy and topology as one worker sees them; replaced as a whole.
+#[derive(Debug)]
+pub struct View<C> {
+    /// The SPD.
+    pub spd: Arc<Spd<C>>,
+    /// For each SPD entry, the SAs that serve it, the preferred one first.
+    pub bindings: Box<[Box<[Binding]>]>,
+    /// This worker's counters of the SPD entries.
+    pub hits: Arc<[EntryCounters]>,
+    /// Interfaces and routes.
+    pub fib: Arc<Fib>,
+    /// Interfaces by port.
+    pub ports: Arc<[PortInterfaces]>,
+    /// UDP ports on which ESP may come (RFC 3948), 4500 among them.
+    pub esp_udp_ports: Arc<[u16]>,
+    /// Known neighbours.
+    pub neighbors: Arc<Neighbors>,
+}
+
+/// Where a packet on its way out comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Forwarded from this interface.
+    Interface(InterfaceId),
+    /// Forwarded out of an SA.
+    Decapsulated,
+    /// Made by this gateway.
+    Local,
+}
+
+/// A packet in the seal or sign lane.
+#[derive(Debug)]
+pub(crate) struct Sealing<B> {
+    pub(crate) buf: B,
+    pub(crate) slot: u32,
+    /// Offset of ESP or AH.
+    pub(crate) at: usize,
+    pub(crate) sequence: u64,
+    /// Bytes of the packet inside, for the counters.
+    pub(crate) payload: usize,
+}
+
+/// A packet in the open or verify lane.
+#[derive(Debug)]
+pub(crate) struct Opening<B> {
+    pub(crate) buf: B,
+    pub(crate) slot: u32,
+    pub(crate) ip: IpHeader,
+    /// Offset of ESP or AH.
+    pub(crate) at: usize,
+    /// The AH header, in the verify lane.
+    pub(crate) ah: Option<AhHeader>,
+    pub(crate) sequence: u64,
+    /// How many IPsec headers came off before.
+    pub(crate) depth: u8,
+}
+
+pub(crate) type Lane<T> = ArrayVec<T, BURST>;
+
+/// The engine's job for an ESP packet at offset `at` of `buf`; `None` if the SA is gone.
+pub(crate) fn esp_job<'a, K, B: PacketBuf>(
+    sa: Option<(&'a K, bool)>,
+    buf: &'a mut B,
+    at: usize,
+    sequence: u64,
+) -> Option<EspJob<'a, K>> {
+    let (key, esn) = sa?;
+    let sequence_high = esn.then_some((sequence >> 32) as u32);
+    Some(EspJob {
+        key,
+        packet: buf.data_mut().get_mut(at..)?,
+        sequence_high,
+        ok: false,
+    })
+}
+
+/// The same for an AH packet under its masked header.
+pub(crate) fn ah_job<'a, K, B: PacketBuf>(
+    sa: Option<(&'a K, bool)>,
+    buf: &'a mut B,
+    header: &'a [u8],
+    at: usize,
+    sequence: u64,
+) -> Option<AhJob<'a, K>> {
+    let (key, esn) = sa?;
+    let sequence_high = esn.then_some((sequence >> 32) as u32);
+    Some(AhJob {
+        key,
+        header,
+        packet: buf.data_mut().get_mut(at..)?,
+        sequence_high,
+        ok: false,
+    })
+}
+
+/// The engine's answers for a lane of `items`. SAs come and go only between bursts, so there is a job for each
+/// item; were there not, no answer would be believed.
+pub(crate) fn verdicts<J>(items: usize, jobs: &[J], ok: impl Fn(&J) -> bool) -> [bool; BURST] {
+    let mut answers = [false; BURST];
+    if jobs.len() == items {
+        answers
+            .iter_mut()
+            .zip(jobs)
+            .for_each(|(answer, job)| *answer = ok(job));
+    }
+    answers
+}
+
+/// One worker's packet processing.
+pub struct Pipeline<E: Engine, C, B> {
+    pub(crate) worker: u16,
+    pub(crate) engine: E,
+    pub(crate) sad: Sad<E::Key>,
+    pub(crate) view: View<C>,
+    pub(crate) flows: FlowCache,
+    pub(crate) counters: Arc<WorkerCounters>,
+    pub(crate) reassembler: Reassembler<B>,
+    pub(crate) sealing: Lane<Sealing<B>>,
+    pub(crate) signing: Lane<(Sealing<B>, MaskedHeader)>,
+    pub(crate) opening: Lane<Opening<B>>,
+    pub(crate) verifying: Lane<(Opening<B>, MaskedHeader)>,
+    pub(crate) fragments: Vec<B>,
+    pub(crate) rng: ChaCha12Rng,
+    pub(crate) icmp_limit: RateLimit,
+    pub(crate) notice_limit: RateLimit,
+    pub(crate) now: u64,
+}
+
+impl<E: Engine, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B> {
+    /// A worker's pipeline; `seed` must come from the system's random source, `flows` is the size of the flow
+    /// cache. All memory is made here.
+    pub fn new(
+        worker: u16,
+        engine: E,
+        view: View<C>,
+        counters: Arc<WorkerCounters>,
+        flows: usize,
+        seed: [u8; 32],
+    ) -> Self {
+        let mut rng = ChaCha12Rng::from_seed(seed);
+        Pipeline {
+            worker,
+            engine,
+            sad: Sad::default(),
+            view,
+            flows: FlowCache::new(flows, rng.next_u64()),
+            counters,
+            reassembler: Reassembler::new(REASSEMBLIES, REASSEMBLY_TIMEOUT),
+            sealing: Lane::new(),
+            signing: Lane::new(),
+            opening: Lane::new(),
+            verifying: Lane::new(),
+            fragments: Vec::with_capacity(MAX_FRAGMENTS),
+            rng,
+            icmp_limit: RateLimit::new(ICMP_ERRORS.0, ICMP_ERRORS.1),
+            notice_limit: RateLimit::new(NOTICES.0, NOTICES.1),
+            now: 0,
+        }
+    }
+
+    /// Takes in a burst of frames from a port at `now` milliseconds and sends all that comes of it on its way.
+    pub fn receive<I, const N: usize>(
+        &mut self,
+        io: &mut I,
+        now: u64,
+        port: usize,
+        frames: &mut ArrayVec<B, N>,
+    ) where
+        I: Outlet<Buf = B>,
+    {
+        self.now = now;
+        self.counters.received.add(frames.len() as u64);
+        for frame in frames.drain(..) {
+            self.admit(io, port, frame);
+        }
+        self.flush(io);
+    }
+
+    /// Takes over a packet from another worker.
+    pub fn take_over<I: Outlet<Buf = B>>(&mut self, io: &mut I, now: u64, handoff: Handoff<B>) {
+        self.now = now;
+        self.counters.taken_over.add(1);
+        match handoff {
+            Handoff::Open(buf) => self.reenter(io, buf, |p, io, buf, ip| p.open(io, buf, ip, 0)),
+            Handoff::Seal(slot, buf) => {
+                self.reenter(io, buf, |p, io, buf, ip| {
+                    p.protect(io, buf, ip, Origin::Decapsulated, slot)
+                });
+            }
+        }
+    }
+
+    /// Sends a packet that the slow path made.
+    pub fn inject<I: Outlet<Buf = B>>(&mut self, io: &mut I, now: u64, inject: Inject<B>) {
+        self.now = now;
+        self.counters.injected.add(1);
+        match inject {
+            Inject::Frame(interface, frame) => self.transmit(io, interface, frame),
+            Inject::Packet(buf) => {
+                self.reenter(io, buf, |p, io, buf, ip| {
+                    p.outbound(io, buf, ip, Origin::Local)
+                });
+            }
+            Inject::Exempt(buf) => {
+                self.reenter(io, buf, |p, io, buf, ip| p.send_exempt(io, buf, ip))
+            }
+        }
+    }
+
+    /// Ends a round: runs what is in the lanes, drops fragments that waited too long. Cheap when there is nothing.
+    pub fn finish<I: Outlet<Buf = B>>(&mut self, io: &mut I, now: u64) {
+        self.now = now;
+        self.flush(io);
+        let late = self.reassembler.expire(io, now);
+        self.counters
+            .drops
+            .add(DropReason::FragmentTimeout, late.into());
+        self.counters.held.set(self.reassembler.held() as u64);
+    }
+
+    /// Gives back all packets held, before the worker ends.
+    pub fn release<I: Outlet<Buf = B>>(&mut self, io: &mut I) {
+        self.flush(io);
+        let held = self.reassembler.clear(io);
+        self.counters
+            .drops
+            .add(DropReason::FragmentTimeout, held.into());
+        self.counters.held.set(0);
+    }
+
+    /// Ethernet: which interface, which protocol.
+    fn admit<I: Outlet<Buf = B>>(&mut self, io: &mut I, port: usize, buf: B) {
+        let (frame, id, side) = match self.classify(port, buf.data()) {
+            Ok(found) => found,
+            Err(reason) => return self.drop(io, buf, reason),
+        };
+        let mut buf = buf;
+        match frame.ethertype {
+            ethertype::ARP => self.punt_neighbor(io, buf, &frame, id),
+            ethertype::IPV4 | ethertype::IPV6 => {
+                if crate::local::is_neighbor_discovery(buf.data(), &frame) {
+                    return self.punt_neighbor(io, buf, &frame, id);
+                }
+                buf.trim_front(frame.len);
+                self.reenter(io, buf, |p, io, buf, ip| {
+                    if ip.version.ethertype() != frame.ethertype {
+                        return p.drop(io, buf, DropReason::IpMalformed);
+                    }
+                    match side {
+                        Side::Protected => p.outbound(io, buf, ip, Origin::Interface(id)),
+                        Side::Unprotected => p.inbound(io, buf, ip, id),
+                    }
+                });
+            }
+            _ => self.drop(io, buf, DropReason::UnknownEthertype),
+        }
+    }
+
+    fn classify(
+        &self,
+        port: usize,
+        frame: &[u8],
+    ) -> Result<(Frame, InterfaceId, Side), DropReason> {
+        let frame = Frame::parse(frame)?;
+        let interfaces = self.view.ports.get(port).ok_or(DropReason::InterfaceDown)?;
+        let id = match frame.vlan {
+            None => interfaces.untagged,
+            Some(vlan) => interfaces.vlans.iter().find(|v| v.0 == vlan).map(|v| v.1),
+        };
+        let id = id.ok_or(DropReason::UnknownVlan)?;
+        let interface = self.view.fib.interface(id).ok_or(DropReason::UnknownVlan)?;
+        if !frame.is_for(interface.mac) {
+            return Err(DropReason::NotForUs);
+        }
+        Ok((frame, id, interface.side))
+    }
+
+    /// Reads the IP header at the front of a packet, cuts what is behind its end, and goes on with it.
+    pub(crate) fn reenter<I: Outlet<Buf = B>>(
+        &mut self,
+        io: &mut I,
+        mut buf: B,
+        next: impl FnOnce(&mut Self, &mut I, B, IpHeader),
+    ) {
+        match IpHeader::parse(buf.data()) {
+            Ok(ip) => {
+                buf.truncate(ip.total_len as usize);
+                next(self, io, buf, ip);
+            }
+            Err(reason) => self.drop(io, buf, reason),
+        }
+    }
+
+    /// Adds a fragment; goes on with the whole packet when it is complete.
+    pub(crate) fn reassemble<I: Outlet<Buf = B>>(
+        &mut self,
+        io: &mut I,
+        buf: B,
+        ip: &IpHeader,
+        next: impl FnOnce(&mut Self, &mut I, B, IpHeader),
+    ) {
+        let before = self.reassembler.held();
+        match self.reassembler.push(io, self.now, buf, ip) {
+            Reassembled::Held { evicted } => {
+                self.counters
+                    .drops
+                    .add(DropReason::FragmentTableFull, evicted.into());
+            }
+            Reassembled::Complete(whole) => {
+                let used = before + 1 - self.reassembler.held().min(before + 1);
+                self.counters.consumed.add(used as u64);
+                self.counters.created.add(1);
+                self.reenter(io, whole, next);
+            }
+            Reassembled::Dropped { reason, count } => self.counters.drops.add(reason, count.into()),
+        }
+    }
+
+    /// Runs the lanes until all are empty: what comes out of one may go into another.
+    fn flush<I: Outlet<Buf = B>>(&mut self, io: &mut I) {
+        loop {
+            if !self.opening.is_empty() {
+                self.run_opening(io);
+            } else if !self.verifying.is_empty() {
+                self.run_verifying(io);
+            } else if !self.sealing.is_empty() {
+                self.run_sealing(io);
+            } else if !self.signing.is_empty() {
+                self.run_signing(io);
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Drops a packet for a reason.
+    pub(crate) fn drop<I: Outlet<Buf = B>>(&mut self, io: &mut I, buf: B, reason: DropReason) {
+        self.counters.drops.add(reason, 1);
+        io.discard(buf);
+    }
+
+    /// Gives a complete frame to the device.
+    pub(crate) fn transmit<I: Outlet<Buf = B>>(
+        &mut self,
+        io: &mut I,
+        interface: InterfaceId,
+        frame: B,
+    ) {
+        self.counters.transmitted.add(1);
+        io.transmit(interface, frame);
+    }
+
+    /// Counts a packet for an SPD entry.
+    pub(crate) fn count_entry(&self, decision: &Decision, bytes: u32) {
+        if let Some(hits) = self.view.hits.get(decision.entry as usize) {
+            hits.packets.add(1);
+            hits.bytes.add(bytes.into());
+        }
+    }
+
+    /// The first protected interface: its address speaks for the gateway inside tunnels.
+    pub(crate) fn protected_interface(&self, v4: bool) -> Option<InterfaceId> {
+        let has = |i: &Interface| {
+            i.side == Side::Protected && i.addresses.iter().any(|n| n.addr().is_ipv4() == v4)
+        };
+        self.view
+            .fib
+            .interfaces()
+            .iter()
+            .position(has)
+            .map(|i| InterfaceId(i as u16))
+    }
+
+    /// How a packet leaves over `hop`.
+    pub(crate) fn egress(
+        &self,
+        hop: Hop,
+        destination: Address,
+        version: IpVersion,
+    ) -> crate::flow::Egress {
+        use crate::flow::{Egress, LinkHeader};
+        let next_hop = hop.via.unwrap_or(destination);
+        let mac = self.view.neighbors.0.get(&(hop.interface, next_hop));
+        match (mac, self.view.fib.interface(hop.interface)) {
+            (Some(mac), Some(interface)) => Egress::Ready(LinkHeader::new(
+                hop.interface,
+                interface,
+                *mac,
+                version.ethertype(),
+            )),
+            _ => Egress::Unresolved(Hop {
+                interface: hop.interface,
+                via: Some(next_hop),
+            }),
+        }
+    }
+}
+
+/// Bytes by which a frame can be longer than its IP packet.
+pub const LINK_OVERHEAD: usize = ethernet::HEADER + ethernet::TAG;
