@@ -3,12 +3,33 @@
 //! A [`Policy`] is what an operator writes and what IKE adds to: ports, addresses, routes, the ordered
 //! security policy database (RFC 4301 4.4.1) and security associations. This crate reads its own text and
 //! nothing else: no sockets, no devices, no clock.
+//!
+//! [`load`] reads a policy file and [`parse`] a text; both find every [`Mistake`], not only the first. The
+//! keys of a policy file are listed once, in [`reference`](mod@reference): the reader takes no other, and
+//! `REFERENCE.md` is written from it.
 #![forbid(unsafe_code)]
 
+mod address;
+mod bundle;
+mod keys;
+mod load;
+mod mistake;
 mod model;
+mod names;
+mod ports;
+mod protocol;
+mod reader;
+pub mod reference;
+mod routes;
+mod sa;
+mod sad;
 mod selector;
+mod shadow;
+mod spd;
 mod suite;
 
+pub use load::{Loaded, load, parse};
+pub use mistake::{Mistake, Severity};
 pub use model::*;
 pub use selector::*;
 pub use suite::*;

@@ -1,0 +1,144 @@
+//! Loads a policy: reads the text, then each kind of table, then checks them against each other.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use toml::de::DeTable;
+use zeroize::Zeroizing;
+
+use crate::keys::{CIPHER_KEY, INTEGRITY_KEY, open_to_others};
+use crate::mistake::Report;
+use crate::ports::{Interfaces, read_runtime};
+use crate::reader::Section;
+use crate::reference::ROOT;
+use crate::sa::{Sa, Sas};
+use crate::spd::Entry;
+use crate::{Mistake, Policy, routes, sad, shadow, spd};
+
+/// A larger file is not a policy; a million SAs fit.
+const POLICY_FILE_LIMIT: u64 = 512 << 20;
+
+/// A policy that can run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// The policy.
+    pub policy: Policy,
+    /// What is most likely not meant so, in the order of the file.
+    pub warnings: Vec<Mistake>,
+}
+
+/// Loads a policy file. On failure every mistake is returned, warnings among them, in the order of the file.
+///
+/// A file that holds keys is refused if others than its owner have any permission.
+pub fn load(path: &Path) -> Result<Loaded, Vec<Mistake>> {
+    let (text, mode) = read_file(path).map_err(|error| {
+        let report = Report::new(path, b"");
+        report.error(0, format!("cannot be read: {error}"));
+        report.finish()
+    })?;
+    let text = std::str::from_utf8(&text).map_err(|error| {
+        let report = Report::new(path, &text);
+        report.error(error.valid_up_to(), "expected UTF-8 text");
+        report.finish()
+    })?;
+    let base = path.parent().unwrap_or(Path::new(""));
+    read(text, path, base, Some(mode))
+}
+
+/// Reads a policy from its text. `file` is the name in messages; relative key files are looked for in `base`.
+pub fn parse(text: &str, file: &Path, base: &Path) -> Result<Loaded, Vec<Mistake>> {
+    read(text, file, base, None)
+}
+
+/// The bytes of a file and its mode; the bytes are wiped when dropped, since they may hold keys.
+fn read_file(path: &Path) -> std::io::Result<(Zeroizing<Vec<u8>>, u32)> {
+    let file = File::open(path)?;
+    let metadata = file.metadata()?;
+    let length = metadata.len().min(POLICY_FILE_LIMIT);
+    // Room for all of it and the end, so that it does not grow and leave a copy behind.
+    let mut text = Zeroizing::new(Vec::with_capacity(length as usize + 32));
+    file.take(POLICY_FILE_LIMIT).read_to_end(&mut text)?;
+    Ok((text, metadata.permissions().mode()))
+}
+
+fn read(text: &str, file: &Path, base: &Path, mode: Option<u32>) -> Result<Loaded, Vec<Mistake>> {
+    let mut report = Report::new(file, text.as_bytes());
+    let (document, syntax_errors) = DeTable::parse_recoverable(text);
+    for error in syntax_errors {
+        let at = error.span().map_or(0, |span| span.start);
+        report.syntax(at, error.message());
+    }
+    let root = Section::open(&ROOT, document.get_ref(), 0, &report);
+    let policy = read_policy(root, base, |sas| {
+        if let Some(mode) = mode {
+            check_mode(sas, file, mode);
+        }
+    });
+    if report.has_errors() {
+        return Err(report.finish());
+    }
+    let warnings = report.finish();
+    Ok(Loaded { policy, warnings })
+}
+
+/// Reads all tables. The policy is whole only if no error was reported.
+fn read_policy(root: Section<'_>, base: &Path, check_file: impl Fn(&[Sa<'_>])) -> Policy {
+    let runtime = read_runtime(root);
+    let interfaces = Interfaces::read(root);
+    let neighbors = routes::read_neighbors(root, &interfaces);
+    let routes = routes::read_routes(root, &interfaces, &neighbors);
+    let sas = Sas::read(root, &interfaces, base);
+    let spd = spd::read(root, &sas);
+    check_file(&sas.list);
+    if !root.is_broken() {
+        if interfaces.list.is_empty() {
+            root.warning("port", "no [[port]]: there is nothing to forward between");
+        }
+        sad::check_identities(&sas);
+        sad::check_shared_keys(&sas);
+        sad::check_unused(&sas, &spd);
+        shadow::check(&spd);
+    }
+    join(
+        Policy {
+            runtime,
+            interfaces: interfaces.list,
+            routes,
+            neighbors,
+            ..Policy::default()
+        },
+        sas,
+        spd,
+    )
+}
+
+/// Puts SAs and SPD into the policy and gives each SA the selectors of the entries that name it.
+fn join(mut policy: Policy, sas: Sas<'_>, spd: Vec<Entry<'_>>) -> Policy {
+    policy.sas = sas.list.into_iter().filter_map(|sa| sa.config).collect();
+    policy.spd = spd.into_iter().filter_map(|e| e.entry).collect();
+    for entry in &policy.spd {
+        sad::uses(&entry.action, |index| {
+            if let Some(sa) = policy.sas.get_mut(index) {
+                sa.selectors.push(entry.selector.clone());
+            }
+        });
+    }
+    policy
+}
+
+/// A policy file with keys in it is a key file: it must be closed to others. Said once, at the first key.
+fn check_mode(sas: &[Sa<'_>], file: &Path, mode: u32) {
+    let Some(reason) = open_to_others(mode, file) else {
+        return;
+    };
+    for sa in sas {
+        for key in [CIPHER_KEY.0, INTEGRITY_KEY.0] {
+            if sa.section.has(key) {
+                sa.section.error(key, format!("this file {reason}"));
+                return;
+            }
+        }
+    }
+}

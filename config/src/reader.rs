@@ -1,0 +1,270 @@
+//! A small reader over a parsed TOML document: types, ranges and names are checked where they stand,
+//! against the same key tables that the reference is written from.
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::mistake::{Report, did_you_mean, shown};
+use crate::reference::Table;
+
+/// One table of the document.
+#[derive(Clone, Copy)]
+pub(crate) struct Section<'a> {
+    spec: &'static Table,
+    table: &'a DeTable<'a>,
+    at: usize,
+    report: &'a Report<'a>,
+}
+
+impl<'a> Section<'a> {
+    /// Opens a table and refuses its unknown keys.
+    pub(crate) fn open(
+        spec: &'static Table,
+        table: &'a DeTable<'a>,
+        at: usize,
+        report: &'a Report<'a>,
+    ) -> Self {
+        for key in table.keys() {
+            let (name, known) = (key.get_ref().as_ref(), || spec.keys.iter().map(|k| k.name));
+            if !known().any(|k| k == name) {
+                let hint = did_you_mean(name, known());
+                let message = format!("unknown key {} in {}{hint}", shown(name), spec.header);
+                report.error_unless_broken(key.span().start, message);
+            }
+        }
+        Section {
+            spec,
+            table,
+            at,
+            report,
+        }
+    }
+
+    /// The value of an optional key.
+    pub(crate) fn get(self, name: &'static str) -> Option<Item<'a>> {
+        debug_assert!(self.spec.keys.iter().any(|k| k.name == name), "{name}");
+        Item::new(self.table.get(name)?, self.report)
+    }
+
+    /// The value of a key that must be there.
+    pub(crate) fn require(self, name: &'static str) -> Option<Item<'a>> {
+        if !self.has(name) {
+            let message = format!("missing key `{name}` in {}", self.label());
+            self.report.error_unless_broken(self.at, message);
+        }
+        self.get(name)
+    }
+
+    /// True if the key is there, whatever its value.
+    pub(crate) fn has(self, name: &str) -> bool {
+        self.table.contains_key(name)
+    }
+
+    /// The tables of an array of tables.
+    pub(crate) fn sections(self, name: &'static str, spec: &'static Table) -> Vec<Section<'a>> {
+        let Some(item) = self.get(name) else {
+            return Vec::new();
+        };
+        let DeValue::Array(array) = item.value.get_ref() else {
+            let message = format!("an array of tables, each {}", spec.header);
+            return item.unexpected(&message).unwrap_or_default();
+        };
+        let items = array.iter().filter_map(|v| Item::new(v, self.report));
+        items.filter_map(|item| item.section(spec)).collect()
+    }
+
+    /// Reports an error at the value of a key, or at the table's header if the key is not there.
+    pub(crate) fn error(self, name: &str, message: impl Into<String>) {
+        self.report.error(self.place(name), message);
+    }
+
+    /// Reports a warning at the value of a key, or at the table's header if the key is not there.
+    pub(crate) fn warning(self, name: &str, message: impl Into<String>) {
+        self.report.warning(self.place(name), message);
+    }
+
+    /// Refuses a key that has no place here.
+    pub(crate) fn refuse(self, name: &'static str, reason: &str) {
+        if self.has(name) {
+            self.error(name, reason);
+        }
+    }
+
+    /// Byte offset of a key's value, or of the table's header if the key is not there.
+    pub(crate) fn place(self, name: &str) -> usize {
+        self.table.get(name).map_or(self.at, |v| v.span().start)
+    }
+
+    /// The line of the table's header.
+    pub(crate) fn line(self) -> usize {
+        self.report.position(self.at).0
+    }
+
+    /// True after a syntax error anywhere in the file.
+    pub(crate) fn is_broken(self) -> bool {
+        self.report.is_broken()
+    }
+
+    /// The header, and the name where it has one: ``[[sa]] `to-b` ``.
+    fn label(self) -> String {
+        let name = self.table.get("name").and_then(|v| v.get_ref().as_str());
+        match name {
+            Some(name) => format!("{} {}", self.spec.header, shown(name)),
+            None => self.spec.header.to_owned(),
+        }
+    }
+}
+
+/// One value of the document.
+#[derive(Clone, Copy)]
+pub(crate) struct Item<'a> {
+    value: &'a Spanned<DeValue<'a>>,
+    report: &'a Report<'a>,
+}
+
+impl<'a> Item<'a> {
+    /// An empty span stands where a syntax error left no value; it has been reported.
+    fn new(value: &'a Spanned<DeValue<'a>>, report: &'a Report<'a>) -> Option<Self> {
+        (!value.span().is_empty()).then_some(Item { value, report })
+    }
+
+    /// Reports an error at this value.
+    pub(crate) fn error(self, message: impl Into<String>) {
+        self.report.error(self.value.span().start, message);
+    }
+
+    /// Reports an error at this value, but not where a syntax error may have hidden the cause.
+    pub(crate) fn error_unless_broken(self, message: impl Into<String>) {
+        let at = self.value.span().start;
+        self.report.error_unless_broken(at, message);
+    }
+
+    /// Reports a warning at this value.
+    pub(crate) fn warning(self, message: impl Into<String>) {
+        self.report.warning(self.value.span().start, message);
+    }
+
+    /// A string of at least one character, without control characters.
+    pub(crate) fn string(self) -> Option<&'a str> {
+        let DeValue::String(text) = self.value.get_ref() else {
+            return self.unexpected("a string");
+        };
+        if text.is_empty() {
+            self.error("expected a string that is not empty");
+            return None;
+        }
+        if text.chars().any(char::is_control) {
+            self.error("expected a string without control characters");
+            return None;
+        }
+        Some(text)
+    }
+
+    /// A string that `read` understands; its error is the message.
+    pub(crate) fn parse<T>(self, read: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        match read(self.string()?) {
+            Ok(value) => Some(value),
+            Err(message) => {
+                self.error(message);
+                None
+            }
+        }
+    }
+
+    /// One of a list of names.
+    pub(crate) fn choice<T: Copy>(self, names: &[(&str, T)]) -> Option<T> {
+        self.parse(|text| {
+            if let Some(value) = self.find(names) {
+                return Ok(value);
+            }
+            let known = || names.iter().map(|(name, _)| *name);
+            let hint = did_you_mean(text, known());
+            let known = known().collect::<Vec<_>>().join(", ");
+            Err(format!(
+                "expected one of {known}; got {}{hint}",
+                shown(text)
+            ))
+        })
+    }
+
+    /// One of a list of names that is read, and if wrong reported, elsewhere.
+    pub(crate) fn find<T: Copy>(self, names: &[(&str, T)]) -> Option<T> {
+        let text = self.value.get_ref().as_str()?;
+        let found = names.iter().find(|(name, _)| *name == text);
+        found.map(|(_, value)| *value)
+    }
+
+    /// An integer from `min` to `max`.
+    pub(crate) fn integer<T: TryFrom<u64>>(self, min: u64, max: u64) -> Option<T> {
+        let DeValue::Integer(integer) = self.value.get_ref() else {
+            return self.unexpected("an integer");
+        };
+        let value = u64::from_str_radix(integer.as_str(), integer.radix()).ok();
+        let inside = value.filter(|v| (min..=max).contains(v));
+        let value = inside.and_then(|v| T::try_from(v).ok());
+        if value.is_none() {
+            let message = format!("expected an integer from {min} to {max}; got {integer}");
+            self.error(message);
+        }
+        value
+    }
+
+    /// True or false.
+    pub(crate) fn boolean(self) -> Option<bool> {
+        match self.value.get_ref() {
+            DeValue::Boolean(value) => Some(*value),
+            _ => self.unexpected("true or false"),
+        }
+    }
+
+    /// The members of a list; any other value is a list of one.
+    pub(crate) fn members(self) -> Vec<Item<'a>> {
+        match self.value.get_ref() {
+            DeValue::Array(array) => {
+                let items = array.iter().filter_map(|v| Item::new(v, self.report));
+                items.collect()
+            }
+            _ => vec![self],
+        }
+    }
+
+    /// An integer as its text, so that `443` may stand for `"443"`.
+    pub(crate) fn integer_or_string(self) -> Option<String> {
+        match self.value.get_ref() {
+            DeValue::Integer(_) => Some(self.integer::<u64>(0, u64::MAX)?.to_string()),
+            DeValue::String(_) => self.string().map(str::to_owned),
+            _ => self.unexpected("an integer or a string"),
+        }
+    }
+
+    /// True if the value is an integer.
+    pub(crate) fn is_integer(self) -> bool {
+        self.value.get_ref().is_integer()
+    }
+
+    /// A table.
+    pub(crate) fn section(self, spec: &'static Table) -> Option<Section<'a>> {
+        match self.value.get_ref() {
+            DeValue::Table(table) => {
+                let at = self.value.span().start;
+                Some(Section::open(spec, table, at, self.report))
+            }
+            _ => self.unexpected("a table"),
+        }
+    }
+
+    /// Reports a value of the wrong type, naming only the type: the value may be a key.
+    fn unexpected<T>(self, expected: &str) -> Option<T> {
+        let got = match self.value.get_ref() {
+            DeValue::String(_) => "a string",
+            DeValue::Integer(_) => "an integer",
+            DeValue::Float(_) => "a float",
+            DeValue::Boolean(_) => "a boolean",
+            DeValue::Datetime(_) => "a date",
+            DeValue::Array(_) => "a list",
+            DeValue::Table(_) => "a table",
+        };
+        self.error(format!("expected {expected}; got {got}"));
+        None
+    }
+}

@@ -1,0 +1,269 @@
+//! Keys of the process, its ports, routes and neighbours.
+
+use super::Presence::{Default, Optional, Required};
+use super::{Key, Table};
+
+/// The outermost table of the file.
+pub const ROOT: Table = Table {
+    header: "the policy file",
+    doc: "The tables of a policy.",
+    keys: &[
+        Key {
+            name: "runtime",
+            kind: "table",
+            presence: Optional,
+            example: "{ workers = 1 }",
+            doc: "How the process runs.",
+        },
+        Key {
+            name: "port",
+            kind: "array of tables",
+            presence: Optional,
+            example: "[]",
+            doc: "Ports.",
+        },
+        Key {
+            name: "route",
+            kind: "array of tables",
+            presence: Optional,
+            example: "[]",
+            doc: "Static routes.",
+        },
+        Key {
+            name: "neighbor",
+            kind: "array of tables",
+            presence: Optional,
+            example: "[]",
+            doc: "Static neighbours.",
+        },
+        Key {
+            name: "sa",
+            kind: "array of tables",
+            presence: Optional,
+            example: "[]",
+            doc: "Manually keyed SAs.",
+        },
+        Key {
+            name: "spd",
+            kind: "array of tables",
+            presence: Optional,
+            example: "[]",
+            doc: "The SPD.",
+        },
+    ],
+};
+
+/// `[runtime]`.
+pub const RUNTIME: Table = Table {
+    header: "[runtime]",
+    doc: "How the process runs. The whole table may be left out.",
+    keys: &[
+        Key {
+            name: "workers",
+            kind: "1..1024",
+            presence: Default("1"),
+            example: "2",
+            doc: "Workers that forward packets, each on a core of its own.",
+        },
+        Key {
+            name: "cores",
+            kind: "list of 0..1023",
+            presence: Default("[]"),
+            example: "[2, 3]",
+            doc: "Cores for the workers, in order, at least one for each; left out, the program chooses.",
+        },
+        Key {
+            name: "control-socket",
+            kind: "path, at most 107 bytes",
+            presence: Default("\"/run/portcullis.sock\""),
+            example: "\"/tmp/gw-a.sock\"",
+            doc: "Unix socket that `portcullis show` talks to.",
+        },
+        Key {
+            name: "eal",
+            kind: "list of strings",
+            presence: Default("[]"),
+            example: "[\"--no-huge\", \"-m\", \"512\"]",
+            doc: "Further arguments for DPDK's environment abstraction layer.",
+        },
+        Key {
+            name: "mbufs",
+            kind: "256..16777215",
+            presence: Default("16383"),
+            example: "65535",
+            doc: "Packet buffers in the pool; best is a power of two less one.",
+        },
+        Key {
+            name: "mbuf-size",
+            kind: "128..65407",
+            presence: Default("2048"),
+            example: "9216",
+            doc: "Bytes of packet data one buffer holds, headroom not counted; larger packets take several.",
+        },
+    ],
+};
+
+/// `[[port]]`.
+pub const PORT: Table = Table {
+    header: "[[port]]",
+    doc: "A DPDK port and its untagged interface. It needs no address if it only carries VLANs.",
+    keys: &[
+        Key {
+            name: "name",
+            kind: "string, unique among ports and VLANs",
+            presence: Required,
+            example: "\"wan\"",
+            doc: "Name in logs, counters, routes and neighbours.",
+        },
+        Key {
+            name: "device",
+            kind: "string",
+            presence: Required,
+            example: "\"net_af_xdp0,iface=eth1\"",
+            doc: "PCI address (`0000:01:00.0`) or virtual device (`net_...`) with its arguments, as DPDK spells them.",
+        },
+        Key {
+            name: "side",
+            kind: "`protected` or `unprotected`",
+            presence: Required,
+            example: "\"unprotected\"",
+            doc: "Side of the IPsec boundary (RFC 4301 3.1): `protected` towards our networks, `unprotected` towards the peers.",
+        },
+        Key {
+            name: "addresses",
+            kind: "list of address/length",
+            presence: Default("[]"),
+            example: "[\"192.0.2.1/24\", \"2001:db8::1/64\"]",
+            doc: "Our addresses with the length of the prefix that is on link.",
+        },
+        Key {
+            name: "mac",
+            kind: "unicast MAC address",
+            presence: Optional,
+            example: "\"02:00:00:00:00:01\"",
+            doc: "Used instead of the device's own.",
+        },
+        Key {
+            name: "mtu",
+            kind: "68..65535, with IPv6 from 1280",
+            presence: Default("1500"),
+            example: "9000",
+            doc: "Largest IP packet in bytes (RFC 791 3.1, RFC 8200 5).",
+        },
+        Key {
+            name: "capture",
+            kind: "path",
+            presence: Optional,
+            example: "\"wire.pcap\"",
+            doc: "pcap file that gets a copy of every frame of the port, both directions, VLANs included.",
+        },
+        Key {
+            name: "vlan",
+            kind: "array of tables",
+            presence: Optional,
+            example: "[]",
+            doc: "Tagged interfaces on this port, each a `[[port.vlan]]` below its `[[port]]`.",
+        },
+    ],
+};
+
+/// `[[port.vlan]]`.
+pub const VLAN: Table = Table {
+    header: "[[port.vlan]]",
+    doc: "An IEEE 802.1Q tagged interface on the `[[port]]` above it, with the same MAC address.",
+    keys: &[
+        Key {
+            name: "name",
+            kind: "string, unique among ports and VLANs",
+            presence: Required,
+            example: "\"lan10\"",
+            doc: "Name in logs, counters, routes and neighbours.",
+        },
+        Key {
+            name: "id",
+            kind: "1..4094, unique on its port",
+            presence: Required,
+            example: "10",
+            doc: "VLAN identifier.",
+        },
+        Key {
+            name: "side",
+            kind: "`protected` or `unprotected`",
+            presence: Required,
+            example: "\"protected\"",
+            doc: "Side of the IPsec boundary; may differ from the port's.",
+        },
+        Key {
+            name: "addresses",
+            kind: "list of address/length",
+            presence: Default("[]"),
+            example: "[\"10.10.0.1/24\"]",
+            doc: "As for a port.",
+        },
+        Key {
+            name: "mtu",
+            kind: "68..65535, at most the port's",
+            presence: Optional,
+            example: "1400",
+            doc: "As for a port; left out, it is the port's.",
+        },
+    ],
+};
+
+/// `[[route]]`.
+pub const ROUTE: Table = Table {
+    header: "[[route]]",
+    doc: "A static route. The longest prefix wins; prefixes of our own addresses are on link without one.",
+    keys: &[
+        Key {
+            name: "destination",
+            kind: "prefix",
+            presence: Required,
+            example: "\"0.0.0.0/0\"",
+            doc: "Where to. Bits behind the prefix length must be zero.",
+        },
+        Key {
+            name: "via",
+            kind: "address",
+            presence: Optional,
+            example: "\"192.0.2.254\"",
+            doc: "Next hop, of the same family; left out, the destination is on link.",
+        },
+        Key {
+            name: "port",
+            kind: "name of a port or VLAN",
+            presence: Optional,
+            example: "\"wan\"",
+            doc: "Where out. May be left out if `via` is on link of exactly one.",
+        },
+    ],
+};
+
+/// `[[neighbor]]`.
+pub const NEIGHBOR: Table = Table {
+    header: "[[neighbor]]",
+    doc: "A neighbour that is not asked for: neither ARP nor neighbour discovery is sent for it.",
+    keys: &[
+        Key {
+            name: "address",
+            kind: "address",
+            presence: Required,
+            example: "\"192.0.2.254\"",
+            doc: "Its IP address.",
+        },
+        Key {
+            name: "mac",
+            kind: "unicast MAC address",
+            presence: Required,
+            example: "\"02:00:00:00:00:fe\"",
+            doc: "Its MAC address.",
+        },
+        Key {
+            name: "port",
+            kind: "name of a port or VLAN",
+            presence: Optional,
+            example: "\"wan\"",
+            doc: "Where it is. May be left out if `address` is on link of exactly one.",
+        },
+    ],
+};

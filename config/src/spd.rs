@@ -1,0 +1,243 @@
+//! Reads the SPD.
+
+use std::net::IpAddr;
+
+use crate::address::{self, family};
+use crate::bundle;
+use crate::ports::{Names, members};
+use crate::protocol::{self, ICMP, ICMPV6};
+use crate::reader::{Item, Section};
+use crate::reference::SPD;
+use crate::sa::Sas;
+use crate::{Action, AddressRange, Direction, PortRange, Selector, SpdEntry, UpperLayer};
+
+#[derive(Clone, Copy)]
+enum Verb {
+    Protect,
+    Bypass,
+    Discard,
+}
+
+const VERBS: &[(&str, Verb)] = &[
+    ("protect", Verb::Protect),
+    ("bypass", Verb::Bypass),
+    ("discard", Verb::Discard),
+];
+
+/// An entry as far as it could be read.
+pub(crate) struct Entry<'a> {
+    pub(crate) section: Section<'a>,
+    /// `None` if it could not be read; that has been reported.
+    pub(crate) entry: Option<SpdEntry>,
+}
+
+/// Reads every `[[spd]]`, in order.
+pub(crate) fn read<'a>(root: Section<'a>, sas: &Sas<'_>) -> Vec<Entry<'a>> {
+    let mut names = Names::default();
+    let mut entries = Vec::new();
+    for section in root.sections("spd", &SPD) {
+        let name = names.read(section, entries.len());
+        let entry = read_entry(section, name, sas);
+        entries.push(Entry { section, entry });
+    }
+    entries
+}
+
+fn read_entry(section: Section<'_>, name: &str, sas: &Sas<'_>) -> Option<SpdEntry> {
+    let selector = read_selector(section);
+    let action = read_action(section, sas);
+    let (selector, action) = (selector?, action?);
+    if let Action::Protect { outbound, inbound } = &action {
+        bundle::check(section, &selector, outbound, inbound, sas);
+    }
+    Some(SpdEntry {
+        name: name.to_owned(),
+        selector,
+        action,
+    })
+}
+
+fn read_action(section: Section<'_>, sas: &Sas<'_>) -> Option<Action> {
+    let action = match section.require("action")?.choice(VERBS)? {
+        Verb::Bypass => Action::Bypass,
+        Verb::Discard => Action::Discard,
+        Verb::Protect => {
+            let outbound = read_sas(section, "outbound", Direction::Outbound, sas);
+            let inbound = read_sas(section, "inbound", Direction::Inbound, sas);
+            let (outbound, inbound) = (outbound?, inbound?);
+            return Some(Action::Protect { outbound, inbound });
+        }
+    };
+    for key in ["outbound", "inbound"] {
+        section.refuse(key, "expected only with action \"protect\"");
+    }
+    Some(action)
+}
+
+fn read_sas(
+    section: Section<'_>,
+    key: &'static str,
+    direction: Direction,
+    sas: &Sas<'_>,
+) -> Option<Vec<usize>> {
+    let read = |item: Item<'_>| {
+        let index = sas.names.find(item, "SA")?;
+        let config = sas.config(index);
+        if config.is_some_and(|c| c.direction != direction) {
+            item.error(format!("expected an {key} SA"));
+            return None;
+        }
+        Some(index)
+    };
+    // All members are looked at before the first that is wrong ends it.
+    let found: Vec<_> = members(section, key).map(read).collect();
+    found.into_iter().collect()
+}
+
+fn read_selector(section: Section<'_>) -> Option<Selector> {
+    let local = read_ranges(section, "local");
+    let remote = read_ranges(section, "remote");
+    let upper = read_upper(section);
+    let selector = Selector {
+        local: local?,
+        remote: remote?,
+        upper: upper?,
+    };
+    check_families(section, &selector);
+    Some(selector)
+}
+
+fn read_ranges(section: Section<'_>, key: &'static str) -> Option<Vec<AddressRange>> {
+    let found: Vec<_> = members(section, key)
+        .map(|i| i.parse(address::range))
+        .collect();
+    if section.has(key) && found.is_empty() {
+        // An empty list would otherwise mean "any", the opposite of what it says.
+        section.error(key, "expected at least one; leave the key out for any");
+        return None;
+    }
+    found.into_iter().collect()
+}
+
+/// A packet has one family: what stands on one side only matches nothing.
+fn check_families(section: Section<'_>, selector: &Selector) {
+    let has = |ranges: &[AddressRange], v4: bool| {
+        ranges.is_empty() || ranges.iter().any(|r| r.start.is_ipv4() == v4)
+    };
+    let both = |v4| has(&selector.local, v4) && has(&selector.remote, v4);
+    let protocol_fits = |v4: bool| match &selector.upper {
+        UpperLayer::Protocol(ICMP) | UpperLayer::Icmp { protocol: ICMP, .. } => v4,
+        UpperLayer::Protocol(ICMPV6)
+        | UpperLayer::Icmp {
+            protocol: ICMPV6, ..
+        } => !v4,
+        _ => true,
+    };
+    if !both(true) && !both(false) {
+        let expected = selector.local.first().map_or("", |r| family(r.start));
+        let message =
+            format!("expected {expected} addresses, as in `local`: a packet has one family");
+        section.error("remote", message);
+        return;
+    }
+    if !(both(true) && protocol_fits(true) || both(false) && protocol_fits(false)) {
+        let (expected, other) = if both(true) {
+            ("icmp", "IPv4")
+        } else {
+            ("icmpv6", "IPv6")
+        };
+        let message = format!("expected {expected}, since the addresses are {other}");
+        section.error("protocol", message);
+        return;
+    }
+    for (key, ranges) in [("local", &selector.local), ("remote", &selector.remote)] {
+        let useless = |r: &&AddressRange| !both(r.start.is_ipv4());
+        if let Some(range) = ranges.iter().find(useless) {
+            let family = family(range.start);
+            let message = format!("its {family} addresses match nothing: the other side has none");
+            section.warning(key, message);
+        }
+    }
+}
+
+fn read_upper(section: Section<'_>) -> Option<UpperLayer> {
+    let protocol = match section.get("protocol") {
+        Some(item) if item.is_integer() => Some(item.integer::<u8>(0, 255)?),
+        Some(item) => Some(item.choice(protocol::NAMES)?),
+        None => None,
+    };
+    let ports = (
+        read_ports(section, "local-port"),
+        read_ports(section, "remote-port"),
+    );
+    let icmp = (
+        read_byte(section, "icmp-type"),
+        read_byte(section, "icmp-code"),
+    );
+    let given = |keys: [&'static str; 2]| keys.into_iter().filter(|k| section.has(k)).collect();
+    let port_keys: Vec<_> = given(["local-port", "remote-port"]);
+    let icmp_keys: Vec<_> = given(["icmp-type", "icmp-code"]);
+    let has_ports = protocol.is_some_and(protocol::has_ports);
+    let has_types = matches!(protocol, Some(ICMP | ICMPV6));
+    for key in port_keys.iter().filter(|_| !has_ports) {
+        section.error(key, "expected only with protocol tcp, udp, dccp or sctp");
+    }
+    for key in icmp_keys.iter().filter(|_| !has_types) {
+        section.error(key, "expected only with protocol icmp or icmpv6");
+    }
+    if has_types && section.has("icmp-code") && !section.has("icmp-type") {
+        // RFC 4301 4.4.1.1: a code is looked at together with a type.
+        section.error(
+            "icmp-code",
+            "expected `icmp-type` with it (RFC 4301 4.4.1.1)",
+        );
+    }
+    let (local, remote, types, codes) = (ports.0?, ports.1?, icmp.0?, icmp.1?);
+    Some(match protocol {
+        None => UpperLayer::Any,
+        Some(protocol) if !port_keys.is_empty() => UpperLayer::Ports {
+            protocol,
+            local,
+            remote,
+        },
+        Some(protocol) if !icmp_keys.is_empty() => UpperLayer::Icmp {
+            protocol,
+            types,
+            codes,
+        },
+        Some(protocol) => UpperLayer::Protocol(protocol),
+    })
+}
+
+/// The ranges of a list of ports; empty if it is left out.
+fn read_ports(section: Section<'_>, key: &'static str) -> Option<Vec<PortRange>> {
+    let read = |item: Item<'_>| {
+        let (start, end) = read_numbers(item, "a port", 65_535)?;
+        Some(PortRange { start, end })
+    };
+    let found: Vec<_> = members(section, key).map(read).collect();
+    if section.has(key) && found.is_empty() {
+        section.error(key, "expected at least one; leave the key out for any");
+        return None;
+    }
+    found.into_iter().collect()
+}
+
+/// A range of bytes; all of them if it is left out.
+fn read_byte(section: Section<'_>, key: &'static str) -> Option<(u8, u8)> {
+    match section.get(key) {
+        Some(item) => read_numbers(item, "an integer", 255),
+        None => Some((0, 255)),
+    }
+}
+
+fn read_numbers<T: TryFrom<u64>>(item: Item<'_>, what: &str, max: u64) -> Option<(T, T)> {
+    let text = item.integer_or_string()?;
+    let numbers = address::numbers(&text, what, 0..=max);
+    numbers.map_err(|message| item.error(message)).ok()
+}
+
+/// True if `address` is in the list, or the list is empty and means any.
+pub(crate) fn admits(ranges: &[AddressRange], address: IpAddr) -> bool {
+    ranges.is_empty() || ranges.iter().any(|r| r.contains(address))
+}
