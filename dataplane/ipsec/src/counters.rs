@@ -67,7 +67,7 @@ impl DropCounters {
 pub struct WorkerCounters {
     /// Frames taken in from devices.
     pub received: Counter,
-    /// Frames given to [`crate::Io::transmit`].
+    /// Frames that devices took.
     pub transmitted: Counter,
     /// Packets given to the slow path.
     pub punted: Counter,
@@ -97,10 +97,25 @@ pub struct SaCounters {
     pub packets: Counter,
     /// Bytes of the packets inside, IP header included.
     pub bytes: Counter,
-    /// Milliseconds (of the worker's clock) at which it was last used.
+    /// Milliseconds of the worker's clock at its first use.
+    pub first_used: Counter,
+    /// Milliseconds of the worker's clock at its last use.
     pub last_used: Counter,
     /// Highest sequence number sent or accepted.
     pub sequence: Counter,
     /// Packets of this SA not forwarded, by reason.
     pub drops: DropCounters,
+}
+
+impl SaCounters {
+    /// Counts one good packet.
+    #[inline]
+    pub fn used(&self, bytes: u64, now: u64) {
+        if self.packets.get() == 0 {
+            self.first_used.set(now);
+        }
+        self.packets.add(1);
+        self.bytes.add(bytes);
+        self.last_used.set(now);
+    }
 }

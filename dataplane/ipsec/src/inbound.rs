@@ -136,7 +136,6 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             return self.drop(io, buf, DropReason::BadSpi);
         };
         if worker != self.worker {
-            self.counters.handed_off.add(1);
             return io.hand_off(worker, Handoff::Open(buf));
         }
         match self.check_inbound(slot, packet, udp, ah.as_ref(), came_in) {
@@ -272,6 +271,9 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         match mode {
             Mode::Transport if carries_bundle => match inner.protocol {
                 protocol::ESP | protocol::AH if depth + 1 < MAX_DEPTH => {
+                    if let Some(sa) = self.sad.inbound.get(slot) {
+                        sa.counters.used(inner.total_len.into(), self.now);
+                    }
                     self.open_bundled(io, buf, inner, depth + 1, Some(slot));
                 }
                 _ => self.drop_inbound(io, buf, slot, DropReason::BundleMismatch),
@@ -299,10 +301,14 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         }
         match sa.life.charge(bytes, now) {
             LifeState::Alive => {}
-            LifeState::Soft => io.notify(Event::SoftExpire(SaSide::Inbound(slot))),
+            LifeState::Soft => {
+                sa.life
+                    .told_soft(io.notify(Event::SoftExpire(SaSide::Inbound(slot))));
+            }
             LifeState::Expired => {
-                if sa.life.first_expiry() {
-                    io.notify(Event::HardExpire(SaSide::Inbound(slot)));
+                if sa.life.hard_is_news() {
+                    sa.life
+                        .told_hard(io.notify(Event::HardExpire(SaSide::Inbound(slot))));
                 }
                 return Err(DropReason::SaExpired);
             }
@@ -370,9 +376,7 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         }
         match answer {
             Match::Yes(()) => {
-                sa.counters.packets.add(1);
-                sa.counters.bytes.add(ip.total_len.into());
-                sa.counters.last_used.set(self.now);
+                sa.counters.used(ip.total_len.into(), self.now);
                 self.decapsulated(io, buf, ip, depth);
             }
             Match::No => self.drop_inbound(io, buf, slot, DropReason::SelectorMismatch),

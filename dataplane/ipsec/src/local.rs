@@ -42,7 +42,6 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             buf.data_mut().copy_within(..HEADER - 2, tag);
             buf.trim_front(tag);
         }
-        self.counters.punted.add(1);
         io.punt(Punt::Neighbor {
             interface,
             frame: buf,
@@ -54,7 +53,6 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         if ip.is_fragment() {
             return self.reassemble(io, buf, &ip, |p, io, buf, ip| p.deliver(io, buf, ip));
         }
-        self.counters.punted.add(1);
         io.punt(Punt::Local { packet: buf });
     }
 

@@ -246,12 +246,11 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     pub(crate) fn send<I: Outlet<Buf = B>>(&mut self, io: &mut I, mut buf: B, egress: Egress) {
         match egress {
             Egress::Ready(link) => match link.prepend_to(&mut buf) {
-                Ok(()) => self.transmit(io, link.interface, buf),
+                Ok(()) => io.transmit(link.interface, buf),
                 Err(_) => self.drop(io, buf, DropReason::NoRoomInBuffer),
             },
             Egress::Unresolved(hop) => match hop.via {
                 Some(next_hop) => {
-                    self.counters.punted.add(1);
                     io.punt(Punt::Unresolved {
                         interface: hop.interface,
                         next_hop,
@@ -297,7 +296,6 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             ip::decrement_hop_limit(buf.data_mut(), ip.version);
         }
         if sa.worker != self.worker {
-            self.counters.handed_off.add(1);
             return io.hand_off(sa.worker, Handoff::Seal(sa.slot, buf));
         }
         self.protect(io, buf, ip, origin, sa.slot);
@@ -464,7 +462,8 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         let stopped = match sa.life.charge(payload, self.now) {
             LifeState::Alive => None,
             LifeState::Soft => {
-                io.notify(Event::SoftExpire(SaSide::Outbound(slot)));
+                sa.life
+                    .told_soft(io.notify(Event::SoftExpire(SaSide::Outbound(slot))));
                 None
             }
             LifeState::Expired => Some(DropReason::SaExpired),
@@ -472,8 +471,9 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         match stopped.map_or_else(|| sa.next_sequence(), Err) {
             Ok(sequence) => Ok(sequence),
             Err(reason) => {
-                if sa.life.first_expiry() {
-                    io.notify(Event::HardExpire(SaSide::Outbound(slot)));
+                if sa.life.hard_is_news() {
+                    sa.life
+                        .told_hard(io.notify(Event::HardExpire(SaSide::Outbound(slot))));
                 }
                 Err(reason)
             }
@@ -613,9 +613,7 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         let Some(sa) = self.sad.outbound.get(slot).filter(|_| ok) else {
             return self.drop_outbound(io, buf, slot, DropReason::EngineFailure);
         };
-        sa.counters.packets.add(1);
-        sa.counters.bytes.add(payload as u64);
-        sa.counters.last_used.set(self.now);
+        sa.counters.used(payload as u64, self.now);
         sa.counters.sequence.set(sequence);
         let next = sa.next;
         if sa.udp.is_some() && !sa.destination.is_v4() {

@@ -46,14 +46,15 @@ const ICMP_ERRORS: (u32, u32) = (1000, 100);
 /// Unauthenticated events told to control, per second and in a burst.
 const NOTICES: (u32, u32) = (100, 20);
 
-/// Where packets go that this worker does not send itself.
+/// Where packets go that this worker does not send itself. The implementation counts what it passes on in
+/// [`WorkerCounters`], and what a full ring or device refuses under its [`DropReason`].
 pub trait Outlet: Io {
-    /// To the slow path. The implementation counts what its ring refuses.
+    /// To the slow path.
     fn punt(&mut self, punt: Punt<Self::Buf>);
     /// To the worker that owns the SA.
     fn hand_off(&mut self, worker: u16, handoff: Handoff<Self::Buf>);
-    /// Tells control.
-    fn notify(&mut self, event: Event);
+    /// Tells control; false if the ring is full, and the event must be told again.
+    fn notify(&mut self, event: Event) -> bool;
 }
 
 /// A packet for the slow path.
@@ -378,7 +379,7 @@ impl<E: Engine, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B> {
         self.now = now;
         self.counters.injected.add(1);
         match inject {
-            Inject::Frame(interface, frame) => self.transmit(io, interface, frame),
+            Inject::Frame(interface, frame) => io.transmit(interface, frame),
             Inject::Packet(buf) => {
                 self.reenter(io, buf, |p, io, buf, ip| {
                     p.outbound(io, buf, ip, Origin::Local)
@@ -520,17 +521,6 @@ impl<E: Engine, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B> {
     pub(crate) fn drop<I: Outlet<Buf = B>>(&mut self, io: &mut I, buf: B, reason: DropReason) {
         self.counters.drops.add(reason, 1);
         io.discard(buf);
-    }
-
-    /// Gives a complete frame to the device.
-    pub(crate) fn transmit<I: Outlet<Buf = B>>(
-        &mut self,
-        io: &mut I,
-        interface: InterfaceId,
-        frame: B,
-    ) {
-        self.counters.transmitted.add(1);
-        io.transmit(interface, frame);
     }
 
     /// Counts a packet for an SPD entry.

@@ -77,7 +77,7 @@ impl Shape {
 pub enum LifeState {
     /// Go on.
     Alive,
-    /// A soft limit was just reached: say so once, go on.
+    /// A soft limit is reached and control does not know: say so, go on.
     Soft,
     /// A hard limit is reached: the packet may not use the SA.
     Expired,
@@ -128,15 +128,24 @@ impl Life {
             return LifeState::Expired;
         }
         if !self.soft_told && self.exceeds(&self.soft, now) {
-            self.soft_told = true;
             return LifeState::Soft;
         }
         LifeState::Alive
     }
 
-    /// True once: the first time a hard limit stops a packet.
-    pub fn first_expiry(&mut self) -> bool {
-        !std::mem::replace(&mut self.hard_told, true)
+    /// Notes whether control took the news of the soft limit; if not, the next packet brings it again.
+    pub fn told_soft(&mut self, told: bool) {
+        self.soft_told = told;
+    }
+
+    /// True until control knows that a hard limit stopped the SA.
+    pub fn hard_is_news(&self) -> bool {
+        !self.hard_told
+    }
+
+    /// Notes whether control took the news of the hard limit.
+    pub fn told_hard(&mut self, told: bool) {
+        self.hard_told = told;
     }
 }
 
