@@ -103,6 +103,24 @@ impl Gateway {
         serde_json::from_str(&text).map_err(|e| format!("show {table} --json: {e}\n{text}"))
     }
 
+    /// Dropped packets by reason.
+    pub fn drops(&self) -> Result<Counters, String> {
+        let table = self.show("drops")?;
+        counters(&table).ok_or_else(|| format!("unexpected form of drops: {table}"))
+    }
+
+    /// Packets that an SA has sealed or opened.
+    pub fn sa_packets(&self, spi: u32) -> Result<u64, String> {
+        let table = self.show("sa")?;
+        table
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|row| row["spi"].as_u64() == Some(spi.into()))
+            .and_then(|row| row["packets"].as_u64())
+            .ok_or_else(|| format!("no packets of SPI {spi:#x} in {table}"))
+    }
+
     /// What the process has written to standard error.
     pub fn log(&self) -> String {
         self.process.stderr()
@@ -127,6 +145,15 @@ impl Gateway {
     pub fn policy(&self) -> String {
         fs::read_to_string(self.scratch.path("policy.toml")).unwrap_or_default()
     }
+}
+
+/// An object of name and number.
+fn counters(table: &Value) -> Option<Counters> {
+    table
+        .as_object()?
+        .iter()
+        .map(|(name, count)| Some((name.clone(), count.as_u64()?)))
+        .collect()
 }
 
 /// How a gateway ended.

@@ -9,12 +9,16 @@ mount -t tmpfs tmpfs /tmp
 mkdir -p /tmp/exchange /tmp/modules/lib
 mount -t hostfs -o @EXCHANGE@ none /tmp/exchange
 
-# The guest's modules are not under /lib/modules, which belongs to the host's kernel.
+# The guest's modules are not under /lib/modules, which belongs to the host's kernel. All are loaded now, so that
+# the kernel need not run modprobe in the middle of a test.
 ln -s /usr/lib/uml/modules /tmp/modules/lib/modules
-printf '#!/bin/sh\nexec modprobe -d /tmp/modules "$@"\n' >/tmp/modprobe
-chmod +x /tmp/modprobe
-echo /tmp/modprobe >/proc/sys/kernel/modprobe
-for module in xfrm_user esp4 esp6 ah4 ah6 xfrm4_tunnel dummy; do /tmp/modprobe "$module"; done
+for module in xfrm_user esp4 esp6 ah4 ah6 xfrm4_tunnel xfrm6_tunnel dummy \
+    cbc ctr gcm ccm hmac cmac xcbc md5 sha512_generic aes_generic des_generic ghash-generic \
+    chacha20poly1305 chacha_generic poly1305_generic authenc authencesn echainiv seqiv crypto_null \
+    jitterentropy_rng drbg; do
+    modprobe -q -d /tmp/modules "$module" # one that is not there is built in
+done
+echo >/proc/sys/kernel/modprobe
 
 ip link set lo up
 for scope in all default; do

@@ -166,6 +166,54 @@ pub fn icmp(kind: u8, code: u8, rest: [u8; 4], payload: &[u8]) -> Vec<u8> {
     message
 }
 
+/// An ICMPv6 message (RFC 4443 2.1): its checksum covers the addresses.
+pub fn icmpv6(
+    addresses: (&str, &str),
+    kind: u8,
+    code: u8,
+    rest: [u8; 4],
+    payload: &[u8],
+) -> Vec<u8> {
+    let mut message = vec![kind, code, 0, 0];
+    message.extend(rest);
+    message.extend(payload);
+    let mut pseudo = Vec::new();
+    for address in [addresses.0, addresses.1] {
+        pseudo.extend(address.parse::<Ipv6Addr>().unwrap().octets());
+    }
+    pseudo.extend((message.len() as u32).to_be_bytes());
+    pseudo.extend([0, 0, 0, ICMPV6]);
+    let sum = checksum(&[&pseudo, &message]);
+    message[2..4].copy_from_slice(&sum.to_be_bytes());
+    message
+}
+
+/// An echo request (or with `reply`, the answer to it) from the first address to the second.
+pub fn echo(source: &str, destination: &str, reply: bool, rest: [u8; 4], data: &[u8]) -> Vec<u8> {
+    if source.contains(':') {
+        let kind = if reply { 129 } else { 128 };
+        let message = icmpv6((source, destination), kind, 0, rest, data);
+        return ipv6(source, destination, ICMPV6, &message);
+    }
+    let kind = if reply { 0 } else { 8 };
+    Ipv4::new(source, destination, ICMP).packet(&icmp(kind, 0, rest, data))
+}
+
+/// The packet one hop further: TTL or hop limit one less, the IPv4 checksum with it (RFC 1812 5.3.1).
+pub fn forwarded(packet: &[u8]) -> Vec<u8> {
+    let mut packet = packet.to_vec();
+    if packet[0] >> 4 == 6 {
+        packet[7] -= 1;
+        return packet;
+    }
+    let header = usize::from(packet[0] & 0x0f) * 4;
+    packet[8] -= 1;
+    packet[10..12].fill(0);
+    let sum = checksum(&[&packet[..header]]);
+    packet[10..12].copy_from_slice(&sum.to_be_bytes());
+    packet
+}
+
 /// What a frame carries, as far as a check of the wire needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Carried {
