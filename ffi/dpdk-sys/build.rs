@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::{env, fs, io};
 
+include!("../libclang.rs");
+
 /// The libraries whose symbols the bindings and the shim use. Drivers are not linked: the EAL loads
 /// them as plugins. `rte_log` is a library of its own from 24.03 on.
 const LIBRARIES: [&str; 6] = [
@@ -21,7 +23,7 @@ const FUNCTIONS: &str = "rte_eal_(init|cleanup)|rte_strerror|rte_get_tsc_hz|rte_
     |rte_eth_(promiscuous|allmulticast)_(enable|disable)|shim_.*";
 
 fn main() -> Result<(), String> {
-    for file in ["shim.h", "shim.c"] {
+    for file in ["shim.h", "shim.c", "../libclang.rs"] {
         println!("cargo:rerun-if-changed={file}");
     }
     let dpdk = pkg_config::Config::new()
@@ -82,32 +84,4 @@ fn main() -> Result<(), String> {
         })?
         .write_to_file(out.join("bindings.rs"))
         .map_err(|error: io::Error| error.to_string())
-}
-
-/// Several LLVMs may be installed, and a libclang with the headers of another one fails in odd ways:
-/// take the newest that is complete, unless the environment names one.
-fn choose_libclang() {
-    println!("cargo:rerun-if-env-changed=LIBCLANG_PATH");
-    if env::var_os("LIBCLANG_PATH").is_some() {
-        return;
-    }
-    let version = |path: &PathBuf| {
-        let name = path.file_name()?.to_str()?;
-        name.strip_prefix("llvm-")?.parse::<u32>().ok()
-    };
-    let newest = fs::read_dir("/usr/lib")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| version(path).is_some())
-        .filter(|path| {
-            path.join("lib/libclang.so").exists() || path.join("lib/libclang.so.1").exists()
-        })
-        .filter(|path| path.join("lib/clang").is_dir())
-        .max_by_key(version);
-    if let Some(llvm) = newest {
-        // SAFETY: a build script has one thread, so nothing reads the environment meanwhile.
-        unsafe { env::set_var("LIBCLANG_PATH", llvm.join("lib")) };
-    }
 }

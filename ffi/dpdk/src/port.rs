@@ -68,7 +68,7 @@ pub struct DeviceInfo {
     pub max_tx_queues: u16,
     /// Least MTU.
     pub min_mtu: u16,
-    /// Greatest MTU.
+    /// Greatest MTU, if the receive buffers allow it.
     pub max_mtu: u16,
     scatter: bool,
     rss: u64,
@@ -260,6 +260,18 @@ impl DeviceInfo {
         }
     }
 
+    /// The greatest MTU with receive buffers from `pool`.
+    ///
+    /// `net_af_xdp` receives into one buffer, the first 256 bytes of which the kernel keeps for XDP programs
+    /// (XDP_PACKET_HEADROOM). Neither tells about frames that do not fit the rest: they vanish.
+    pub fn max_mtu_with(&self, pool: &Mempool) -> u16 {
+        let room = match self.driver.as_str() {
+            "net_af_xdp" => pool.data_room().saturating_sub(256 + FRAME_OVERHEAD),
+            _ => u16::MAX,
+        };
+        self.max_mtu.min(room)
+    }
+
     fn check(&self, config: &PortConfig) -> Result<(), Error> {
         let queues = [
             ("RX", config.rx_queues, self.max_rx_queues),
@@ -275,13 +287,13 @@ impl DeviceInfo {
                 });
             }
         }
-        if !(self.min_mtu..=self.max_mtu).contains(&config.mtu) {
-            let (device, asked) = (self.name.clone(), config.mtu);
+        let (asked, min, max) = (config.mtu, self.min_mtu, self.max_mtu_with(&config.pool));
+        if !(min..=max).contains(&asked) {
             return Err(Error::Mtu {
-                device,
+                device: self.name.clone(),
                 asked,
-                min: self.min_mtu,
-                max: self.max_mtu,
+                min,
+                max,
             });
         }
         Ok(())

@@ -94,6 +94,26 @@ pub(crate) fn send(tx: &mut TxQueue, packets: impl IntoIterator<Item = Mbuf>) {
     }
 }
 
+/// Turns an ICMP echo request to the port into its reply, as a host of every address would.
+pub(crate) fn echo(packet: &mut Mbuf) -> bool {
+    let data = packet.data_mut();
+    // Ethernet type IPv4, no IP options, protocol ICMP, type 8 (RFC 792).
+    let is_request =
+        data.len() >= 42 && data[12..15] == [0x08, 0x00, 0x45] && data[23] == 1 && data[34] == 8;
+    if is_request {
+        let (destination, source) = data[..12].split_at_mut(6);
+        destination.swap_with_slice(source);
+        let (source, destination) = data[26..34].split_at_mut(4);
+        source.swap_with_slice(destination);
+        data[34] = 0;
+        // RFC 1624: the sum loses 0x0800, so its complement gains it.
+        let sum = u32::from(u16::from_be_bytes([data[36], data[37]])) + 0x0800;
+        let sum = (sum & 0xffff) + (sum >> 16);
+        data[36..38].copy_from_slice(&(sum as u16).to_be_bytes());
+    }
+    is_request
+}
+
 /// Receives until `wanted` packets came that `is_ours`, within five seconds; others are dropped.
 pub(crate) fn receive(
     rx: &mut RxQueue,
