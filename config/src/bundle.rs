@@ -34,8 +34,15 @@ pub(crate) fn check(
     else {
         return;
     };
+    let ordered = [("outbound", &outbound), ("inbound", &inbound)]
+        .map(|(key, bundle)| check_order(section, key, bundle));
+    if ordered != [true, true] {
+        return;
+    }
     for (key, bundle) in [("outbound", &outbound), ("inbound", &inbound)] {
-        check_order(section, key, bundle);
+        if let [esp, ah] = bundle.as_slice() {
+            check_pair(section, key, esp, ah);
+        }
         if let Some(sa) = bundle.first().filter(|sa| sa.mode == Mode::Transport) {
             check_transport(section, key, selector, sa);
         }
@@ -50,23 +57,23 @@ pub(crate) fn check(
     }
 }
 
-/// One SA, or ESP and around it AH in transport mode between the same two addresses.
-fn check_order(section: Section<'_>, key: &'static str, bundle: &[&SaConfig]) {
-    let (esp, ah) = match bundle {
-        [] | [_] => return,
-        [esp, ah] if is_esp(esp) && !is_esp(ah) => (esp, ah),
+/// One SA, or ESP and AH around it.
+fn check_order(section: Section<'_>, key: &'static str, bundle: &[&SaConfig]) -> bool {
+    let message = match bundle {
+        [] | [_] => return true,
+        [esp, ah] if is_esp(esp) && !is_esp(ah) => return true,
         [ah, esp] if is_esp(esp) && !is_esp(ah) => {
             let (esp, ah) = (shown(&esp.name), shown(&ah.name));
-            let message = format!("expected ESP inside AH: first {esp}, then {ah}");
-            section.error(key, message);
-            return;
+            format!("expected ESP inside AH: first {esp}, then {ah}")
         }
-        _ => {
-            let message = "expected one SA, or one of ESP and then one of AH around it";
-            section.error(key, message);
-            return;
-        }
+        _ => "expected one SA, or one of ESP and then one of AH around it".to_owned(),
     };
+    section.error(key, message);
+    false
+}
+
+/// AH around ESP is in transport mode, between the same two addresses.
+fn check_pair(section: Section<'_>, key: &'static str, esp: &SaConfig, ah: &SaConfig) {
     if ah.mode == Mode::Tunnel {
         let name = shown(&ah.name);
         let message =

@@ -133,7 +133,8 @@ fn decode(text: &str, shape: Option<KeyShape>) -> Result<Secret, String> {
     if let Some(shape) = shape.filter(|s| s.length * 2 != digits.len()) {
         let got = digits.len();
         let half = if got % 2 == 1 { " and a half" } else { "" };
-        let got = format!("{}{half} bytes ({got} hex digits)", got / 2);
+        let unit = if got == 2 { "byte" } else { "bytes" };
+        let got = format!("{}{half} {unit} ({got} hex digits)", got / 2);
         return Err(format!("{}; got {got}", shape.describe()));
     }
     let mut bytes = Zeroizing::new(Vec::with_capacity(digits.len() / 2));

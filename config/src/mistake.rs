@@ -1,7 +1,9 @@
 //! Mistakes in a policy file: where, how bad, and what was expected.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::fmt;
+use std::iter::once;
 use std::path::{Path, PathBuf};
 
 /// How bad a [`Mistake`] is.
@@ -49,26 +51,29 @@ struct Found {
 pub(crate) struct Report<'a> {
     file: &'a Path,
     text: &'a [u8],
+    /// Offset of the first byte of each line.
+    line_starts: Vec<usize>,
     found: RefCell<Vec<Found>>,
-    broken_lines: Vec<usize>,
+    /// Lines with a syntax error.
+    broken_lines: HashSet<usize>,
 }
 
 impl<'a> Report<'a> {
     pub(crate) fn new(file: &'a Path, text: &'a [u8]) -> Self {
+        let ends = text.iter().enumerate().filter(|(_, b)| **b == b'\n');
         Report {
             file,
             text,
+            line_starts: once(0).chain(ends.map(|(at, _)| at + 1)).collect(),
             found: RefCell::default(),
-            broken_lines: Vec::new(),
+            broken_lines: HashSet::new(),
         }
     }
 
     /// Notes a syntax error, one for each line: those that follow in the same line come from the first.
     pub(crate) fn syntax(&mut self, at: usize, message: &str) {
-        let (line, _) = self.position(at);
-        if !self.broken_lines.contains(&line) {
+        if self.broken_lines.insert(self.line(at)) {
             self.push(at, Severity::Error, message.to_owned());
-            self.broken_lines.push(line);
         }
     }
 
@@ -97,22 +102,25 @@ impl<'a> Report<'a> {
         found.iter().any(|f| f.severity == Severity::Error)
     }
 
-    /// Line and column of a byte offset, both from 1.
-    pub(crate) fn position(&self, at: usize) -> (usize, usize) {
-        let before = self.text.get(..at).unwrap_or(self.text);
-        let line = before.split(|b| *b == b'\n').count();
-        let last = before.rsplit(|b| *b == b'\n').next().unwrap_or_default();
-        // Bytes 10xxxxxx continue a UTF-8 character.
-        let column = 1 + last.iter().filter(|b| **b & 0xc0 != 0x80).count();
-        (line, column)
+    /// Line of a byte offset, from 1.
+    pub(crate) fn line(&self, at: usize) -> usize {
+        self.line_starts.partition_point(|start| *start <= at)
     }
 
     /// All mistakes in the order of the file.
     pub(crate) fn finish(self) -> Vec<Mistake> {
         let mut found = self.found.take();
         found.sort_by_key(|f| f.at);
+        let (mut last, mut column) = (0, 1);
         let mistake = |f: Found| {
-            let (line, column) = self.position(f.at);
+            let line = self.line(f.at);
+            let start = self.line_starts.get(line - 1).copied().unwrap_or_default();
+            if start > last {
+                (last, column) = (start, 1);
+            }
+            // Counted on from the mistake before, so that a long line is walked once.
+            column += characters(self.text.get(last..f.at).unwrap_or_default());
+            last = f.at;
             Mistake {
                 file: self.file.to_owned(),
                 line,
@@ -125,7 +133,7 @@ impl<'a> Report<'a> {
     }
 
     fn note(&self, at: usize, severity: Severity, message: String) {
-        let misread = self.is_broken() && self.broken_lines.contains(&self.position(at).0);
+        let misread = self.is_broken() && self.broken_lines.contains(&self.line(at));
         if !misread {
             self.push(at, severity, message);
         }
@@ -140,11 +148,16 @@ impl<'a> Report<'a> {
     }
 }
 
+/// Characters in UTF-8 text: bytes 10xxxxxx only continue one.
+fn characters(text: &[u8]) -> usize {
+    text.iter().filter(|b| **b & 0xc0 != 0x80).count()
+}
+
 /// The name among `known` that `word` was most likely meant to be.
 pub(crate) fn closest<'n>(word: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let near = known.into_iter().map(|k| (edit_distance(word, k), k));
     let (distance, name) = near.min()?;
-    (distance <= 1 + name.len() / 5).then_some(name)
+    (distance <= 1 + name.len() / 6).then_some(name)
 }
 
 /// `; did you mean ...?` where a known name is close, else nothing.
@@ -165,21 +178,32 @@ pub(crate) fn shown(text: &str) -> String {
     format!("`{}`", short.escape_debug())
 }
 
-/// Levenshtein distance, row by row.
+/// Edits from `a` to `b`: characters put in, left out, replaced, or swapped with the next.
 fn edit_distance(a: &str, b: &str) -> usize {
-    let a = a.get(..a.len().min(64)).unwrap_or_default();
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let (mut diagonal, mut left) = (i, i + 1);
-        for (y, cell) in b.chars().zip(row.iter_mut().skip(1)) {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = *cell;
-            left = replaced.min(*cell + 1).min(left + 1);
-            *cell = left;
+    // No name is longer, and the work must stay small for any text.
+    let a: Vec<char> = a.chars().take(64).collect();
+    let b: Vec<char> = b.chars().take(64).collect();
+    // Row i holds the edits from the first i characters of `a` to each beginning of `b`.
+    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
+    let cell = |rows: &[Vec<usize>], i: usize, j: usize| {
+        let row = rows.get(i).and_then(|row| row.get(j));
+        row.copied().unwrap_or(usize::MAX / 2)
+    };
+    for (i, x) in a.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, y) in b.iter().enumerate() {
+            let replaced = cell(&rows, i, j) + usize::from(x != y);
+            let left_out = cell(&rows, i, j + 1) + 1;
+            let put_in = row.last().map_or(usize::MAX, |n| n + 1);
+            let crossed = i > 0 && j > 0 && a.get(i - 1) == Some(y) && b.get(j - 1) == Some(x);
+            let swapped = if crossed {
+                cell(&rows, i - 1, j - 1) + 1
+            } else {
+                usize::MAX
+            };
+            row.push(replaced.min(left_out).min(put_in).min(swapped));
         }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
+        rows.push(row);
     }
-    row.last().copied().unwrap_or_default()
+    cell(&rows, a.len(), b.len())
 }

@@ -97,7 +97,7 @@ impl<'a> Section<'a> {
 
     /// The line of the table's header.
     pub(crate) fn line(self) -> usize {
-        self.report.position(self.at).0
+        self.report.line(self.at)
     }
 
     /// True after a syntax error anywhere in the file.

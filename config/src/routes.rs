@@ -35,7 +35,8 @@ fn read_neighbor(section: Section<'_>, interfaces: &Interfaces<'_>) -> Option<Ne
     }
     let interface = match address {
         Some(address) => interfaces.resolve(section, Some(("address", address))),
-        None => section.get("port").and(interfaces.resolve(section, None)),
+        None if section.has("port") => interfaces.resolve(section, None),
+        None => None,
     };
     Some(Neighbor {
         address: address?,
