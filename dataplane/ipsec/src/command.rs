@@ -100,8 +100,12 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             }
             Command::Bind(entry, bindings) => {
                 self.flows.invalidate();
-                let place = self.view.bindings.get_mut(entry as usize)?;
-                Some(Retired::Bindings(std::mem::replace(place, bindings)))
+                Some(Retired::Bindings(
+                    match self.view.bindings.get_mut(entry as usize) {
+                        Some(place) => std::mem::replace(place, bindings),
+                        None => bindings,
+                    },
+                ))
             }
             Command::SetPathMtu(slot, mtu) => {
                 if let Some(sa) = self.sad.outbound.get_mut(slot) {

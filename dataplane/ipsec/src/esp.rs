@@ -15,6 +15,9 @@ pub const ESP_HEADER: usize = 8;
 /// Pad length and next header.
 const TRAILER: usize = 2;
 
+/// The longest trailer, with ICV: padding to blocks of 16, and 32 bytes of HMAC-SHA2-512-256.
+pub(crate) const LONGEST_TRAILER: usize = 15 + TRAILER + 32;
+
 /// RFC 4303 2.4: the default padding.
 const PAD: [u8; 256] = {
     let mut pad = [0; 256];

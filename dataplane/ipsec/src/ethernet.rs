@@ -63,7 +63,12 @@ impl Frame {
 
     /// Addressed to this station: its own address, or a group one.
     pub fn is_for(&self, mac: [u8; 6]) -> bool {
-        self.destination == mac || self.destination[0] & 1 != 0
+        self.destination == mac || self.is_group()
+    }
+
+    /// Addressed to many stations.
+    pub fn is_group(&self) -> bool {
+        self.destination[0] & 1 != 0
     }
 }
 

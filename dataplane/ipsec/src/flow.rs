@@ -19,32 +19,40 @@ pub enum Path {
     Decapsulated = 2,
 }
 
+/// What a flow's ports are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ports {
+    /// There are none to see: what the SPD says of ports 0 does not hold.
+    None,
+    /// As they stand in the packet.
+    Seen([u8; 4]),
+    /// A fragment's.
+    Hidden,
+}
+
 /// What tells one flow from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowKey {
     source: Address,
     destination: Address,
-    ports: [u8; 4],
+    ports: Ports,
     protocol: u8,
     path: Path,
-    fragment: bool,
 }
 
 impl FlowKey {
     /// The key of a packet on `path`; `ports` as [`crate::ip::ports`] reads them.
     pub fn new(ip: &IpHeader, ports: Option<[u8; 4]>, path: Path) -> Self {
-        let fragment = ip.is_fragment();
         FlowKey {
             source: ip.source,
             destination: ip.destination,
-            ports: if fragment {
-                [0; 4]
-            } else {
-                ports.unwrap_or_default()
+            ports: match ports {
+                _ if ip.is_fragment() => Ports::Hidden,
+                Some(ports) => Ports::Seen(ports),
+                None => Ports::None,
             },
             protocol: ip.protocol,
             path,
-            fragment,
         }
     }
 
@@ -55,10 +63,12 @@ impl FlowKey {
             let product = u128::from(a) * u128::from(b);
             product as u64 ^ (product >> 64) as u64
         };
-        let tail = u64::from(u32::from_ne_bytes(self.ports))
-            | u64::from(self.protocol) << 32
-            | (self.path as u64) << 40
-            | u64::from(self.fragment) << 48;
+        let ports = match self.ports {
+            Ports::None => 1 << 48,
+            Ports::Seen(ports) => u64::from(u32::from_ne_bytes(ports)),
+            Ports::Hidden => 2 << 48,
+        };
+        let tail = ports | u64::from(self.protocol) << 32 | (self.path as u64) << 40;
         let a = fold(
             self.source.0 as u64 ^ seed,
             (self.source.0 >> 64) as u64 ^ K,
@@ -150,10 +160,9 @@ impl FlowCache {
             key: FlowKey {
                 source: Address::default(),
                 destination: Address::default(),
-                ports: [0; 4],
+                ports: Ports::None,
                 protocol: 0,
                 path: Path::Outbound,
-                fragment: false,
             },
             generation: 0,
             decision: Decision {

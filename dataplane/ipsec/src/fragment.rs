@@ -2,6 +2,7 @@
 
 use arrayvec::ArrayVec;
 
+use crate::esp::LONGEST_TRAILER;
 use crate::ip::{IPV4_HEADER, IPV6_HEADER, IpHeader, IpVersion, protocol};
 use crate::{DropReason, Io, PacketBuf, checksum};
 
@@ -43,7 +44,9 @@ pub fn fragment<I: Io>(
 /// A fresh buffer with the bytes of `parts`.
 fn join<I: Io>(io: &mut I, parts: &[&[u8]]) -> Result<I::Buf, DropReason> {
     let len = parts.iter().map(|p| p.len()).sum();
-    let mut buf = io.allocate(len).ok_or(DropReason::NoBuffer)?;
+    // A fragment may still be sealed.
+    let room = len + LONGEST_TRAILER;
+    let mut buf = io.allocate(room).ok_or(DropReason::NoBuffer)?;
     if buf.append(len).is_err() {
         io.discard(buf);
         return Err(DropReason::NoRoomInBuffer);

@@ -7,13 +7,14 @@ use crate::engine::{AhJob, Engine, EspJob};
 use crate::esp;
 use crate::flow::{Decision, FlowKey, Path, Verdict};
 use crate::ip::{self, IpHeader, protocol};
+use crate::local::quoted_key;
 use crate::pipeline::{
     Event, Handoff, Lane, Opening, Origin, Outlet, Pipeline, SaSide, ah_job, esp_job, verdicts,
 };
 use crate::sa::{LifeState, SaRef};
 use crate::spd::{Classifier, EntryAction, Flow, Match, SelectorKey};
 use crate::tunnel::{UDP_HEADER, decapsulate_ecn};
-use crate::{DropReason, InterfaceId, PacketBuf, icmp};
+use crate::{DropReason, InterfaceId, PacketBuf};
 
 /// IPsec headers that one received packet may have opened, bundles and nested tunnels together.
 const MAX_DEPTH: u8 = 4;
@@ -48,13 +49,15 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         let origin = Origin::Interface(from);
         let local = self.view.fib.is_local(ip.destination);
         if local && ip.is_fragment() {
-            return self.reassemble(io, buf, &ip, |p, io, buf, ip| p.inbound(io, buf, ip, from));
+            return self.reassemble(io, buf, &ip, origin, |p, io, buf, ip| {
+                p.inbound(io, buf, ip, from);
+            });
         }
         match ip.protocol {
             protocol::ESP | protocol::AH if local => self.open(io, buf, ip, 0),
             protocol::UDP if local => match self.classify_udp(buf.data(), &ip) {
                 Udp::Esp => self.open(io, buf, ip, 0),
-                Udp::Ike => self.deliver(io, buf, ip),
+                Udp::Ike => self.deliver(io, buf, ip, origin),
                 Udp::Drop(reason) => self.drop(io, buf, reason),
                 Udp::Other => self.inbound_clear(io, buf, ip, origin),
             },
@@ -367,27 +370,39 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         let Some(sa) = self.sad.inbound.get(slot) else {
             return self.drop(io, buf, DropReason::BadSpi);
         };
-        let mut answer = sa.admits(&SelectorKey::of(buf.data(), &ip, Flow::Inbound));
+        let mut answer = match ip.hides_protocol() {
+            true => Match::Reassemble,
+            false => sa.admits(&SelectorKey::of(buf.data(), &ip, Flow::Inbound)),
+        };
         if answer == Match::No {
             // RFC 4301 6.2: an ICMP error comes in the SA of the packet that it is about; that one went out.
-            let quoted = icmp::parse_error(buf.data(), &ip)
-                .and_then(|e| crate::local::quoted_key(e.quoted, Flow::Outbound));
-            answer = quoted.map_or(Match::No, |key| sa.admits(&key));
+            answer = quoted_key(buf.data(), &ip, Flow::Outbound)
+                .map_or(Match::No, |key| sa.admits(&key));
         }
         match answer {
             Match::Yes(()) => {
                 sa.counters.used(ip.total_len.into(), self.now);
-                self.decapsulated(io, buf, ip, depth);
+                self.decapsulated(io, buf, ip, slot, depth);
             }
             Match::No => self.drop_inbound(io, buf, slot, DropReason::SelectorMismatch),
-            Match::Reassemble => self.reassemble(io, buf, &ip, |p, io, buf, ip| {
-                p.admit_decapsulated(io, buf, ip, slot, depth);
-            }),
+            Match::Reassemble => {
+                self.reassemble(io, buf, &ip, Origin::Sa(slot), |p, io, buf, ip| {
+                    p.admit_decapsulated(io, buf, ip, slot, depth);
+                });
+            }
         }
     }
 
     /// An accepted packet: to us, to a neighbour on the protected side, or out again through the SPD.
-    fn decapsulated<I: Outlet<Buf = B>>(&mut self, io: &mut I, buf: B, ip: IpHeader, depth: u8) {
+    fn decapsulated<I: Outlet<Buf = B>>(
+        &mut self,
+        io: &mut I,
+        buf: B,
+        ip: IpHeader,
+        slot: u32,
+        depth: u8,
+    ) {
+        let origin = Origin::Sa(slot);
         let key = FlowKey::new(&ip, ip::ports(buf.data(), &ip), Path::Decapsulated);
         let verdict = match self.flows.get(&key) {
             Some(decision) => decision.verdict,
@@ -406,19 +421,17 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         };
         match verdict {
             Verdict::Local if ip.is_fragment() => {
-                self.reassemble(io, buf, &ip, |p, io, buf, ip| {
-                    p.decapsulated(io, buf, ip, depth)
+                self.reassemble(io, buf, &ip, origin, |p, io, buf, ip| {
+                    p.decapsulated(io, buf, ip, slot, depth);
                 });
             }
             Verdict::Local => match ip.protocol {
                 protocol::ESP | protocol::AH => self.open(io, buf, ip, depth),
-                _ => self.deliver(io, buf, ip),
+                _ => self.deliver(io, buf, ip, origin),
             },
-            Verdict::Forward(egress) => self.forward(io, buf, ip, Origin::Decapsulated, egress),
+            Verdict::Forward(egress) => self.forward(io, buf, ip, origin, egress),
             Verdict::Drop(reason) => self.drop(io, buf, reason),
-            Verdict::Hairpin | Verdict::Protect(_) => {
-                self.outbound(io, buf, ip, Origin::Decapsulated)
-            }
+            Verdict::Hairpin | Verdict::Protect(_) => self.outbound(io, buf, ip, origin),
         }
     }
 
@@ -464,7 +477,7 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
                         decision
                     }
                     Match::Reassemble => {
-                        return self.reassemble(io, buf, &ip, |p, io, buf, ip| {
+                        return self.reassemble(io, buf, &ip, origin, |p, io, buf, ip| {
                             p.inbound_clear(io, buf, ip, origin);
                         });
                     }
@@ -480,7 +493,7 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         };
         self.count_entry(&decision, ip.total_len);
         match decision.verdict {
-            Verdict::Local => self.deliver(io, buf, ip),
+            Verdict::Local => self.deliver(io, buf, ip, origin),
             Verdict::Forward(egress) => self.forward(io, buf, ip, origin, egress),
             Verdict::Drop(reason) => self.drop(io, buf, reason),
             Verdict::Hairpin | Verdict::Protect(_) => {
@@ -499,6 +512,9 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         };
         if ip.destination.is_multicast() || fib.is_broadcast(ip.destination) {
             return drop(DropReason::Multicast, u32::MAX);
+        }
+        if ip.hides_protocol() {
+            return Match::Reassemble;
         }
         let local = fib.is_local(ip.destination);
         if !local && (ip.destination.is_v6_link_local() || ip.source.is_v6_link_local()) {

@@ -384,6 +384,22 @@ impl IpHeader {
         self.total_len as usize - usize::from(self.header_len)
     }
 
+    /// True for a fragment behind whose fragment header come more extension headers: only the first fragment
+    /// knows the upper layer.
+    pub fn hides_protocol(&self) -> bool {
+        let Some(place) = self.fragment.filter(|_| self.version == IpVersion::V6) else {
+            return false;
+        };
+        let extension = matches!(
+            self.protocol,
+            protocol::HOP_BY_HOP
+                | protocol::ROUTING
+                | protocol::FRAGMENT
+                | protocol::DESTINATION_OPTIONS
+        );
+        self.is_fragment() && (extension || self.protocol_at != place.header_at)
+    }
+
     /// True for a part of a packet that another part must complete.
     pub fn is_fragment(&self) -> bool {
         self.fragment.is_some_and(|f| f.offset != 0 || f.more)
@@ -448,3 +464,6 @@ pub fn decrement_hop_limit(packet: &mut [u8], version: IpVersion) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

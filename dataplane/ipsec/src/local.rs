@@ -6,6 +6,7 @@ use crate::icmp::{self, IcmpError, QuotedKind};
 use crate::ip::{self, IPV6_HEADER, IpHeader, protocol};
 use crate::pipeline::{Event, Origin, Outlet, Pipeline, Punt};
 use crate::spd::{Classifier, Flow, SelectorKey};
+use crate::tunnel::UDP_HEADER;
 use crate::{DropReason, InterfaceId, PacketBuf};
 
 /// RFC 4861 4: router and neighbour solicitations and advertisements, redirect.
@@ -20,11 +21,20 @@ pub(crate) fn is_neighbor_discovery(frame: &[u8], header: &Frame) -> bool {
             .is_some_and(|kind| NEIGHBOR_DISCOVERY.contains(kind))
 }
 
-/// The selectors of a packet quoted in an ICMP error; `flow` is the direction in which that packet travelled.
-/// The quote may be cut anywhere behind its ports, so its lengths are not to be believed.
-pub(crate) fn quoted_key(quoted: &[u8], flow: Flow) -> Option<SelectorKey> {
-    let ip = IpHeader::parse_quoted(quoted)?;
-    Some(SelectorKey::from_parts(&ip, ip::ports(quoted, &ip), flow))
+/// The selectors of the packet that an ICMP error is about, which travelled in direction `flow`; `None` for what
+/// is no ICMP error to that packet's source.
+///
+/// The quote may be cut anywhere behind its ports, so its lengths are not to be believed. It is never the key of
+/// a fragment: a first fragment shows its ports, and about later ones nobody sends errors.
+pub(crate) fn quoted_key(packet: &[u8], ip: &IpHeader, flow: Flow) -> Option<SelectorKey> {
+    let quoted = icmp::parse_error(packet, ip)?.quoted;
+    let mut about = IpHeader::parse_quoted(quoted)?;
+    if about.source != ip.destination || about.fragment.is_some_and(|f| f.offset != 0) {
+        return None;
+    }
+    about.fragment = None;
+    let ports = ip::ports(quoted, &about);
+    Some(SelectorKey::from_parts(&about, ports, flow))
 }
 
 impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
@@ -49,9 +59,17 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     }
 
     /// Gives a packet to one of our addresses to the slow path, whole.
-    pub(crate) fn deliver<I: Outlet<Buf = B>>(&mut self, io: &mut I, buf: B, ip: IpHeader) {
+    pub(crate) fn deliver<I: Outlet<Buf = B>>(
+        &mut self,
+        io: &mut I,
+        buf: B,
+        ip: IpHeader,
+        origin: Origin,
+    ) {
         if ip.is_fragment() {
-            return self.reassemble(io, buf, &ip, |p, io, buf, ip| p.deliver(io, buf, ip));
+            return self.reassemble(io, buf, &ip, origin, |p, io, buf, ip| {
+                p.deliver(io, buf, ip, origin);
+            });
         }
         io.punt(Punt::Local { packet: buf });
     }
@@ -69,7 +87,7 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         let v4 = ip.source.is_v4();
         let speaker = match origin {
             Origin::Interface(id) => Some(id),
-            Origin::Decapsulated | Origin::Local => self.protected_interface(v4),
+            Origin::Sa(_) | Origin::Worker | Origin::Local => self.protected_interface(v4),
         };
         let source = speaker.and_then(|id| self.view.fib.source_address(id, v4));
         let told = match source {
@@ -114,13 +132,14 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             protocol::ESP => 0,
             protocol::AH => 4,
             // ESP in UDP: behind the UDP header.
-            protocol::UDP => 8,
+            protocol::UDP if self.is_esp_in_udp(payload) => UDP_HEADER,
             _ => return false,
         };
         let Some(spi) = payload.get(spi_at..).and_then(|p| p.first_chunk()) else {
             return false;
         };
-        if !self.view.fib.is_local(inner.source) {
+        // RFC 4303 2.1: SPIs below 256 are reserved; zero is the marker of IKE (RFC 3948 2.2).
+        if u32::from_be_bytes(*spi) < 256 || !self.view.fib.is_local(inner.source) {
             return false;
         }
         if self.notice_limit.allow(self.now) {
@@ -136,5 +155,11 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             });
         }
         true
+    }
+
+    /// Sent from a port of ours on which ESP travels.
+    fn is_esp_in_udp(&self, udp: &[u8]) -> bool {
+        udp.first_chunk()
+            .is_some_and(|port| self.view.esp_udp_ports.contains(&u16::from_be_bytes(*port)))
     }
 }

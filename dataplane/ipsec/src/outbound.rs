@@ -7,8 +7,9 @@ use crate::engine::{AhJob, Engine, EspJob};
 use crate::esp::EspFields;
 use crate::flow::{Decision, Egress, FlowKey, Path, Verdict};
 use crate::fragment::fragment;
-use crate::icmp::{self, IcmpError};
+use crate::icmp::IcmpError;
 use crate::ip::{self, IpHeader, IpVersion, protocol};
+use crate::local::quoted_key;
 use crate::pipeline::{
     Event, Handoff, Lane, MAX_FRAGMENTS, Origin, Outlet, Pipeline, Punt, SaSide, Sealing, ah_job,
     esp_job, verdicts,
@@ -43,8 +44,8 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
                         decision
                     }
                     Match::Reassemble => {
-                        return self.reassemble(io, buf, &ip, |p, io, buf, ip| {
-                            p.outbound(io, buf, ip, origin)
+                        return self.reassemble(io, buf, &ip, origin, |p, io, buf, ip| {
+                            p.outbound(io, buf, ip, origin);
                         });
                     }
                     Match::No => Decision {
@@ -57,7 +58,7 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         self.count_entry(&decision, ip.total_len);
         match decision.verdict {
             Verdict::Drop(reason) => self.drop(io, buf, reason),
-            Verdict::Local => self.deliver(io, buf, ip),
+            Verdict::Local => self.deliver(io, buf, ip, origin),
             Verdict::Forward(egress) => self.forward(io, buf, ip, origin, egress),
             Verdict::Protect(sa) => self.protect_with(io, buf, ip, origin, sa),
             Verdict::Hairpin => self.drop(io, buf, DropReason::NoRoute),
@@ -92,6 +93,9 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         {
             return unasked(Verdict::Drop(DropReason::IpMartian));
         }
+        if ip.hides_protocol() {
+            return Match::Reassemble;
+        }
         let hop = fib.route(ip.destination);
         let stays_inside = hop
             .and_then(|h| fib.interface(h.interface))
@@ -107,7 +111,12 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             // RFC 4301 6.2: an ICMP error may travel in the SA of the packet that it is about.
             Match::No => match self.lookup_quoted(packet, ip) {
                 Some((key, found)) => (key, found, false),
-                None => return unasked(Verdict::Drop(DropReason::PolicyNoMatch)),
+                None => {
+                    let (verdict, entry) = (Verdict::Drop(DropReason::PolicyNoMatch), u32::MAX);
+                    // The next ICMP error of this flow may be about another packet.
+                    let remember = !matches!(ip.protocol, protocol::ICMP | protocol::ICMPV6);
+                    return Match::Yes((Decision { verdict, entry }, remember));
+                }
             },
         };
         let verdict = match action {
@@ -117,8 +126,9 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
                 None => Verdict::Drop(DropReason::NoRoute),
             },
             EntryAction::Protect => match self.bound_sa(entry, &key) {
-                Some(sa) => Verdict::Protect(sa),
-                None => {
+                Match::Yes(sa) => Verdict::Protect(sa),
+                Match::Reassemble => return Match::Reassemble,
+                Match::No => {
                     self.acquire(io, entry, ip);
                     return Match::Yes((
                         Decision {
@@ -140,24 +150,28 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         packet: &[u8],
         ip: &IpHeader,
     ) -> Option<(SelectorKey, (u32, EntryAction))> {
-        let quoted = icmp::parse_error(packet, ip)?.quoted;
-        let key = crate::local::quoted_key(quoted, Flow::Inbound)?;
+        let key = quoted_key(packet, ip, Flow::Inbound)?;
         match self.view.spd.lookup(&key) {
             Match::Yes((entry, EntryAction::Protect)) => Some((key, (entry, EntryAction::Protect))),
             _ => None,
         }
     }
 
-    fn bound_sa(&self, entry: u32, key: &SelectorKey) -> Option<SaRef> {
-        let bindings = self.view.bindings.get(entry as usize)?;
-        bindings
-            .iter()
-            .find(|b| any_match(&b.selectors, key) == Match::Yes(()))
-            .map(|b| b.sa)
+    /// The first SA that serves the entry and may carry the packet.
+    fn bound_sa(&self, entry: u32, key: &SelectorKey) -> Match<SaRef> {
+        let bindings = self.view.bindings.get(entry as usize);
+        for binding in bindings.into_iter().flatten() {
+            match any_match(&binding.selectors, key) {
+                Match::Yes(()) => return Match::Yes(binding.sa),
+                Match::Reassemble => return Match::Reassemble,
+                Match::No => {}
+            }
+        }
+        Match::No
     }
 
     fn acquire<I: Outlet<Buf = B>>(&mut self, io: &mut I, entry: u32, ip: &IpHeader) {
-        if self.notice_limit.allow(self.now) {
+        if self.acquire_limit.allow(self.now) {
             io.notify(Event::Acquire {
                 entry,
                 source: ip.source,
@@ -535,7 +549,8 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
                     total,
                     ip.traffic_class,
                     df.unwrap_or(true),
-                    sequence as u16,
+                    // RFC 6864 4.2: unique for an SA, and apart from those of other SAs to the same peer.
+                    (sa.spi.wrapping_mul(0x9e37_79b1) >> 16).wrapping_add(sequence as u32) as u16,
                 );
             }
             (None, _) => {

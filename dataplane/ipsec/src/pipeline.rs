@@ -43,7 +43,8 @@ const REASSEMBLIES: usize = 256;
 const REASSEMBLY_TIMEOUT: u64 = 30_000;
 /// ICMP errors per second, and in a burst (RFC 1812 4.3.2.8, RFC 4443 2.4 f).
 const ICMP_ERRORS: (u32, u32) = (1000, 100);
-/// Unauthenticated events told to control, per second and in a burst.
+/// Events told to control, per second and in a burst; those that anybody outside can cause have a limit of their
+/// own, so that they do not keep acquires from control.
 const NOTICES: (u32, u32) = (100, 20);
 
 /// Where packets go that this worker does not send itself. The implementation counts what it passes on in
@@ -201,13 +202,15 @@ pub struct View<C> {
     pub neighbors: Arc<Neighbors>,
 }
 
-/// Where a packet on its way out comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Origin {
-    /// Forwarded from this interface.
+/// Where a packet comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// From this interface.
     Interface(InterfaceId),
-    /// Forwarded out of an SA.
-    Decapsulated,
+    /// Out of the inbound SA in this slot.
+    Sa(u32),
+    /// From another worker, which has looked at it.
+    Worker,
     /// Made by this gateway.
     Local,
 }
@@ -307,6 +310,7 @@ pub struct Pipeline<E: Engine, C, B> {
     pub(crate) rng: ChaCha12Rng,
     pub(crate) icmp_limit: RateLimit,
     pub(crate) notice_limit: RateLimit,
+    pub(crate) acquire_limit: RateLimit,
     pub(crate) now: u64,
 }
 
@@ -338,6 +342,7 @@ impl<E: Engine, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B> {
             rng,
             icmp_limit: RateLimit::new(ICMP_ERRORS.0, ICMP_ERRORS.1),
             notice_limit: RateLimit::new(NOTICES.0, NOTICES.1),
+            acquire_limit: RateLimit::new(NOTICES.0, NOTICES.1),
             now: 0,
         }
     }
@@ -368,7 +373,7 @@ impl<E: Engine, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B> {
             Handoff::Open(buf) => self.reenter(io, buf, |p, io, buf, ip| p.open(io, buf, ip, 0)),
             Handoff::Seal(slot, buf) => {
                 self.reenter(io, buf, |p, io, buf, ip| {
-                    p.protect(io, buf, ip, Origin::Decapsulated, slot)
+                    p.protect(io, buf, ip, Origin::Worker, slot)
                 });
             }
         }
@@ -425,6 +430,10 @@ impl<E: Engine, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B> {
                 if crate::local::is_neighbor_discovery(buf.data(), &frame) {
                     return self.punt_neighbor(io, buf, &frame, id);
                 }
+                if frame.is_group() {
+                    // RFC 1812 5.3.4: what came by link layer broadcast is not forwarded, nor answered.
+                    return self.drop(io, buf, DropReason::Multicast);
+                }
                 buf.trim_front(frame.len);
                 self.reenter(io, buf, |p, io, buf, ip| {
                     if ip.version.ethertype() != frame.ethertype {
@@ -475,16 +484,18 @@ impl<E: Engine, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B> {
         }
     }
 
-    /// Adds a fragment; goes on with the whole packet when it is complete.
+    /// Adds a fragment; goes on with the whole packet when it is complete. Whoever sent fragments has to bear
+    /// fragments: the whole packet may be cut again, whatever its DF bit says.
     pub(crate) fn reassemble<I: Outlet<Buf = B>>(
         &mut self,
         io: &mut I,
         buf: B,
         ip: &IpHeader,
+        origin: Origin,
         next: impl FnOnce(&mut Self, &mut I, B, IpHeader),
     ) {
         let before = self.reassembler.held();
-        match self.reassembler.push(io, self.now, buf, ip) {
+        match self.reassembler.push(io, self.now, origin, buf, ip) {
             Reassembled::Held { evicted } => {
                 self.counters
                     .drops
@@ -494,7 +505,10 @@ impl<E: Engine, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B> {
                 let used = before + 1 - self.reassembler.held().min(before + 1);
                 self.counters.consumed.add(used as u64);
                 self.counters.created.add(1);
-                self.reenter(io, whole, next);
+                self.reenter(io, whole, |p, io, buf, mut ip| {
+                    ip.dont_fragment = false;
+                    next(p, io, buf, ip);
+                });
             }
             Reassembled::Dropped { reason, count } => self.counters.drops.add(reason, count.into()),
         }

@@ -10,8 +10,10 @@ use std::collections::{HashMap, VecDeque};
 
 use arrayvec::ArrayVec;
 
+use crate::esp::LONGEST_TRAILER;
 use crate::fragment::FRAGMENT_HEADER;
 use crate::ip::{Address, Fragment, IPV4_HEADER, IPV6_HEADER, IpHeader, IpVersion, protocol};
+use crate::pipeline::Origin;
 use crate::{DropReason, Io, PacketBuf, checksum};
 
 /// Most fragments of one packet.
@@ -43,9 +45,11 @@ pub enum Reassembled<B> {
 }
 
 /// What fragments of one packet have in common. IPv6 leaves the protocol zero, because fragments may differ in
-/// it (RFC 8200 4.5); no IPv4 address equals an IPv6 one, so the version is in it too.
+/// it (RFC 8200 4.5); no IPv4 address equals an IPv6 one, so the version is in it too. The origin keeps a clear
+/// fragment from completing an authentic packet, and one SA's from completing another's.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Key {
+    origin: Origin,
     source: Address,
     destination: Address,
     id: u32,
@@ -144,7 +148,9 @@ impl<B: PacketBuf> Assembly<B> {
         if ce && self.ecn & 1 != 0 {
             return Err(DropReason::EcnInvalid);
         }
-        let mut buf = io.allocate(total_len).ok_or(DropReason::NoBuffer)?;
+        // What was reassembled may still be sealed.
+        let room = total_len + LONGEST_TRAILER;
+        let mut buf = io.allocate(room).ok_or(DropReason::NoBuffer)?;
         if buf.append(total_len).is_err() {
             io.discard(buf);
             return Err(DropReason::NoRoomInBuffer);
@@ -267,6 +273,7 @@ impl<B: PacketBuf> Reassembler<B> {
     /// For up to `packets` packets at a time, each of which may take `timeout_ms` milliseconds.
     pub fn new(packets: usize, timeout_ms: u64) -> Self {
         let nobody = Key {
+            origin: Origin::Local,
             source: Address::default(),
             destination: Address::default(),
             id: 0,
@@ -297,6 +304,7 @@ impl<B: PacketBuf> Reassembler<B> {
         &mut self,
         io: &mut I,
         now: u64,
+        origin: Origin,
         mut fragment: B,
         header: &IpHeader,
     ) -> Reassembled<B> {
@@ -311,6 +319,7 @@ impl<B: PacketBuf> Reassembler<B> {
             return drop_one(io, fragment, DropReason::FragmentInvalid);
         };
         let key = Key {
+            origin,
             source: header.source,
             destination: header.destination,
             id: place.id,
