@@ -36,6 +36,15 @@ pub fn binary() -> PathBuf {
     path
 }
 
+/// Frames of one port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortCounters {
+    /// Taken from the device.
+    pub received: u64,
+    /// Given to the device.
+    pub transmitted: u64,
+}
+
 /// A gateway process with its policy file; killed when dropped.
 pub struct Gateway {
     process: Process,
@@ -106,19 +115,33 @@ impl Gateway {
     /// Dropped packets by reason.
     pub fn drops(&self) -> Result<Counters, String> {
         let table = self.show("drops")?;
-        counters(&table).ok_or_else(|| format!("unexpected form of drops: {table}"))
+        rows(&table, "drops")
+            .map(|row| Some((row["reason"].as_str()?.to_owned(), row["packets"].as_u64()?)))
+            .collect::<Option<Counters>>()
+            .ok_or_else(|| format!("unexpected form of drops: {table}"))
     }
 
     /// Packets that an SA has sealed or opened.
     pub fn sa_packets(&self, spi: u32) -> Result<u64, String> {
         let table = self.show("sa")?;
-        table
-            .as_array()
-            .into_iter()
-            .flatten()
-            .find(|row| row["spi"].as_u64() == Some(spi.into()))
+        rows(&table, "sas")
+            .find(|row| row["spi"] == format!("{spi:#010x}"))
             .and_then(|row| row["packets"].as_u64())
             .ok_or_else(|| format!("no packets of SPI {spi:#x} in {table}"))
+    }
+
+    /// Frames that a port has carried.
+    pub fn port(&self, name: &str) -> Result<PortCounters, String> {
+        let table = self.show("ports")?;
+        let port = rows(&table, "ports").find(|row| row["port"] == name);
+        let number = |field: &str| {
+            port.and_then(|row| row[field].as_u64())
+                .ok_or_else(|| format!("no {field} of port {name} in {table}"))
+        };
+        Ok(PortCounters {
+            received: number("rx_packets")?,
+            transmitted: number("tx_packets")?,
+        })
     }
 
     /// What the process has written to standard error.
@@ -147,13 +170,9 @@ impl Gateway {
     }
 }
 
-/// An object of name and number.
-fn counters(table: &Value) -> Option<Counters> {
-    table
-        .as_object()?
-        .iter()
-        .map(|(name, count)| Some((name.clone(), count.as_u64()?)))
-        .collect()
+/// The objects of a table of `show --json`.
+fn rows<'a>(table: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
+    table[name].as_array().into_iter().flatten()
 }
 
 /// How a gateway ended.

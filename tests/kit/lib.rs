@@ -14,7 +14,7 @@ mod scratch;
 mod uml;
 
 pub use cases::Cases;
-pub use gateway::{Counters, Drained, Gateway, binary};
+pub use gateway::{Counters, Drained, Gateway, PortCounters, binary};
 pub use netns::{Netns, veth};
 pub use process::{Process, output, run};
 pub use require::{Need, available, python};

@@ -1,0 +1,228 @@
+//! Two gateways, A and B, a network behind each, ESP tunnel between them.
+//!
+//! ```text
+//! 10.1.0.2 ---- 10.1.0.1 A 10.99.0.1 ==== 10.99.0.2 B 10.2.0.1 ---- 10.2.0.2
+//! ```
+
+use kit::{Gateway, Netns, Scratch, veth};
+
+/// SPI of the SA that sends back what a ring returned.
+pub const REFLECT_SPI: u32 = 0x3003;
+
+/// Which gateway.
+#[derive(Clone, Copy)]
+pub enum Side {
+    A,
+    B,
+}
+
+impl Side {
+    pub fn number(self) -> u8 {
+        match self {
+            Side::A => 1,
+            Side::B => 2,
+        }
+    }
+
+    pub fn other(self) -> u8 {
+        3 - self.number()
+    }
+
+    /// SPI of what this gateway sends.
+    pub fn spi(self) -> u32 {
+        0x1000 + u32::from(self.number())
+    }
+}
+
+/// What joins the gateways.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Wan {
+    Memif,
+    AfPacket,
+    AfXdp,
+}
+
+/// What joins a gateway and its host.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Lan {
+    Tap,
+    AfPacket,
+    AfXdp,
+}
+
+/// Ports, route, SAs and SPD of one gateway.
+pub fn policy(side: Side, lan: &str, wan: &str) -> String {
+    let (me, peer) = (side.number(), side.other());
+    let mut text = format!(
+        r#"
+[[port]]
+name = "lan"
+device = "{lan}"
+side = "protected"
+addresses = ["10.{me}.0.1/24"]
+mac = "02:00:00:00:0{me}:01"
+
+[[port]]
+name = "wan"
+device = "{wan}"
+side = "unprotected"
+addresses = ["10.99.0.{me}/24"]
+mac = "02:00:00:00:0{me}:02"
+
+[[route]]
+destination = "10.{peer}.0.0/24"
+via = "10.99.0.{peer}"
+
+[[spd]]
+name = "lan-to-lan"
+local = ["10.{me}.0.0/24"]
+remote = ["10.{peer}.0.0/24"]
+action = "protect"
+outbound = ["from-{me}"]
+inbound = ["from-{peer}"]
+"#
+    );
+    for (direction, from, to) in [("outbound", me, peer), ("inbound", peer, me)] {
+        text.push_str(&format!(
+            r#"
+[[sa]]
+name = "from-{from}"
+direction = "{direction}"
+protocol = "esp"
+spi = {}
+mode = "tunnel"
+source = "10.99.0.{from}"
+destination = "10.99.0.{to}"
+encryption = "aes128-gcm16"
+key = "{}"
+"#,
+            0x1000 + u32::from(from),
+            format!("{from:02x}").repeat(16 + 4),
+        ));
+    }
+    text
+}
+
+/// What makes gateway B send packets from network A to network B back to A.
+pub fn reflect() -> String {
+    format!(
+        r#"
+[[spd]]
+name = "reflect"
+local = ["10.1.0.0/24"]
+remote = ["10.2.0.0/24"]
+action = "protect"
+outbound = ["reflected"]
+inbound = ["never"]
+
+[[sa]]
+name = "reflected"
+direction = "outbound"
+protocol = "esp"
+spi = {REFLECT_SPI}
+mode = "tunnel"
+source = "10.99.0.2"
+destination = "10.99.0.1"
+encryption = "aes128-gcm16"
+key = "{key}"
+
+[[sa]]
+name = "never"
+direction = "inbound"
+protocol = "esp"
+spi = 0x3004
+mode = "tunnel"
+source = "10.99.0.1"
+destination = "10.99.0.2"
+encryption = "aes128-gcm16"
+key = "{key}"
+"#,
+        key = "33".repeat(16 + 4)
+    )
+}
+
+/// Host to host pings in both directions over these devices; every port must have carried them.
+pub fn ping(wan: Wan, lan: Lan) -> Result<(), String> {
+    let scratch = Scratch::new("lab");
+    let netns = [Netns::new("a"), Netns::new("b")];
+    let hosts = [Netns::new("host-a"), Netns::new("host-b")];
+    if wan != Wan::Memif {
+        veth((&netns[0], "wan"), (&netns[1], "wan"));
+    }
+    let mut gateways = Vec::new();
+    for (index, side) in [Side::A, Side::B].into_iter().enumerate() {
+        if lan != Lan::Tap {
+            veth((&netns[index], "lan"), (&hosts[index], "eth0"));
+            set_up_host(&hosts[index], "eth0", side)?;
+        }
+        let socket = scratch.path("memif.sock");
+        let role = ["server", "client"][index];
+        let wan_device = match wan {
+            Wan::Memif => format!(
+                "net_memif0,role={role},socket={},socket-abstract=no",
+                socket.display()
+            ),
+            Wan::AfPacket => "net_af_packet0,iface=wan".to_owned(),
+            Wan::AfXdp => "net_af_xdp0,iface=wan".to_owned(),
+        };
+        let lan_device = match lan {
+            Lan::Tap => "net_tap1,iface=eth0".to_owned(),
+            Lan::AfPacket => "net_af_packet1,iface=lan".to_owned(),
+            Lan::AfXdp => "net_af_xdp1,iface=lan".to_owned(),
+        };
+        let mut text = policy(side, &lan_device, &wan_device);
+        if matches!((wan, lan), (Wan::AfPacket | Wan::AfXdp, _)) {
+            // The kernel's end keeps its own address.
+            text = text
+                .lines()
+                .filter(|line| !line.starts_with("mac ="))
+                .collect::<Vec<_>>()
+                .join("\n");
+        }
+        gateways.push(Gateway::start(Some(&netns[index]), "", &text));
+        if lan == Lan::Tap {
+            set_up_host(&netns[index], "eth0", side)?;
+        }
+    }
+    let stations = if lan == Lan::Tap { &netns } else { &hosts };
+    // The first packets may be lost while links come up.
+    for _ in 0..50 {
+        if stations[0].sh("ping -n -c 1 -W 1 10.2.0.2").is_ok() {
+            break;
+        }
+    }
+    for (station, address) in [(&stations[0], "10.2.0.2"), (&stations[1], "10.1.0.2")] {
+        for size in [56, 1400] {
+            station
+                .sh(&format!("ping -n -c 20 -i 0.01 -W 2 -s {size} {address}"))
+                .and_then(|text| match text.contains(" 20 received") {
+                    true => Ok(()),
+                    false => Err(text),
+                })
+                .map_err(|e| format!("{e}\n{}\n{}", gateways[0].log(), gateways[1].log()))?;
+        }
+    }
+    for gateway in gateways {
+        for name in ["wan", "lan"] {
+            let port = gateway.port(name)?;
+            if port.received < 80 || port.transmitted < 80 {
+                return Err(format!("{name} carried only {port:?}"));
+            }
+        }
+        for side in [Side::A, Side::B] {
+            let packets = gateway.sa_packets(side.spi())?;
+            if packets < 80 {
+                return Err(format!("SPI {:#x} carried only {packets}", side.spi()));
+            }
+        }
+        gateway.stop().success()?;
+    }
+    Ok(())
+}
+
+fn set_up_host(netns: &Netns, interface: &str, side: Side) -> Result<(), String> {
+    netns.ip(&format!("link set {interface} up"));
+    netns.address(interface, &format!("10.{}.0.2/24", side.number()));
+    netns.ip(&format!("route add default via 10.{}.0.1", side.number()));
+    Ok(())
+}
