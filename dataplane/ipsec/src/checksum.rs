@@ -45,3 +45,58 @@ pub fn pseudo_header(source: Address, destination: Address, len: usize, protocol
     let addresses = sum(sum(0, &source.v6_bytes()), &destination.v6_bytes());
     addresses + len as u64 + u64::from(protocol)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rfc_1071_section_3() {
+        // The RFC's own numerical example.
+        let data = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
+        assert_eq!(fold(sum(0, &data)), 0xddf2);
+        assert_eq!(checksum(&data), !0xddf2);
+    }
+
+    /// Word by word, as RFC 1071 1 has it.
+    fn plain(data: &[u8]) -> u16 {
+        let mut total = 0u32;
+        for pair in data.chunks(2) {
+            total += u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0));
+            total = (total & 0xffff) + (total >> 16);
+        }
+        !(total as u16)
+    }
+
+    #[test]
+    fn every_length_and_split() {
+        let data: Vec<u8> = (0..300u32).map(|i| (i * i * 7 + i) as u8).collect();
+        for len in 0..data.len() {
+            assert_eq!(checksum(&data[..len]), plain(&data[..len]), "{len}");
+            for split in (0..len).step_by(2) {
+                let parts = sum(sum(0, &data[..split]), &data[split..len]);
+                assert_eq!(!fold(parts), plain(&data[..len]));
+            }
+        }
+        assert_eq!(checksum(&[0xff; 65_535]), plain(&[0xff; 65_535]));
+    }
+
+    #[test]
+    fn rfc_1624_section_4() {
+        // The RFC's example, where the older equation gives 0xffff.
+        assert_eq!(update([0xdd, 0x2f], 0x5555, 0x3285), [0x00, 0x00]);
+    }
+
+    #[test]
+    fn an_update_is_what_counting_anew_gives() {
+        for old in (0..=0xffffu16).step_by(251) {
+            for new in (0..=0xffffu16).step_by(257) {
+                let mut data = [0x45, 0x00, 0, 0, 0xff, 0xfe];
+                data[2..4].copy_from_slice(&old.to_be_bytes());
+                let before = plain(&data).to_be_bytes();
+                data[2..4].copy_from_slice(&new.to_be_bytes());
+                assert_eq!(update(before, old, new), plain(&data).to_be_bytes());
+            }
+        }
+    }
+}
