@@ -106,6 +106,9 @@ impl Device {
     }
 
     /// Makes the EAL find one more device, such as `net_ring1` or a PCI address with options, and opens it.
+    ///
+    /// Such a device is unplugged when it is dropped, and so may be tried again: a `net_memif` client does not
+    /// start before its server is there. One that the EAL was given as `--vdev` is gone once it is closed.
     pub fn hotplug(devargs: &str) -> Result<Device, Error> {
         let runtime = Runtime::current()?;
         let arguments = c_string(devargs)?;
