@@ -3,6 +3,7 @@
 //! Everything before the cipher (headers, IV, padding, room for the ICV) and after it (replay, stripping) is
 //! shared; an engine sees whole ESP packets or masked AH packets, many at a time, of mixed SAs and algorithms.
 
+pub mod parts;
 pub mod portable;
 
 use portcullis_config::{Secret, Transform};
@@ -40,7 +41,8 @@ pub struct EspJob<'a, K> {
 /// The ICV covers `header | packet with its ICV field zero | sequence_high`; `packet` starts at the AH header
 /// and ends at the end of the IP packet; the ICV field is at `packet[12..12 + icv_length]`, and explicit
 /// padding behind it belongs to the covered bytes as it is. For AES-GMAC the first 8 bytes of the field are
-/// the IV (RFC 4543 4: written by the caller before signing; the IV is covered, the 16 bytes behind it zeroed).
+/// the IV (RFC 4543 4), written by the caller before signing. It is covered as it is: RFC 4543 calls only the 16
+/// bytes behind it the ICV, and the ICV is what counts as zero (RFC 4302 3.3.3).
 #[derive(Debug)]
 pub struct AhJob<'a, K> {
     /// Key made by the same engine.

@@ -4,13 +4,14 @@
 // Each test binary uses its own part.
 #![allow(dead_code, unreachable_pub)]
 
-//pub mod agreement;
+pub mod agreement;
+pub mod openssl;
 pub mod packets;
-//pub mod primitives;
-//pub mod wycheproof_aead;
+pub mod primitives;
+pub mod wycheproof_cases;
 
 use portcullis_config::{AeadIcv, AesKey, Secret, Transform};
-use portcullis_ipsec::engine::{AhJob, Engine, EspJob};
+use portcullis_ipsec::engine::{AhJob, Engine, EspJob, KeyError};
 use serde_json::Value;
 
 /// The test cases of a vector file.

@@ -4,6 +4,7 @@ use portcullis_config::Cipher;
 
 use super::{Ccm, ChaCha, Gcm};
 use crate::engine::KeyError;
+use crate::engine::parts::{nonce, salted};
 
 /// Key and salt of a combined mode.
 pub(super) enum Aead {
@@ -42,7 +43,7 @@ impl Aead {
     ) -> Option<bool> {
         Some(match self {
             Aead::Gcm { gcm, salt } => gcm.seal(&nonce(salt, iv)?, aad, data, icv),
-            Aead::Ccm { ccm, salt } => ccm.seal(&nonce(salt, iv)?, aad, data, icv),
+            Aead::Ccm { ccm, salt } => ccm.seal::<11>(&nonce(salt, iv)?, aad, data, icv),
             Aead::ChaCha { chacha, salt } => chacha.seal(&nonce(salt, iv)?, aad, data, icv),
         })
     }
@@ -51,23 +52,8 @@ impl Aead {
     pub(super) fn open(&self, iv: &[u8], aad: &[u8], data: &mut [u8], icv: &[u8]) -> Option<bool> {
         Some(match self {
             Aead::Gcm { gcm, salt } => gcm.open(&nonce(salt, iv)?, aad, data, icv),
-            Aead::Ccm { ccm, salt } => ccm.open(&nonce(salt, iv)?, aad, data, icv),
+            Aead::Ccm { ccm, salt } => ccm.open::<11>(&nonce(salt, iv)?, aad, data, icv),
             Aead::ChaCha { chacha, salt } => chacha.open(&nonce(salt, iv)?, aad, data, icv),
         })
     }
-}
-
-/// The salt is the end of the keying material (RFC 4106 8.1, RFC 4309 7.1, RFC 4543 5.4, RFC 7634 2).
-pub(super) fn salted<const N: usize>(keymat: &[u8]) -> Result<(&[u8], [u8; N]), KeyError> {
-    let (key, salt) = keymat.split_last_chunk().ok_or(KeyError::Length)?;
-    Ok((key, *salt))
-}
-
-/// Salt and explicit IV; `None` unless they fill the nonce.
-pub(super) fn nonce<const N: usize>(salt: &[u8], iv: &[u8]) -> Option<[u8; N]> {
-    let mut nonce = [0; N];
-    let (head, tail) = nonce.split_at_mut_checked(salt.len())?;
-    head.copy_from_slice(salt);
-    (tail.len() == iv.len()).then(|| tail.copy_from_slice(iv))?;
-    Some(nonce)
 }

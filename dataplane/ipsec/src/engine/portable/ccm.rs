@@ -1,4 +1,5 @@
-//! AES-CCM with the 11 byte nonce of RFC 4309 (RFC 3610 with L = 4).
+//! AES-CCM (RFC 3610). RFC 4309 gives it nonces of 11 bytes and so L = 4, the bytes of length and counter; 12
+//! and 13 work as well, because it is those that others have published test cases for.
 
 use super::aes::{Aes, AesBlock};
 use super::blocks::absorb;
@@ -6,8 +7,6 @@ use super::cbc_mac::{chain, xor};
 use super::gcm::{matches, put};
 use crate::engine::KeyError;
 
-/// L - 1 in the flags of B0 and A_i: four bytes of length and counter (RFC 4309 4).
-const FLAGS_L: u8 = 3;
 /// Flag of B0: there is associated data.
 const FLAG_ADATA: u8 = 0x40;
 
@@ -23,19 +22,31 @@ impl Ccm {
     }
 
     /// Encrypts `data` in place and writes the tag: CCM computes another tag for each length.
-    pub fn seal(&self, nonce: &[u8; 11], aad: &[u8], data: &mut [u8], tag: &mut [u8]) -> bool {
+    pub fn seal<const N: usize>(
+        &self,
+        nonce: &[u8; N],
+        aad: &[u8],
+        data: &mut [u8],
+        tag: &mut [u8],
+    ) -> bool {
         let Some(mut full) = self.mac(nonce, aad, data, tag.len()) else {
             return false;
         };
-        let mut counter = self.aes.counter(&block(FLAGS_L, nonce, 0));
+        let mut counter = self.aes.counter(&block(0, nonce, 0));
         xor(&mut full, &counter.block());
         counter.apply(data);
         put(&full, tag)
     }
 
     /// Decrypts `data` in place, because the tag covers the plaintext, and verifies it in constant time.
-    pub fn open(&self, nonce: &[u8; 11], aad: &[u8], data: &mut [u8], tag: &[u8]) -> bool {
-        let mut counter = self.aes.counter(&block(FLAGS_L, nonce, 0));
+    pub fn open<const N: usize>(
+        &self,
+        nonce: &[u8; N],
+        aad: &[u8],
+        data: &mut [u8],
+        tag: &[u8],
+    ) -> bool {
+        let mut counter = self.aes.counter(&block(0, nonce, 0));
         let mask = counter.block();
         counter.apply(data);
         self.mac(nonce, aad, data, tag.len())
@@ -46,13 +57,22 @@ impl Ccm {
     }
 
     /// T of RFC 3610 2.2; `None` for a tag that is not 4, 6, ... 16 bytes long, or data beyond the format.
-    fn mac(&self, nonce: &[u8; 11], aad: &[u8], data: &[u8], tag: usize) -> Option<AesBlock> {
+    fn mac<const N: usize>(
+        &self,
+        nonce: &[u8; N],
+        aad: &[u8],
+        data: &[u8],
+        tag: usize,
+    ) -> Option<AesBlock> {
         if !matches!(tag, 4 | 6 | 8 | 10 | 12 | 14 | 16) || aad.len() >= 0xff00 {
             return None;
         }
         let length = u32::try_from(data.len()).ok()?;
+        if u64::from(length) >> (8 * (15 - N)) != 0 {
+            return None;
+        }
         let adata = if aad.is_empty() { 0 } else { FLAG_ADATA };
-        let flags = adata | ((tag as u8 - 2) / 2) << 3 | FLAGS_L;
+        let flags = adata | ((tag as u8 - 2) / 2) << 3;
 
         let mut state = AesBlock::default();
         chain(&self.aes, &mut state, &[block(flags, nonce, length).into()]);
@@ -72,11 +92,12 @@ impl Ccm {
     }
 }
 
-/// B0 and A_i are built alike: flags, nonce, length or counter.
-fn block(flags: u8, nonce: &[u8; 11], last: u32) -> [u8; 16] {
+/// B0 and A_i are built alike: flags with L - 1 among them, nonce, and L bytes of length or counter.
+fn block<const N: usize>(flags: u8, nonce: &[u8; N], last: u32) -> [u8; 16] {
+    const { assert!(11 <= N && N <= 13) };
     let mut block = [0; 16];
-    block[0] = flags;
-    block[1..12].copy_from_slice(nonce);
     block[12..].copy_from_slice(&last.to_be_bytes());
+    block[1..=N].copy_from_slice(nonce);
+    block[0] = flags | (14 - N) as u8;
     block
 }

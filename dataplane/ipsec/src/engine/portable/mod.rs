@@ -17,8 +17,9 @@ use std::fmt;
 
 use portcullis_config::{Cipher, Integrity, Secret, Transform};
 
+use super::parts::{Aad, EspParts, nonce, salted, split_icv};
 use super::{AhJob, Engine, EspJob, KeyError};
-use aead::{Aead, nonce, salted};
+use aead::Aead;
 use cipher::PlainCipher;
 
 pub use ccm::Ccm;
@@ -146,61 +147,6 @@ fn combined_mode(cipher: Cipher, key: &[u8]) -> Result<Algorithm, KeyError> {
     Ok(Algorithm::Aead { aead, icv })
 }
 
-/// The parts of an ESP packet.
-struct Esp<'a> {
-    header: &'a [u8; 8],
-    iv: &'a [u8],
-    payload: &'a mut [u8],
-    icv: &'a mut [u8],
-}
-
-impl<'a> Esp<'a> {
-    /// `None` if the packet is too short.
-    fn split(packet: &'a mut [u8], iv: usize, icv: usize) -> Option<Self> {
-        let (header, rest) = packet.split_first_chunk_mut()?;
-        let (iv, rest) = rest.split_at_mut_checked(iv)?;
-        let (payload, icv) = split_icv(rest, icv)?;
-        Some(Esp {
-            header,
-            iv,
-            payload,
-            icv,
-        })
-    }
-}
-
-fn split_icv(packet: &mut [u8], icv: usize) -> Option<(&mut [u8], &mut [u8])> {
-    packet.split_at_mut_checked(packet.len().checked_sub(icv)?)
-}
-
-/// SPI and sequence number, the latter of 64 bits with ESN (RFC 4106 5, RFC 4309 5, RFC 4543 3.3, RFC 7634 2.1).
-struct Aad {
-    bytes: [u8; 12],
-    length: usize,
-}
-
-impl Aad {
-    fn new(header: &[u8; 8], sequence_high: Option<u32>) -> Self {
-        let [spi @ .., s0, s1, s2, s3] = *header;
-        let low = [s0, s1, s2, s3];
-        let mut bytes = [0; 12];
-        bytes[..4].copy_from_slice(&spi);
-        match sequence_high {
-            Some(high) => {
-                bytes[4..8].copy_from_slice(&high.to_be_bytes());
-                bytes[8..].copy_from_slice(&low);
-            }
-            None => bytes[4..8].copy_from_slice(&low),
-        }
-        let length = if sequence_high.is_some() { 12 } else { 8 };
-        Aad { bytes, length }
-    }
-
-    fn as_slice(&self) -> &[u8] {
-        &self.bytes[..self.length]
-    }
-}
-
 /// The part of the ESN that is covered and not sent stands behind everything (RFC 4303 2.2.1, RFC 4302 2.5.1).
 fn implicit(sequence_high: &Option<[u8; 4]>) -> &[u8] {
     sequence_high.as_ref().map_or(&[], |high| high)
@@ -209,18 +155,18 @@ fn implicit(sequence_high: &Option<[u8; 4]>) -> &[u8] {
 fn seal(algorithm: &Algorithm, packet: &mut [u8], sequence_high: Option<u32>) -> Option<bool> {
     match algorithm {
         Algorithm::Aead { aead, icv } => {
-            let esp = Esp::split(packet, AEAD_IV, *icv)?;
+            let esp = EspParts::split(packet, AEAD_IV, *icv)?;
             let aad = Aad::new(esp.header, sequence_high);
             aead.seal(esp.iv, aad.as_slice(), esp.payload, esp.icv)
         }
         Algorithm::EspGmac { gcm, salt } => {
-            let esp = Esp::split(packet, AEAD_IV, FULL_ICV)?;
+            let esp = EspParts::split(packet, AEAD_IV, FULL_ICV)?;
             let aad = Aad::new(esp.header, sequence_high);
             let parts = [aad.as_slice(), esp.iv, esp.payload];
             Some(gcm.sign(&nonce(salt, esp.iv)?, &parts, esp.icv))
         }
         Algorithm::EncryptThenMac { cipher, iv, mac } => {
-            let esp = Esp::split(packet, *iv, mac.icv_length())?;
+            let esp = EspParts::split(packet, *iv, mac.icv_length())?;
             cipher.encrypt(esp.iv, esp.payload)?;
             let (covered, icv) = split_icv(packet, mac.icv_length())?;
             let high = sequence_high.map(u32::to_be_bytes);
@@ -233,12 +179,12 @@ fn seal(algorithm: &Algorithm, packet: &mut [u8], sequence_high: Option<u32>) ->
 fn open(algorithm: &Algorithm, packet: &mut [u8], sequence_high: Option<u32>) -> Option<bool> {
     match algorithm {
         Algorithm::Aead { aead, icv } => {
-            let esp = Esp::split(packet, AEAD_IV, *icv)?;
+            let esp = EspParts::split(packet, AEAD_IV, *icv)?;
             let aad = Aad::new(esp.header, sequence_high);
             aead.open(esp.iv, aad.as_slice(), esp.payload, esp.icv)
         }
         Algorithm::EspGmac { gcm, salt } => {
-            let esp = Esp::split(packet, AEAD_IV, FULL_ICV)?;
+            let esp = EspParts::split(packet, AEAD_IV, FULL_ICV)?;
             let aad = Aad::new(esp.header, sequence_high);
             let parts = [aad.as_slice(), esp.iv, esp.payload];
             Some(gcm.verify(&nonce(salt, esp.iv)?, &parts, esp.icv))
@@ -250,7 +196,7 @@ fn open(algorithm: &Algorithm, packet: &mut [u8], sequence_high: Option<u32>) ->
             if !mac.verify(&[covered, implicit(&high)], icv) {
                 return Some(false);
             }
-            let esp = Esp::split(packet, *iv, mac.icv_length())?;
+            let esp = EspParts::split(packet, *iv, mac.icv_length())?;
             cipher.decrypt(esp.iv, esp.payload).map(|()| true)
         }
         Algorithm::AhMac(_) | Algorithm::AhGmac { .. } => None,
