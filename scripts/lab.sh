@@ -92,12 +92,14 @@ neighbor() { printf '\n[[neighbor]]\naddress = "%s"\nmac = "%s"\nport = "%s"\n' 
 # count FILE [FILTER]: packets of a capture that match. Read from standard input, because tcpdump gives up root first.
 count() { tcpdump -nn -r - "${@:2}" <"$1" 2>/dev/null | wc -l; }
 
-# The verdict on a captured wire: ESP, what resolves neighbours, and nothing else.
+# check_wire FILE: the verdict on a captured wire: ESP, what resolves neighbours, and nothing else.
 check_wire() {
-    local wire=$1 resolve='(arp or (icmp6 and ip6[40] >= 133 and ip6[40] <= 136))' esp other
-    esp=$(count "$wire" esp)
-    other=$(count "$wire" "not esp and not $resolve")
-    echo "wire $(basename "$wire" .pcap): $(count "$wire") frames, $esp ESP, $(count "$wire" "$resolve") ARP or NDP, $other clear"
+    local resolve='(arp or (icmp6 and ip6[40] >= 133 and ip6[40] <= 136))' all esp resolving clear
+    all=$(count "$1")
+    esp=$(count "$1" esp)
+    resolving=$(count "$1" "$resolve")
+    clear=$(count "$1" "not esp and not $resolve")
+    echo "captured on the wire: $all frames, $esp ESP, $resolving ARP or NDP, $clear clear"
     [[ $esp -gt 0 ]] || die "no ESP packet on the wire"
-    [[ $other -eq 0 ]] || die "clear packets on the wire"
+    [[ $clear -eq 0 ]] || die "clear packets on the wire"
 }
