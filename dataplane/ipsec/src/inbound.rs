@@ -259,7 +259,7 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             depth,
         } = item;
         let stripped = self
-            .accept(io, slot, sequence, buf.len(), ok)
+            .accept(slot, sequence, ok)
             .and_then(|mode| self.strip(&mut buf, slot, &ip, at, ah.as_ref(), mode));
         let (mode, carries_bundle) = match stripped {
             Ok(found) => found,
@@ -271,6 +271,9 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         };
         // In tunnel mode padding for traffic flow confidentiality may follow (RFC 4303 2.7).
         buf.truncate(inner.total_len as usize);
+        if let Err(reason) = self.charge_inbound(io, slot, buf.len()) {
+            return self.drop_inbound(io, buf, slot, reason);
+        }
         match mode {
             Mode::Transport if carries_bundle => match inner.protocol {
                 protocol::ESP | protocol::AH if depth + 1 < MAX_DEPTH => {
@@ -285,16 +288,8 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         }
     }
 
-    /// What authentication allows: record the sequence number, charge the lifetime.
-    fn accept<I: Outlet<Buf = B>>(
-        &mut self,
-        io: &mut I,
-        slot: u32,
-        sequence: u64,
-        bytes: usize,
-        ok: bool,
-    ) -> Result<Mode, DropReason> {
-        let now = self.now;
+    /// What authentication allows: record the sequence number.
+    fn accept(&mut self, slot: u32, sequence: u64, ok: bool) -> Result<Mode, DropReason> {
         let sa = self.sad.inbound.get_mut(slot).ok_or(DropReason::BadSpi)?;
         if !ok {
             return Err(DropReason::IcvMismatch);
@@ -302,24 +297,35 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         if let Some(window) = &mut sa.replay {
             window.track(sequence)?;
         }
-        match sa.life.charge(bytes, now) {
-            LifeState::Alive => {}
+        sa.counters
+            .sequence
+            .set(sa.replay.as_ref().map_or(sequence, |w| w.top()));
+        Ok(sa.mode)
+    }
+
+    /// Charges the lifetime with a packet of `bytes` that came out, as its sender does.
+    fn charge_inbound<I: Outlet<Buf = B>>(
+        &mut self,
+        io: &mut I,
+        slot: u32,
+        bytes: usize,
+    ) -> Result<(), DropReason> {
+        let sa = self.sad.inbound.get_mut(slot).ok_or(DropReason::BadSpi)?;
+        match sa.life.charge(bytes, self.now) {
+            LifeState::Alive => Ok(()),
             LifeState::Soft => {
                 sa.life
                     .told_soft(io.notify(Event::SoftExpire(SaSide::Inbound(slot))));
+                Ok(())
             }
             LifeState::Expired => {
                 if sa.life.hard_is_news() {
                     sa.life
                         .told_hard(io.notify(Event::HardExpire(SaSide::Inbound(slot))));
                 }
-                return Err(DropReason::SaExpired);
+                Err(DropReason::SaExpired)
             }
         }
-        sa.counters
-            .sequence
-            .set(sa.replay.as_ref().map_or(sequence, |w| w.top()));
-        Ok(sa.mode)
     }
 
     /// Takes headers and trailer off. Says also whether the next SA of a bundle must follow.

@@ -8,7 +8,7 @@ use crate::esp::EspFields;
 use crate::flow::{Decision, Egress, FlowKey, Path, Verdict};
 use crate::fragment::fragment;
 use crate::icmp::IcmpError;
-use crate::ip::{self, IpHeader, IpVersion, protocol};
+use crate::ip::{self, IPV6_HEADER, IpHeader, IpVersion, protocol};
 use crate::local::quoted_key;
 use crate::pipeline::{
     Event, Handoff, Lane, MAX_FRAGMENTS, Origin, Outlet, Pipeline, Punt, SaSide, Sealing, ah_job,
@@ -505,6 +505,11 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     ) -> Result<usize, DropReason> {
         let sa = self.sad.outbound.get(slot).ok_or(DropReason::NoSa)?;
         let no_room = |_| DropReason::NoRoomInBuffer;
+        let chained = ip.version == IpVersion::V6 && usize::from(ip.header_len) != IPV6_HEADER;
+        if sa.outer.is_none() && sa.udp.is_some() && chained {
+            // The UDP checksum is written where UDP stands behind nothing but the IPv6 header.
+            return Err(DropReason::Ipv6Extension);
+        }
         let (keep, gap, next_header) = match &sa.outer {
             Some(outer) => (0, outer.len(), ip.version.tunnel_protocol()),
             None => (

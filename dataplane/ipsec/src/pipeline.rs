@@ -37,7 +37,7 @@ use crate::{DropReason, InterfaceId, Io, PacketBuf};
 pub const BURST: usize = 32;
 /// Fragments that one packet may be cut into.
 pub(crate) const MAX_FRAGMENTS: usize = 1024;
-/// Packets being reassembled at once, per worker.
+/// Packets being reassembled at once, per worker: that many from the unprotected side, and that many others.
 const REASSEMBLIES: usize = 256;
 /// RFC 791 3.2, RFC 8200 4.5: how long fragments wait, in milliseconds.
 const REASSEMBLY_TIMEOUT: u64 = 30_000;
@@ -301,7 +301,9 @@ pub struct Pipeline<E: Engine, C, B> {
     pub(crate) view: View<C>,
     pub(crate) flows: FlowCache,
     pub(crate) counters: Arc<WorkerCounters>,
-    pub(crate) reassembler: Reassembler<B>,
+    /// Of clear fragments from the unprotected side, and of all others: who fills the first one does no harm to
+    /// the protected side.
+    pub(crate) reassemblers: [Reassembler<B>; 2],
     pub(crate) sealing: Lane<Sealing<B>>,
     pub(crate) signing: Lane<(Sealing<B>, MaskedHeader)>,
     pub(crate) opening: Lane<Opening<B>>,
@@ -333,7 +335,7 @@ impl<E: Engine, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B> {
             view,
             flows: FlowCache::new(flows, rng.next_u64()),
             counters,
-            reassembler: Reassembler::new(REASSEMBLIES, REASSEMBLY_TIMEOUT),
+            reassemblers: [(); 2].map(|()| Reassembler::new(REASSEMBLIES, REASSEMBLY_TIMEOUT)),
             sealing: Lane::new(),
             signing: Lane::new(),
             opening: Lane::new(),
@@ -400,20 +402,26 @@ impl<E: Engine, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B> {
     pub fn finish<I: Outlet<Buf = B>>(&mut self, io: &mut I, now: u64) {
         self.now = now;
         self.flush(io);
-        let late = self.reassembler.expire(io, now);
-        self.counters
-            .drops
-            .add(DropReason::FragmentTimeout, late.into());
-        self.counters.held.set(self.reassembler.held() as u64);
+        let mut held = 0;
+        for reassembler in &mut self.reassemblers {
+            let late = reassembler.expire(io, now);
+            self.counters
+                .drops
+                .add(DropReason::FragmentTimeout, late.into());
+            held += reassembler.held() as u64;
+        }
+        self.counters.held.set(held);
     }
 
     /// Gives back all packets held, before the worker ends.
     pub fn release<I: Outlet<Buf = B>>(&mut self, io: &mut I) {
         self.flush(io);
-        let held = self.reassembler.clear(io);
-        self.counters
-            .drops
-            .add(DropReason::FragmentTimeout, held.into());
+        for reassembler in &mut self.reassemblers {
+            let held = reassembler.clear(io);
+            self.counters
+                .drops
+                .add(DropReason::FragmentTimeout, held.into());
+        }
         self.counters.held.set(0);
     }
 
@@ -494,15 +502,24 @@ impl<E: Engine, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B> {
         origin: Origin,
         next: impl FnOnce(&mut Self, &mut I, B, IpHeader),
     ) {
-        let before = self.reassembler.held();
-        match self.reassembler.push(io, self.now, origin, buf, ip) {
+        let side = match origin {
+            Origin::Interface(id) => self.view.fib.interface(id).map(|i| i.side),
+            Origin::Sa(_) | Origin::Worker | Origin::Local => None,
+        };
+        let [outside, inside] = &mut self.reassemblers;
+        let reassembler = match side {
+            Some(Side::Unprotected) => outside,
+            _ => inside,
+        };
+        let before = reassembler.held();
+        match reassembler.push(io, self.now, origin, buf, ip) {
             Reassembled::Held { evicted } => {
                 self.counters
                     .drops
                     .add(DropReason::FragmentTableFull, evicted.into());
             }
             Reassembled::Complete(whole) => {
-                let used = before + 1 - self.reassembler.held().min(before + 1);
+                let used = before + 1 - reassembler.held().min(before + 1);
                 self.counters.consumed.add(used as u64);
                 self.counters.created.add(1);
                 self.reenter(io, whole, |p, io, buf, mut ip| {

@@ -1,0 +1,105 @@
+//! What control changes while packets flow.
+
+use portcullis_ipsec::DropReason;
+use portcullis_ipsec::command::{Command, Retired};
+use portcullis_ipsec::sa::SaRef;
+use portcullis_ipsec::sad::{Slab, SpiEntry, SpiIndex};
+
+use crate::rig::packets::{after, echo};
+use crate::rig::policy::{GCM, tunnel};
+use crate::rig::{LAN, WIRE, exchange};
+
+#[test]
+fn a_removed_sa_is_gone_at_once() {
+    let (mut a, mut b) = tunnel(GCM);
+    let sent = echo("10.1.0.10", "10.2.0.20", b"x").write();
+    a.from_lan(&sent);
+    exchange(&mut a, &mut b);
+    assert_eq!(b.sent(LAN).len(), 1);
+    a.from_lan(&sent);
+    let late = a.sent(WIRE);
+    let entry = SpiEntry {
+        spi: b.site.sas[0].spi,
+        protocol: 50,
+        destination: b.site.sas[0].destination.into(),
+        sa: SaRef { worker: 0, slot: 0 },
+    };
+    // Another SA's entry is not removed by mistake.
+    b.apply(Command::Unindex(SpiEntry {
+        sa: SaRef { worker: 0, slot: 1 },
+        ..entry
+    }));
+    assert!(matches!(
+        b.pipeline.apply(Command::RemoveInbound(0)),
+        Some(Retired::Inbound(_))
+    ));
+    b.receive(WIRE, &late);
+    b.assert_dropped(DropReason::BadSpi, 0);
+    b.apply(Command::Unindex(entry));
+    b.receive(WIRE, &late);
+    b.assert_dropped(DropReason::BadSpi, 1);
+    assert_eq!(b.io.events.len(), 1);
+    // The sender's, though its flow is in the cache.
+    assert!(matches!(
+        a.pipeline.apply(Command::RemoveOutbound(0)),
+        Some(Retired::Outbound(_))
+    ));
+    a.from_lan(&sent);
+    a.assert_dropped(DropReason::NoSa, 0);
+    // Unbound, each packet asks for a new one.
+    assert!(matches!(
+        a.pipeline.apply(Command::Bind(0, Box::new([]))),
+        Some(Retired::Bindings(_))
+    ));
+    a.from_lan(&sent);
+    a.assert_dropped(DropReason::NoSa, 1);
+    assert_eq!(a.io.events.len(), 1);
+}
+
+#[test]
+fn a_new_view_forgets_all_decisions() {
+    let (mut a, mut b) = tunnel(GCM);
+    let sent = echo("10.1.0.10", "10.2.0.20", b"x").write();
+    a.from_lan(&sent);
+    exchange(&mut a, &mut b);
+    assert_eq!(b.sent(LAN), [after(&sent, 2)]);
+    let mut closed = a.site.clone();
+    closed.spd.clear();
+    // A gateway without policy lends its view.
+    let misses = a.counters.flow_misses.get();
+    let view = closed.view();
+    assert!(matches!(
+        a.pipeline.apply(Command::SetView(Box::new(view))),
+        Some(Retired::View(_))
+    ));
+    a.from_lan(&sent);
+    a.assert_dropped(DropReason::PolicyNoMatch, 0);
+    assert_eq!(a.counters.flow_misses.get(), misses + 1);
+}
+
+/// Growing moves what is there; memory goes back to control, never to the worker's allocator.
+#[test]
+fn memory_grows_under_way() {
+    let (mut a, mut b) = tunnel(GCM);
+    let sent = echo("10.1.0.10", "10.2.0.20", b"x").write();
+    for gateway in [&mut a, &mut b] {
+        let grow = [
+            Command::GrowInbound(Slab::with_slots(100)),
+            Command::GrowOutbound(Slab::with_slots(100)),
+            Command::GrowIndex(SpiIndex::with_capacity(100)),
+        ];
+        for command in grow {
+            assert!(gateway.pipeline.apply(command).is_some());
+        }
+    }
+    a.from_lan(&sent);
+    exchange(&mut a, &mut b);
+    assert_eq!(b.sent(LAN), [after(&sent, 2)]);
+    // What has no place comes back.
+    assert!(matches!(
+        a.pipeline.apply(Command::Bind(77, Box::new([]))),
+        Some(Retired::Bindings(_))
+    ));
+    assert!(a.pipeline.apply(Command::RemoveInbound(99)).is_none());
+    a.apply(Command::SetPathMtu(99, 5));
+}
