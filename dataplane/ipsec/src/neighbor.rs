@@ -436,6 +436,11 @@ impl<B> Resolver<B> {
         self.dropped.pop_front()
     }
 
+    /// True while packets wait for an answer.
+    pub fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// True if a MAC address came, went or changed since the last call.
     pub fn take_change(&mut self) -> bool {
         std::mem::take(&mut self.changed)

@@ -1,0 +1,239 @@
+//! Tables for people.
+
+use super::show::What;
+use crate::status::{DropStatus, Status};
+
+/// Prints one part of a status, or all of it.
+pub(super) fn print(status: &Status, what: What) {
+    match what {
+        What::Sa => sas(status),
+        What::Spd => spd(status),
+        What::Ports => ports(status),
+        What::Drops => drops(status),
+        What::Neighbors => neighbors(status),
+        What::Workers => workers(status),
+        What::All => {
+            for (index, part) in [
+                What::Ports,
+                What::Sa,
+                What::Spd,
+                What::Neighbors,
+                What::Drops,
+                What::Workers,
+            ]
+            .into_iter()
+            .enumerate()
+            {
+                if index != 0 {
+                    println!();
+                }
+                print(status, part);
+            }
+        }
+    }
+}
+
+/// Columns as wide as their widest cell; a heading that ends in a space stands left, others right.
+fn columns(head: &[&str], rows: &[Vec<String>]) {
+    let width = |column: usize| {
+        let cells = rows
+            .iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count());
+        cells
+            .chain(head.get(column).map(|h| h.trim_end().len()))
+            .max()
+            .unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let mut text = String::new();
+        for ((cell, width), heading) in cells.zip(&widths).zip(head) {
+            let cell = match heading.ends_with(' ') {
+                true => format!("{cell:<width$}  "),
+                false => format!("{cell:>width$}  "),
+            };
+            text.push_str(&cell);
+        }
+        println!("{}", text.trim_end());
+    };
+    line(&mut head.iter().map(|h| h.trim_end()));
+    for row in rows {
+        line(&mut row.iter().map(String::as_str));
+    }
+}
+
+fn drop_list(drops: &[DropStatus]) -> String {
+    match drops.is_empty() {
+        true => "-".into(),
+        false => drops
+            .iter()
+            .map(|d| format!("{} {}", d.packets, d.reason))
+            .collect::<Vec<_>>()
+            .join(", "),
+    }
+}
+
+fn sas(status: &Status) {
+    let rows: Vec<_> = status
+        .sas
+        .iter()
+        .map(|sa| {
+            vec![
+                sa.name.clone(),
+                format!("{} {} {}", sa.direction, sa.protocol, sa.mode),
+                sa.spi.clone(),
+                sa.transform.clone(),
+                sa.packets.to_string(),
+                sa.bytes.to_string(),
+                format!("{:.1}", sa.mbps),
+                format!("{:.1}", sa.mbps_average),
+                drop_list(&sa.drops),
+            ]
+        })
+        .collect();
+    columns(
+        &[
+            "SA ",
+            "kind ",
+            "SPI ",
+            "algorithms ",
+            "packets",
+            "bytes",
+            "Mbit/s",
+            "average",
+            "drops ",
+        ],
+        &rows,
+    );
+}
+
+fn spd(status: &Status) {
+    let rows: Vec<_> = status
+        .spd
+        .iter()
+        .enumerate()
+        .map(|(order, entry)| {
+            vec![
+                (order + 1).to_string(),
+                entry.name.clone(),
+                entry.action.clone(),
+                entry.outbound.join(" + "),
+                entry.inbound.join(" + "),
+                entry.packets.to_string(),
+                entry.bytes.to_string(),
+            ]
+        })
+        .collect();
+    columns(
+        &[
+            "order",
+            "SPD entry ",
+            "action ",
+            "outbound ",
+            "inbound ",
+            "packets",
+            "bytes",
+        ],
+        &rows,
+    );
+}
+
+fn ports(status: &Status) {
+    let mut rows = Vec::new();
+    for port in &status.ports {
+        for (index, interface) in port.interfaces.iter().enumerate() {
+            let once = |cell: String| if index == 0 { cell } else { String::new() };
+            rows.push(vec![
+                once(port.port.clone()),
+                once(port.driver.clone()),
+                once(if port.up { "up" } else { "down" }.into()),
+                interface.vlan.map_or_else(
+                    || interface.name.clone(),
+                    |v| format!("{} vlan {v}", interface.name),
+                ),
+                interface.side.clone(),
+                interface.addresses.join(" "),
+                once(port.mac.clone()),
+                once(port.rx_packets.to_string()),
+                once(port.tx_packets.to_string()),
+                once(port.rx_missed.to_string()),
+            ]);
+        }
+    }
+    columns(
+        &[
+            "port ",
+            "driver ",
+            "link ",
+            "interface ",
+            "side ",
+            "addresses ",
+            "MAC ",
+            "received",
+            "sent",
+            "missed",
+        ],
+        &rows,
+    );
+    println!(
+        "buffers in use: {} of {}",
+        status.buffers.in_use, status.buffers.total
+    );
+}
+
+fn drops(status: &Status) {
+    if status.drops.is_empty() {
+        println!("no drops");
+        return;
+    }
+    let row = |drop: &DropStatus| vec![drop.reason.clone(), drop.packets.to_string()];
+    columns(
+        &["drops by reason ", "packets"],
+        &status.drops.iter().map(row).collect::<Vec<_>>(),
+    );
+}
+
+fn neighbors(status: &Status) {
+    let rows: Vec<_> = status
+        .neighbors
+        .iter()
+        .map(|n| {
+            let mac = n.mac.clone().unwrap_or_else(|| "-".into());
+            vec![n.interface.clone(), n.address.clone(), mac, n.state.clone()]
+        })
+        .collect();
+    columns(&["interface ", "neighbour ", "MAC ", "state "], &rows);
+}
+
+fn workers(status: &Status) {
+    let rows: Vec<_> = status
+        .workers
+        .iter()
+        .map(|w| {
+            vec![
+                w.worker.to_string(),
+                format!("{:.0}%", w.load_percent),
+                w.received.to_string(),
+                w.transmitted.to_string(),
+                w.drops.to_string(),
+                w.punted.to_string(),
+                w.handed_off.to_string(),
+                w.taken_over.to_string(),
+            ]
+        })
+        .collect();
+    columns(
+        &[
+            "worker",
+            "load",
+            "received",
+            "sent",
+            "dropped",
+            "punted",
+            "handed off",
+            "taken over",
+        ],
+        &rows,
+    );
+}

@@ -1,0 +1,404 @@
+//! The slow path: one thread that answers neighbours and pings, feeds the workers, frees what they retire, and
+//! tells operators what goes on. Workers go on forwarding while it is slow.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::SystemTime;
+
+use portcullis_config::Policy;
+use portcullis_ike::header::Header;
+use portcullis_ipsec::counters::DropCounters;
+use portcullis_ipsec::fib::{Fib, Neighbors};
+use portcullis_ipsec::flow::LinkHeader;
+use portcullis_ipsec::icmp::{self, IcmpError};
+use portcullis_ipsec::ip::{Address, IpHeader, protocol};
+use portcullis_ipsec::neighbor::{Resolver, State};
+use portcullis_ipsec::pipeline::{EntryCounters, Event, Inject, Punt, SaSide};
+use portcullis_ipsec::sa::SaRef;
+use portcullis_ipsec::{DropReason, InterfaceId, PacketBuf};
+
+use crate::capture::Capture;
+use crate::eal::Pools;
+use crate::install::InstalledSa;
+use crate::packet::Packet;
+use crate::port::Ports;
+use crate::ring::{Receiver, Sender};
+use crate::worker::{Captured, FromWorker, ToWorker, WorkerCommand, WorkerRetired, WorkerStatus};
+
+/// Messages taken from one ring in one round.
+const MESSAGES: usize = 256;
+/// Least MTU that an unauthenticated ICMP error can bring an SA down to (RFC 1191 3, RFC 8200 5).
+const LEAST_PATH_MTU: [u32; 2] = [576, 1280];
+/// RFC 1191 6.3: a learnt path MTU is tried again after ten minutes.
+const PATH_MTU_AGE: u64 = 600_000;
+/// UDP ports of IKE (RFC 2408 2.5.1, RFC 3947 4).
+const IKE_PORTS: [u16; 2] = [500, 4500];
+
+/// Control's end of a worker.
+#[derive(Debug)]
+pub struct WorkerLink {
+    /// Orders and packets to it.
+    pub to_worker: Sender<ToWorker>,
+    /// What found no room in the ring yet, in order.
+    pub waiting: VecDeque<ToWorker>,
+    /// Punts and news from it.
+    pub from_worker: Receiver<FromWorker>,
+    /// What its orders replaced.
+    pub retired: Receiver<WorkerRetired>,
+    /// Copies of frames.
+    pub captured: Receiver<Captured>,
+    /// Its counters.
+    pub status: Arc<WorkerStatus>,
+    /// Its counters of SPD entries.
+    pub hits: Arc<[EntryCounters]>,
+}
+
+impl WorkerLink {
+    /// Sends a message, now or as soon as there is room: an order is never lost.
+    pub fn send(&mut self, message: ToWorker) {
+        self.waiting.push_back(message);
+        self.push_waiting();
+    }
+
+    fn push_waiting(&mut self) {
+        while let Some(message) = self.waiting.pop_front() {
+            if let Err(message) = self.to_worker.push(message) {
+                self.waiting.push_front(message);
+                return;
+            }
+        }
+    }
+}
+
+/// The slow path's state.
+pub struct Control {
+    /// The policy in force.
+    pub policy: Policy,
+    /// Workers.
+    pub workers: Vec<WorkerLink>,
+    /// Ports.
+    pub ports: Ports,
+    /// SAs, in the order of the policy.
+    pub sas: Vec<InstalledSa>,
+    /// Interfaces and routes.
+    pub fib: Arc<Fib>,
+    /// ARP and neighbour discovery.
+    pub resolver: Resolver<Packet>,
+    /// Open capture files, by port.
+    pub captures: Vec<Option<Capture>>,
+    /// Buffer pools.
+    pub pools: Pools,
+    /// What control itself dropped.
+    pub drops: DropCounters,
+    /// Learnt path MTUs that will be forgotten: (when, SA).
+    pub path_mtus: VecDeque<(u64, SaRef)>,
+}
+
+impl Control {
+    /// One look at everything. True if there was anything to do.
+    pub fn round(&mut self, now: u64) -> bool {
+        let mut busy = false;
+        for index in 0..self.workers.len() {
+            busy |= self.hear_worker(index, now);
+        }
+        self.resolver.handle_timeout(now);
+        self.send_neighbors();
+        self.forget_path_mtus(now);
+        busy
+    }
+
+    fn hear_worker(&mut self, index: usize, now: u64) -> bool {
+        let mut busy = false;
+        for _ in 0..MESSAGES {
+            let Some(worker) = self.workers.get_mut(index) else {
+                return busy;
+            };
+            worker.push_waiting();
+            // Freed here, on control's time.
+            busy |= worker.retired.pop().is_some();
+            let captured = worker.captured.pop();
+            let message = worker.from_worker.pop();
+            if captured.is_none() && message.is_none() {
+                break;
+            }
+            busy = true;
+            if let Some(captured) = captured {
+                self.write_capture(&captured);
+            }
+            match message {
+                Some(FromWorker::Punt(punt)) => self.handle_punt(index, now, punt),
+                Some(FromWorker::Event(event)) => self.handle_event(index, now, event),
+                None => {}
+            }
+        }
+        busy
+    }
+
+    fn handle_punt(&mut self, worker: usize, now: u64, punt: Punt<Packet>) {
+        match punt {
+            Punt::Neighbor { interface, frame } => {
+                self.resolver.handle_frame(now, interface, frame.data());
+            }
+            Punt::Unresolved {
+                interface,
+                next_hop,
+                packet,
+            } => {
+                self.resolver.resolve(now, interface, next_hop, packet);
+            }
+            Punt::Local { packet } => match self.answer(packet) {
+                Ok(answer) => self.inject(worker, Inject::Packet(answer)),
+                Err(reason) => self.drops.add(reason, 1),
+            },
+        }
+    }
+
+    /// The answer to a packet for this gateway: an echo reply, or that nobody listens.
+    fn answer(&self, mut packet: Packet) -> Result<Packet, DropReason> {
+        let ip = IpHeader::parse(packet.data())?;
+        match ip.protocol {
+            protocol::ICMP | protocol::ICMPV6 => {
+                icmp::echo_reply(packet.data_mut(), &ip)?;
+                Ok(packet)
+            }
+            protocol::UDP => {
+                let port = portcullis_ipsec::ip::ports(packet.data(), &ip)
+                    .map(|[_, _, high, low]| u16::from_be_bytes([high, low]));
+                if port.is_some_and(|port| IKE_PORTS.contains(&port)) {
+                    log_ike(packet.data(), &ip);
+                    return Err(DropReason::NoListener);
+                }
+                let source = ip.destination;
+                icmp::make_error(&mut packet, &ip, IcmpError::PortUnreachable, source)
+                    .map_err(|_| DropReason::NoListener)?;
+                self.drops.add(DropReason::NoListener, 1);
+                Ok(packet)
+            }
+            _ => Err(DropReason::NoListener),
+        }
+    }
+
+    fn handle_event(&mut self, worker: usize, now: u64, event: Event) {
+        match event {
+            Event::SoftExpire(side) => {
+                tracing::info!(
+                    sa = self.sa_name(worker, side),
+                    "soft lifetime reached; no key exchange replaces it"
+                );
+            }
+            Event::HardExpire(side) => {
+                tracing::warn!(
+                    sa = self.sa_name(worker, side),
+                    "lifetime or sequence numbers used up; the SA has stopped"
+                );
+            }
+            Event::BadSpi {
+                spi,
+                protocol,
+                source,
+                destination,
+            } => {
+                let (source, destination) = (source.to_ip(), destination.to_ip());
+                let spi = format_args!("{spi:#010x}");
+                tracing::warn!(%spi, protocol, %source, %destination, "no SA with this SPI");
+            }
+            Event::Acquire {
+                entry,
+                source,
+                destination,
+                protocol,
+            } => {
+                let name = self
+                    .policy
+                    .spd
+                    .get(entry as usize)
+                    .map_or("?", |e| e.name.as_str());
+                let (source, destination) = (source.to_ip(), destination.to_ip());
+                tracing::info!(entry = name, %source, %destination, protocol, "a packet needs an SA, and there is none");
+            }
+            Event::PathMtu {
+                spi,
+                protocol,
+                destination,
+                mtu,
+            } => {
+                self.learn_path_mtu(now, spi, protocol, destination, mtu);
+            }
+        }
+    }
+
+    fn sa_name(&self, worker: usize, side: SaSide) -> &str {
+        use portcullis_config::Direction::{Inbound, Outbound};
+        let (direction, slot) = match side {
+            SaSide::Inbound(slot) => (Inbound, slot),
+            SaSide::Outbound(slot) => (Outbound, slot),
+        };
+        let place = SaRef {
+            worker: worker as u16,
+            slot,
+        };
+        let found = self
+            .sas
+            .iter()
+            .find(|sa| sa.config.direction == direction && sa.place == place);
+        found.map_or("?", |sa| sa.config.name.as_str())
+    }
+
+    /// RFC 4301 8.2.1: an MTU named by an unauthenticated router is believed for a packet that we may have
+    /// sent, only downwards, not below the least, and for ten minutes.
+    fn learn_path_mtu(&mut self, now: u64, spi: u32, protocol: u8, destination: Address, mtu: u32) {
+        let outbound = |sa: &&InstalledSa| {
+            sa.config.direction == portcullis_config::Direction::Outbound
+                && sa.config.spi == spi
+                && sa.config.transform.protocol() == protocol
+                && Address::from(sa.config.destination) == destination
+        };
+        let Some(sa) = self.sas.iter().find(outbound) else {
+            return;
+        };
+        let [least_v4, least_v6] = LEAST_PATH_MTU;
+        let mtu = mtu.max(if destination.is_v4() {
+            least_v4
+        } else {
+            least_v6
+        });
+        tracing::info!(sa = sa.config.name, mtu, "path MTU learnt");
+        let place = sa.place;
+        self.command(place, WorkerCommand::SetPathMtu(place.slot, mtu));
+        self.path_mtus.push_back((now + PATH_MTU_AGE, place));
+    }
+
+    fn forget_path_mtus(&mut self, now: u64) {
+        while self.path_mtus.front().is_some_and(|(when, _)| *when <= now) {
+            let Some((_, place)) = self.path_mtus.pop_front() else {
+                return;
+            };
+            self.command(place, WorkerCommand::SetPathMtu(place.slot, u32::MAX));
+        }
+    }
+
+    fn command(&mut self, place: SaRef, command: WorkerCommand) {
+        if let Some(worker) = self.workers.get_mut(usize::from(place.worker)) {
+            worker.send(ToWorker::Command(command));
+        }
+    }
+
+    fn inject(&mut self, worker: usize, inject: Inject<Packet>) {
+        if let Some(worker) = self.workers.get_mut(worker) {
+            worker.send(ToWorker::Inject(inject));
+        }
+    }
+
+    /// Sends what the resolver has to say and tells the workers what it has learnt.
+    fn send_neighbors(&mut self) {
+        if self.resolver.take_change() {
+            let known = Arc::new(self.neighbors());
+            for worker in &mut self.workers {
+                worker.send(ToWorker::Command(WorkerCommand::SetNeighbors(
+                    known.clone(),
+                )));
+            }
+        }
+        while let Some((interface, frame)) = self.resolver.poll_transmit() {
+            match self.frame(interface, &frame) {
+                Some(packet) => self.inject(0, Inject::Frame(interface, packet)),
+                None => self.drops.add(DropReason::NoBuffer, 1),
+            }
+        }
+        while let Some((interface, next_hop, packet)) = self.resolver.poll_ready() {
+            match self.address(interface, next_hop, packet) {
+                Some(packet) => self.inject(0, Inject::Frame(interface, packet)),
+                None => self.drops.add(DropReason::NoNeighbor, 1),
+            }
+        }
+        while let Some((reason, _)) = self.resolver.poll_dropped() {
+            self.drops.add(reason, 1);
+        }
+    }
+
+    /// The neighbours that packets can be sent to.
+    pub fn neighbors(&self) -> Neighbors {
+        let known = self
+            .resolver
+            .entries()
+            .filter(|(.., state)| *state != State::Incomplete);
+        Neighbors(
+            known
+                .map(|(interface, address, mac, _)| ((interface, address), mac))
+                .collect(),
+        )
+    }
+
+    /// A packet with an untagged frame's content, tagged for its interface.
+    fn frame(&self, id: InterfaceId, frame: &[u8]) -> Option<Packet> {
+        let (header, payload) = frame.split_first_chunk::<14>()?;
+        let [destination @ .., _, _, _, _, _, _, _, _] = header;
+        let ethertype = u16::from_be_bytes([header[12], header[13]]);
+        let mut packet = Packet(self.pools.packets.alloc()?);
+        packet.append(payload.len()).ok()?;
+        packet.data_mut().copy_from_slice(payload);
+        let link = LinkHeader::new(id, self.fib.interface(id)?, *destination, ethertype);
+        link.prepend_to(&mut packet).ok()?;
+        Some(packet)
+    }
+
+    /// An IP packet with the link header to a neighbour that is now known.
+    fn address(&self, id: InterfaceId, next_hop: Address, mut packet: Packet) -> Option<Packet> {
+        let mut entries = self.resolver.entries();
+        let (_, _, mac, _) = entries.find(|(i, address, ..)| *i == id && *address == next_hop)?;
+        let ethertype = if packet.data().first()? >> 4 == 4 {
+            0x0800
+        } else {
+            0x86dd
+        };
+        let link = LinkHeader::new(id, self.fib.interface(id)?, mac, ethertype);
+        link.prepend_to(&mut packet).ok()?;
+        Some(packet)
+    }
+
+    fn write_capture(&mut self, captured: &Captured) {
+        let place = self.captures.get_mut(usize::from(captured.port));
+        let Some(Some(file)) = place else { return };
+        if let Err(error) = file.write(SystemTime::now(), captured.frame.data()) {
+            tracing::error!(%error, "capture file cannot be written; capture ends");
+            if let Some(place) = self.captures.get_mut(usize::from(captured.port)) {
+                *place = None;
+            }
+        }
+    }
+
+    /// After the workers have ended: takes what is left in the rings.
+    pub fn finish(&mut self, now: u64) {
+        while self.round(now) {}
+        for capture in self.captures.iter_mut().flatten() {
+            if let Err(error) = capture.flush() {
+                tracing::error!(%error, "capture file cannot be written");
+            }
+        }
+    }
+
+    /// True if all finite inputs are read and no packet is in a worker's hand.
+    pub fn is_drained(&self) -> bool {
+        self.workers.iter().all(|worker| {
+            worker.status.drained.load(Ordering::Relaxed)
+                && worker.from_worker.is_empty()
+                && worker.captured.is_empty()
+                && worker.waiting.is_empty()
+                && worker.to_worker.depth() == 0
+        })
+    }
+}
+
+/// Says that somebody wants to negotiate.
+fn log_ike(packet: &[u8], ip: &IpHeader) {
+    let udp = packet.get(usize::from(ip.header_len)..).unwrap_or_default();
+    let message = udp.get(8..).unwrap_or_default();
+    let source = ip.source.to_ip();
+    match Header::parse(message) {
+        Ok(header) => {
+            tracing::debug!(%source, version = header.major_version(), "IKE message, and no key exchange is configured")
+        }
+        Err(error) => tracing::debug!(%source, %error, "malformed IKE message"),
+    }
+}

@@ -1,0 +1,115 @@
+//! How DPDK is started for a policy: cores, memory, devices.
+
+use std::collections::BTreeSet;
+
+use dpdk::{Eal, Mempool};
+use portcullis_config::Policy;
+
+use crate::Error;
+
+/// Buffers for what does not fit one of the usual size: reassembled packets, jumbo frames.
+const JUMBO_BUFFERS: u32 = 511;
+/// Free buffers that a worker keeps to itself.
+const POOL_CACHE: u32 = 256;
+/// What an mbuf has beside data and headroom, and the pool's own needs, generously.
+const MBUF_OVERHEAD: u64 = 320;
+/// Memory for devices, in bytes.
+const DEVICE_MEMORY: u64 = 96 << 20;
+
+/// The pools that all workers share.
+#[derive(Clone, Debug)]
+pub struct Pools {
+    /// Buffers of the usual size.
+    pub packets: Mempool,
+    /// Buffers of the largest size.
+    pub jumbo: Mempool,
+}
+
+impl Pools {
+    /// Makes the pools of a policy.
+    pub fn new(policy: &Policy) -> Result<Pools, Error> {
+        let runtime = &policy.runtime;
+        Ok(Pools {
+            packets: Mempool::new("packets", runtime.mbufs, POOL_CACHE, runtime.mbuf_size)?,
+            jumbo: Mempool::new("jumbo", JUMBO_BUFFERS, 0, Mempool::MAX_DATA_ROOM)?,
+        })
+    }
+
+    /// Buffers that are out.
+    pub fn in_use(&self) -> u32 {
+        self.packets.in_use() + self.jumbo.in_use()
+    }
+}
+
+/// Bytes of memory the pools and devices of a policy need.
+fn memory(policy: &Policy) -> u64 {
+    let headroom = u64::from(Mempool::HEADROOM);
+    let bytes =
+        |count: u32, size: u16| u64::from(count) * (u64::from(size) + headroom + MBUF_OVERHEAD);
+    bytes(policy.runtime.mbufs, policy.runtime.mbuf_size)
+        + bytes(JUMBO_BUFFERS, Mempool::MAX_DATA_ROOM)
+        + DEVICE_MEMORY
+}
+
+/// Name of a device, by which DPDK finds it.
+pub fn device_name(device: &str) -> &str {
+    device.split(',').next().unwrap_or(device)
+}
+
+fn is_virtual(device: &str) -> bool {
+    device.starts_with("net_") || device.starts_with("eth_")
+}
+
+/// The EAL's arguments for a policy. `cores` are those that the process may use: control, and workers that are
+/// not pinned, run on any of them.
+fn arguments(policy: &Policy, cores: &[usize]) -> Vec<String> {
+    let list = cores
+        .iter()
+        .map(usize::to_string)
+        .collect::<Vec<_>>()
+        .join(",");
+    let mut args = vec![format!("--lcores=0@({list})"), "--no-telemetry".into()];
+    let bytes = memory(policy);
+    if dpdk::free_hugepage_bytes() > bytes {
+        args.push("--in-memory".into());
+    } else {
+        args.extend([
+            "--no-huge".into(),
+            "--no-shconf".into(),
+            "-m".into(),
+            (bytes >> 20).to_string(),
+        ]);
+    }
+    let devices: BTreeSet<&str> = policy
+        .interfaces
+        .iter()
+        .map(|i| i.device.as_str())
+        .collect();
+    if devices.iter().all(|d| is_virtual(d)) {
+        args.push("--no-pci".into());
+    }
+    for device in devices {
+        match is_virtual(device) {
+            true => args.push(format!("--vdev={device}")),
+            false => args.extend(["-a".into(), device.into()]),
+        }
+    }
+    // DPDK's own notices belong into a debugging session, not on an operator's terminal.
+    if !policy
+        .runtime
+        .eal
+        .iter()
+        .any(|a| a.starts_with("--log-level"))
+    {
+        args.push("--log-level=error".into());
+    }
+    args.extend(policy.runtime.eal.iter().cloned());
+    args
+}
+
+/// Starts DPDK.
+pub fn start(policy: &Policy, cores: &[usize]) -> Result<Eal, Error> {
+    let args = arguments(policy, cores);
+    tracing::debug!(args = args.join(" "), "starting DPDK");
+    Ok(Eal::init(args)?)
+}

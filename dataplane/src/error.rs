@@ -1,0 +1,47 @@
+//! What can go wrong between a valid policy and a running gateway.
+
+use portcullis_ipsec::engine::KeyError;
+
+/// An error of the gateway.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// DPDK did not start.
+    #[error("DPDK: {0}")]
+    Dpdk(#[from] dpdk::Error),
+    /// A device did not start.
+    #[error("port {port}: {error}")]
+    Port {
+        /// Port of the policy.
+        port: String,
+        /// Why.
+        error: dpdk::Error,
+    },
+    /// No engine takes the key.
+    #[error("SA {sa}: no crypto engine takes its key: {error:?}")]
+    Key {
+        /// SA of the policy.
+        sa: String,
+        /// Why.
+        error: KeyError,
+    },
+    /// SAs are shared among bundles in a way that no order of processing has.
+    #[error("{0}: its SAs are part of another bundle too; give each bundle its own")]
+    Bundle(String),
+    /// Files and sockets.
+    #[error("{what}: {error}")]
+    Io {
+        /// What was tried, on what.
+        what: String,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// A worker's thread could not be set up.
+    #[error("worker {0} did not start")]
+    Worker(usize),
+    /// No randomness.
+    #[error("the system gives no random numbers: {0}")]
+    Random(getrandom::Error),
+    /// `--drain` without a capture file to read.
+    #[error("--drain: no port reads a capture file (net_pcap with rx_pcap, without infinite_rx)")]
+    NothingToDrain,
+}

@@ -1,0 +1,477 @@
+//! What operators see: one snapshot with a stable form, in JSON or as tables.
+
+use serde::{Deserialize, Serialize};
+
+use portcullis_config::{Action, Direction, Mode, SaConfig, Side, Transform};
+use portcullis_ipsec::DropReason;
+use portcullis_ipsec::counters::Counter;
+use portcullis_ipsec::neighbor::State;
+
+use crate::control::Control;
+
+/// Version of the form; raised when a field changes its meaning or goes.
+pub const SCHEMA: u32 = 1;
+/// How often rates are taken, in milliseconds.
+const SAMPLE: u64 = 1000;
+
+/// A snapshot of the gateway.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Milliseconds since start.
+    pub uptime_ms: u64,
+    /// Workers.
+    pub workers: Vec<WorkerStatus>,
+    /// Ports.
+    pub ports: Vec<PortStatus>,
+    /// SAs.
+    pub sas: Vec<SaStatus>,
+    /// SPD entries, in order.
+    pub spd: Vec<SpdStatus>,
+    /// Drops that happened, by reason.
+    pub drops: Vec<DropStatus>,
+    /// Neighbours.
+    pub neighbors: Vec<NeighborStatus>,
+    /// Packet buffers.
+    pub buffers: BufferStatus,
+}
+
+/// One worker: `received + created + injected + taken_over = transmitted + drops + punted + handed_off +
+/// consumed + held` when nothing is in flight.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[allow(missing_docs)] // the fields are those of `WorkerCounters`
+pub struct WorkerStatus {
+    pub worker: usize,
+    /// Share of rounds in which there was work, in percent, over the last second.
+    pub load_percent: f64,
+    pub received: u64,
+    pub transmitted: u64,
+    pub punted: u64,
+    pub handed_off: u64,
+    pub taken_over: u64,
+    pub injected: u64,
+    pub created: u64,
+    pub consumed: u64,
+    pub held: u64,
+    pub flow_misses: u64,
+    pub drops: u64,
+    /// Orders and packets that control has for it.
+    pub ring_depth: usize,
+}
+
+/// One port.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PortStatus {
+    /// Name.
+    pub port: String,
+    /// DPDK driver.
+    pub driver: String,
+    /// MAC address.
+    pub mac: String,
+    /// Link.
+    pub up: bool,
+    /// Interfaces on it: name, side, addresses.
+    pub interfaces: Vec<InterfaceStatus>,
+    /// Frames received by workers.
+    pub rx_packets: u64,
+    /// Bytes received by workers.
+    pub rx_bytes: u64,
+    /// Frames sent.
+    pub tx_packets: u64,
+    /// Bytes sent.
+    pub tx_bytes: u64,
+    /// Frames that the device lost before a worker saw them.
+    pub rx_missed: u64,
+    /// Frames with errors.
+    pub rx_errors: u64,
+    /// Frames that did not make it into the capture file.
+    pub capture_lost: u64,
+}
+
+/// One interface of a port.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct InterfaceStatus {
+    /// Name.
+    pub name: String,
+    /// `protected` or `unprotected`.
+    pub side: String,
+    /// VLAN id.
+    pub vlan: Option<u16>,
+    /// MTU.
+    pub mtu: u16,
+    /// Addresses with prefix length.
+    pub addresses: Vec<String>,
+}
+
+/// One SA.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SaStatus {
+    /// Name.
+    pub name: String,
+    /// `inbound` or `outbound`.
+    pub direction: String,
+    /// SPI in hexadecimal.
+    pub spi: String,
+    /// `esp` or `ah`.
+    pub protocol: String,
+    /// `tunnel` or `transport`.
+    pub mode: String,
+    /// Algorithms.
+    pub transform: String,
+    /// Outer source.
+    pub source: String,
+    /// Outer destination.
+    pub destination: String,
+    /// Owning worker.
+    pub worker: u16,
+    /// Packets protected, or accepted.
+    pub packets: u64,
+    /// Bytes of the packets inside.
+    pub bytes: u64,
+    /// Megabits a second over the last second.
+    pub mbps: f64,
+    /// Megabits a second from first to last use.
+    pub mbps_average: f64,
+    /// Highest sequence number.
+    pub sequence: u64,
+    /// Milliseconds since its last use; `None`: never used.
+    pub idle_ms: Option<u64>,
+    /// Its drops, by reason.
+    pub drops: Vec<DropStatus>,
+}
+
+/// One SPD entry.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SpdStatus {
+    /// Name.
+    pub name: String,
+    /// `protect`, `bypass` or `discard`.
+    pub action: String,
+    /// Outbound SAs, innermost first.
+    pub outbound: Vec<String>,
+    /// Inbound SAs, innermost first.
+    pub inbound: Vec<String>,
+    /// Packets that it decided about: outbound ones, and clear inbound ones.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Drops for one reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DropStatus {
+    /// Reason.
+    pub reason: String,
+    /// Packets.
+    pub packets: u64,
+}
+
+/// One neighbour.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NeighborStatus {
+    /// Interface.
+    pub interface: String,
+    /// IP address.
+    pub address: String,
+    /// MAC address, unless unknown.
+    pub mac: Option<String>,
+    /// `permanent`, `reachable`, `probing` or `incomplete`.
+    pub state: String,
+}
+
+/// Packet buffers of all pools.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BufferStatus {
+    /// All.
+    pub total: u32,
+    /// With workers, control and devices.
+    pub in_use: u32,
+}
+
+/// Takes samples for rates.
+#[derive(Debug, Default)]
+pub struct Telemetry {
+    taken: u64,
+    sa_bytes: Vec<u64>,
+    sa_mbps: Vec<f64>,
+    rounds: Vec<(u64, u64)>,
+    load: Vec<f64>,
+}
+
+fn megabits(bytes: u64, milliseconds: u64) -> f64 {
+    bytes as f64 * 8.0 / 1000.0 / milliseconds.max(1) as f64
+}
+
+impl Telemetry {
+    /// Takes a sample if it is time.
+    pub fn tick(&mut self, control: &Control, now: u64) {
+        if now < self.taken + SAMPLE {
+            return;
+        }
+        let span = now - self.taken;
+        self.taken = now;
+        let bytes: Vec<u64> = control
+            .sas
+            .iter()
+            .map(|sa| sa.counters.bytes.get())
+            .collect();
+        let before = |index: usize| self.sa_bytes.get(index).copied().unwrap_or(0);
+        self.sa_mbps = bytes
+            .iter()
+            .enumerate()
+            .map(|(i, b)| megabits(b - before(i), span))
+            .collect();
+        self.sa_bytes = bytes;
+        let rounds: Vec<_> = control
+            .workers
+            .iter()
+            .map(|w| (w.status.busy_rounds.get(), w.status.rounds.get()))
+            .collect();
+        let before = |index: usize| self.rounds.get(index).copied().unwrap_or((0, 0));
+        let share = |(i, (busy, all)): (usize, &(u64, u64))| {
+            let (busy_before, all_before) = before(i);
+            100.0 * (busy - busy_before) as f64 / (all - all_before).max(1) as f64
+        };
+        self.load = rounds.iter().enumerate().map(share).collect();
+        self.rounds = rounds;
+    }
+
+    /// Frames received so far by all workers.
+    pub fn received(&self, control: &Control) -> u64 {
+        control
+            .workers
+            .iter()
+            .map(|w| w.status.counters.received.get())
+            .sum()
+    }
+
+    /// The last snapshot, when the workers have ended.
+    pub fn finish(&mut self, control: &Control, now: u64) -> Status {
+        self.status(control, now)
+    }
+
+    /// A snapshot.
+    pub fn status(&self, control: &Control, now: u64) -> Status {
+        let pools = &control.pools;
+        Status {
+            schema: SCHEMA,
+            uptime_ms: now,
+            workers: self.workers(control),
+            ports: ports(control),
+            sas: self.sas(control, now),
+            spd: spd(control),
+            drops: drops(|reason| {
+                let workers = control
+                    .workers
+                    .iter()
+                    .map(|w| w.status.counters.drops.get(reason));
+                workers.sum::<u64>() + control.drops.get(reason)
+            }),
+            neighbors: neighbors(control),
+            buffers: BufferStatus {
+                total: pools.packets.count() + pools.jumbo.count(),
+                in_use: pools.in_use(),
+            },
+        }
+    }
+
+    fn workers(&self, control: &Control) -> Vec<WorkerStatus> {
+        let row = |(worker, link): (usize, &crate::control::WorkerLink)| {
+            let c = &link.status.counters;
+            WorkerStatus {
+                worker,
+                load_percent: self.load.get(worker).copied().unwrap_or(0.0),
+                received: c.received.get(),
+                transmitted: c.transmitted.get(),
+                punted: c.punted.get(),
+                handed_off: c.handed_off.get(),
+                taken_over: c.taken_over.get(),
+                injected: c.injected.get(),
+                created: c.created.get(),
+                consumed: c.consumed.get(),
+                held: c.held.get(),
+                flow_misses: c.flow_misses.get(),
+                drops: c.drops.total(),
+                ring_depth: link.to_worker.depth() + link.waiting.len(),
+            }
+        };
+        control.workers.iter().enumerate().map(row).collect()
+    }
+
+    fn sas(&self, control: &Control, now: u64) -> Vec<SaStatus> {
+        let row = |(index, sa): (usize, &crate::install::InstalledSa)| {
+            let (config, c) = (&sa.config, &sa.counters);
+            let (first, last) = (c.first_used.get(), c.last_used.get());
+            let used = c.packets.get() != 0;
+            SaStatus {
+                name: config.name.clone(),
+                direction: match config.direction {
+                    Direction::Inbound => "inbound",
+                    Direction::Outbound => "outbound",
+                }
+                .into(),
+                spi: format!("{:#010x}", config.spi),
+                protocol: if matches!(config.transform, Transform::Esp(..)) {
+                    "esp"
+                } else {
+                    "ah"
+                }
+                .into(),
+                mode: if config.mode == Mode::Tunnel {
+                    "tunnel"
+                } else {
+                    "transport"
+                }
+                .into(),
+                transform: transform_name(config),
+                source: config.source.to_string(),
+                destination: config.destination.to_string(),
+                worker: sa.place.worker,
+                packets: c.packets.get(),
+                bytes: c.bytes.get(),
+                mbps: self.sa_mbps.get(index).copied().unwrap_or(0.0),
+                mbps_average: if used {
+                    megabits(c.bytes.get(), last.saturating_sub(first))
+                } else {
+                    0.0
+                },
+                sequence: c.sequence.get(),
+                idle_ms: used.then(|| now.saturating_sub(last)),
+                drops: drops(|reason| c.drops.get(reason)),
+            }
+        };
+        control.sas.iter().enumerate().map(row).collect()
+    }
+}
+
+/// All reasons that occurred.
+fn drops(count: impl Fn(DropReason) -> u64) -> Vec<DropStatus> {
+    let row = |reason: &DropReason| DropStatus {
+        reason: reason.text().into(),
+        packets: count(*reason),
+    };
+    DropReason::ALL
+        .iter()
+        .map(row)
+        .filter(|drop| drop.packets != 0)
+        .collect()
+}
+
+fn ports(control: &Control) -> Vec<PortStatus> {
+    let behind = |port: usize| {
+        let on = control
+            .policy
+            .interfaces
+            .iter()
+            .zip(&control.ports.interface_port);
+        on.filter(move |(_, p)| usize::from(**p) == port)
+            .map(|(i, _)| InterfaceStatus {
+                name: i.name.clone(),
+                side: if i.side == Side::Protected {
+                    "protected"
+                } else {
+                    "unprotected"
+                }
+                .into(),
+                vlan: i.vlan,
+                mtu: i.mtu,
+                addresses: i.addresses.iter().map(ToString::to_string).collect(),
+            })
+    };
+    let row = |(index, port): (usize, &crate::port::GatewayPort)| {
+        let sum = |of: fn(&crate::worker::PortCounters) -> &Counter| {
+            port.counters.iter().map(|c| of(c).get()).sum()
+        };
+        let device = port.port.stats().ok();
+        PortStatus {
+            port: port.name.clone(),
+            driver: port.port.info().driver.clone(),
+            mac: mac_text(port.mac),
+            up: port.port.is_link_up().unwrap_or(false),
+            interfaces: behind(index).collect(),
+            rx_packets: sum(|c| &c.rx_packets),
+            rx_bytes: sum(|c| &c.rx_bytes),
+            tx_packets: sum(|c| &c.tx_packets),
+            tx_bytes: sum(|c| &c.tx_bytes),
+            rx_missed: device.as_ref().map_or(0, |d| d.imissed + d.rx_nombuf),
+            rx_errors: device.as_ref().map_or(0, |d| d.ierrors),
+            capture_lost: sum(|c| &c.capture_lost),
+        }
+    };
+    control.ports.ports.iter().enumerate().map(row).collect()
+}
+
+fn spd(control: &Control) -> Vec<SpdStatus> {
+    let names = |sas: &[usize]| -> Vec<String> {
+        sas.iter()
+            .filter_map(|sa| control.sas.get(*sa))
+            .map(|sa| sa.config.name.clone())
+            .collect()
+    };
+    let row = |(index, entry): (usize, &portcullis_config::SpdEntry)| {
+        let hits = || {
+            control
+                .workers
+                .iter()
+                .filter_map(|worker| worker.hits.get(index))
+        };
+        let (action, outbound, inbound) = match &entry.action {
+            Action::Discard => ("discard", Vec::new(), Vec::new()),
+            Action::Bypass => ("bypass", Vec::new(), Vec::new()),
+            Action::Protect { outbound, inbound } => ("protect", names(outbound), names(inbound)),
+        };
+        SpdStatus {
+            name: entry.name.clone(),
+            action: action.into(),
+            outbound,
+            inbound,
+            packets: hits().map(|h| h.packets.get()).sum(),
+            bytes: hits().map(|h| h.bytes.get()).sum(),
+        }
+    };
+    control.policy.spd.iter().enumerate().map(row).collect()
+}
+
+fn neighbors(control: &Control) -> Vec<NeighborStatus> {
+    let name = |index: u16| {
+        control
+            .policy
+            .interfaces
+            .get(usize::from(index))
+            .map_or_else(String::new, |i| i.name.clone())
+    };
+    let mut rows: Vec<_> = control
+        .resolver
+        .entries()
+        .map(|(interface, address, mac, state)| NeighborStatus {
+            interface: name(interface.0),
+            address: address.to_ip().to_string(),
+            mac: (state != State::Incomplete).then(|| mac_text(mac)),
+            state: match state {
+                State::Permanent => "permanent",
+                State::Reachable => "reachable",
+                State::Probing => "probing",
+                State::Incomplete => "incomplete",
+            }
+            .into(),
+        })
+        .collect();
+    rows.sort_by(|a, b| (&a.interface, &a.address).cmp(&(&b.interface, &b.address)));
+    rows
+}
+
+fn mac_text(mac: [u8; 6]) -> String {
+    dpdk::MacAddress(mac).to_string()
+}
+
+/// The algorithms as the policy file spells them.
+fn transform_name(config: &SaConfig) -> String {
+    match config.transform {
+        Transform::Esp(cipher, None) => cipher.name().into(),
+        Transform::Esp(cipher, Some(integrity)) => {
+            format!("{} {}", cipher.name(), integrity.name())
+        }
+        Transform::Ah(integrity) => integrity.name().into(),
+    }
+}

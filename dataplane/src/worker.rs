@@ -1,0 +1,456 @@
+//! The loop of a worker: one core, its own queue of every port, its own SAs, no locks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arrayvec::ArrayVec;
+use dpdk::{Mbuf, Mempool, RxQueue, TxQueue, thread};
+use portcullis_ipsec::command::{Command, Retired};
+use portcullis_ipsec::counters::{Counter, WorkerCounters};
+use portcullis_ipsec::engine::Engine;
+use portcullis_ipsec::pipeline::{Event, Handoff, Inject, Outlet, Pipeline, Punt};
+use portcullis_ipsec::spd::Linear;
+use portcullis_ipsec::{DropReason, InterfaceId, Io};
+
+use crate::engine::FastEngine;
+use crate::packet::Packet;
+use crate::ring::{Receiver, Sender};
+
+/// Packets per burst from and to a device.
+const BURST: usize = portcullis_ipsec::pipeline::BURST;
+/// Messages taken from one ring in one round.
+const MESSAGES: usize = 32;
+/// Attempts to give a burst to a device before what is left is dropped.
+const TRANSMIT_ATTEMPTS: usize = 8;
+/// Rounds without work before a worker that shares its core begins to sleep.
+const IDLE_ROUNDS: u32 = 256;
+/// How long it then sleeps at a time.
+const NAP: Duration = Duration::from_micros(30);
+/// Rounds between two looks at the clock of a worker that is idle or busy alike.
+const CLOCK_ROUNDS: u32 = 16;
+
+/// The crypto engine of the gateway.
+pub type GatewayEngine = FastEngine;
+/// Its keys.
+pub type Key = <FastEngine as Engine>::Key;
+/// Orders from control.
+pub type WorkerCommand = Command<Key, Linear>;
+/// What control frees.
+pub type WorkerRetired = Retired<Key, Linear>;
+
+/// From control to a worker.
+#[derive(Debug)]
+pub enum ToWorker {
+    /// Change SAs or policy.
+    Command(WorkerCommand),
+    /// Send a packet.
+    Inject(Inject<Packet>),
+}
+
+/// From a worker to control, where loss is counted and survivable.
+#[derive(Debug)]
+pub enum FromWorker {
+    /// A packet for the slow path.
+    Punt(Punt<Packet>),
+    /// News.
+    Event(Event),
+}
+
+/// From a worker to a worker.
+#[derive(Debug)]
+pub enum ToPeer {
+    /// A packet for an SA of the other.
+    Handoff(Handoff<Packet>),
+    /// A frame for a port of which the other has a transmit queue.
+    Frame(InterfaceId, Packet),
+}
+
+/// A copy of a frame for a capture file.
+#[derive(Debug)]
+pub struct Captured {
+    /// Port.
+    pub port: u16,
+    /// The copy.
+    pub frame: Packet,
+}
+
+/// Rings of one worker.
+#[derive(Debug)]
+pub struct WorkerRings {
+    /// Orders and packets from control.
+    pub from_control: Receiver<ToWorker>,
+    /// Punts and news to control.
+    pub to_control: Sender<FromWorker>,
+    /// What orders replaced. As large as the ring of orders, so that it is never full for long.
+    pub retired: Sender<WorkerRetired>,
+    /// Copies of frames.
+    pub captured: Sender<Captured>,
+    /// To each worker; the own place is empty.
+    pub to_peers: Vec<Option<Sender<ToPeer>>>,
+    /// From each worker.
+    pub from_peers: Vec<Option<Receiver<ToPeer>>>,
+}
+
+/// A worker's end of one port.
+#[derive(Debug)]
+pub struct WorkerPort {
+    /// Its receive queue, if it has one.
+    pub rx: Option<RxQueue>,
+    /// Its transmit queue, if it has one.
+    pub tx: Option<TxQueue>,
+    /// The worker that transmits for it if it has none.
+    pub tx_worker: u16,
+    /// Frames are copied to the capture ring.
+    pub capture: bool,
+    /// Reads a file that ends: an empty poll means that it is read.
+    pub finite: bool,
+    /// Frames that wait for the end of the burst.
+    pub pending: ArrayVec<Mbuf, BURST>,
+    /// Counters.
+    pub counters: Arc<PortCounters>,
+}
+
+/// What one worker counts for one port.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct PortCounters {
+    /// Frames received.
+    pub rx_packets: Counter,
+    /// Bytes received.
+    pub rx_bytes: Counter,
+    /// Frames sent.
+    pub tx_packets: Counter,
+    /// Bytes sent.
+    pub tx_bytes: Counter,
+    /// Copies that the capture ring had no room for.
+    pub capture_lost: Counter,
+}
+
+/// Everything that control and a worker share beside rings.
+#[derive(Debug, Default)]
+pub struct WorkerStatus {
+    /// Packet counters.
+    pub counters: Arc<WorkerCounters>,
+    /// Rounds in which there was work, and all rounds: the load.
+    pub busy_rounds: Counter,
+    /// All rounds.
+    pub rounds: Counter,
+    /// All finite inputs are read and nothing is in hand.
+    pub drained: AtomicBool,
+}
+
+/// A worker's devices, pools and rings: where its pipeline's packets go.
+pub struct WorkerIo {
+    /// Buffers of the usual size.
+    pub pool: Mempool,
+    /// Buffers for what is longer.
+    pub jumbo: Mempool,
+    /// Ports in the order of the policy.
+    pub ports: Vec<WorkerPort>,
+    /// Port of each interface.
+    pub interface_port: Vec<u16>,
+    /// Rings.
+    pub rings: WorkerRings,
+    /// Packet counters.
+    pub counters: Arc<WorkerCounters>,
+    /// Buffers to give back in bulk.
+    pub discarded: ArrayVec<Mbuf, BURST>,
+}
+
+impl Io for WorkerIo {
+    type Buf = Packet;
+
+    fn allocate(&mut self, len: usize) -> Option<Packet> {
+        let pool = if len <= usize::from(self.pool.data_room()) {
+            &self.pool
+        } else {
+            &self.jumbo
+        };
+        pool.alloc().map(Packet)
+    }
+
+    #[inline]
+    fn transmit(&mut self, interface: InterfaceId, frame: Packet) {
+        let index = self
+            .interface_port
+            .get(usize::from(interface.0))
+            .copied()
+            .unwrap_or(u16::MAX);
+        let Some(port) = self.ports.get_mut(usize::from(index)) else {
+            return self.refuse(frame, DropReason::InterfaceDown);
+        };
+        if port.tx.is_none() {
+            let worker = port.tx_worker;
+            return self.to_peer(worker, ToPeer::Frame(interface, frame));
+        }
+        port.pending.push(frame.0);
+        if port.pending.is_full() {
+            self.flush_port(usize::from(index));
+        }
+    }
+
+    #[inline]
+    fn discard(&mut self, buf: Packet) {
+        self.discarded.push(buf.0);
+        if self.discarded.is_full() {
+            Mbuf::free_bulk(&mut self.discarded);
+        }
+    }
+}
+
+impl Outlet for WorkerIo {
+    fn punt(&mut self, punt: Punt<Packet>) {
+        match self.rings.to_control.push(FromWorker::Punt(punt)) {
+            Ok(()) => self.counters.punted.add(1),
+            Err(_) => self.counters.drops.add(DropReason::PuntFull, 1),
+        }
+    }
+
+    fn hand_off(&mut self, worker: u16, handoff: Handoff<Packet>) {
+        self.to_peer(worker, ToPeer::Handoff(handoff));
+    }
+
+    fn notify(&mut self, event: Event) -> bool {
+        self.rings.to_control.push(FromWorker::Event(event)).is_ok()
+    }
+}
+
+impl WorkerIo {
+    fn refuse(&mut self, buf: Packet, reason: DropReason) {
+        self.counters.drops.add(reason, 1);
+        self.discard(buf);
+    }
+
+    fn to_peer(&mut self, worker: u16, message: ToPeer) {
+        let ring = self
+            .rings
+            .to_peers
+            .get_mut(usize::from(worker))
+            .and_then(Option::as_mut);
+        match ring.map(|ring| ring.push(message)) {
+            Some(Ok(())) => self.counters.handed_off.add(1),
+            _ => self.counters.drops.add(DropReason::HandoffFull, 1),
+        }
+    }
+
+    /// Gives a port what waits for it.
+    fn flush_port(&mut self, index: usize) {
+        let Some(port) = self.ports.get_mut(index) else {
+            return;
+        };
+        if port.pending.is_empty() {
+            return;
+        }
+        let Some(tx) = &mut port.tx else { return };
+        if port.capture {
+            copy_frames(
+                &port.pending,
+                &self.jumbo,
+                index,
+                &mut self.rings.captured,
+                &port.counters,
+            );
+        }
+        let bytes = |frames: &[Mbuf]| frames.iter().map(Mbuf::len).sum::<usize>();
+        let (offered, offered_bytes) = (port.pending.len(), bytes(&port.pending));
+        for _ in 0..TRANSMIT_ATTEMPTS {
+            tx.burst(&mut port.pending);
+            if port.pending.is_empty() {
+                break;
+            }
+        }
+        let left = port.pending.len();
+        let sent = (offered - left) as u64;
+        port.counters.tx_packets.add(sent);
+        port.counters
+            .tx_bytes
+            .add((offered_bytes - bytes(&port.pending)) as u64);
+        self.counters.transmitted.add(sent);
+        if left != 0 {
+            self.counters
+                .drops
+                .add(DropReason::TransmitFull, left as u64);
+            Mbuf::free_bulk(&mut port.pending);
+        }
+    }
+
+    /// Ends a round: everything that waits goes to its device or its pool.
+    fn flush(&mut self) {
+        for index in 0..self.ports.len() {
+            self.flush_port(index);
+        }
+        if !self.discarded.is_empty() {
+            Mbuf::free_bulk(&mut self.discarded);
+        }
+    }
+}
+
+/// Copies frames for a capture file; what finds no buffer or no room in the ring is counted and not captured.
+fn copy_frames(
+    frames: &[Mbuf],
+    pool: &Mempool,
+    port: usize,
+    ring: &mut Sender<Captured>,
+    counters: &PortCounters,
+) {
+    for frame in frames {
+        let copy = pool.alloc().and_then(|mut copy| {
+            copy.append(frame.len()).ok()?;
+            copy.data_mut().copy_from_slice(frame.data());
+            Some(Captured {
+                port: port as u16,
+                frame: Packet(copy),
+            })
+        });
+        if copy.is_none_or(|copy| ring.push(copy).is_err()) {
+            counters.capture_lost.add(1);
+        }
+    }
+}
+
+/// One worker.
+pub struct Worker {
+    /// Packet processing.
+    pub pipeline: Pipeline<GatewayEngine, Linear, Packet>,
+    /// Devices and rings.
+    pub io: WorkerIo,
+    /// Shared with control.
+    pub status: Arc<WorkerStatus>,
+    /// Shares its core with others: sleeps when idle.
+    pub shares_core: bool,
+    /// Set when the process ends.
+    pub stop: Arc<AtomicBool>,
+    /// The clock's zero, in TSC ticks.
+    pub epoch: u64,
+}
+
+impl Worker {
+    /// Polls until told to stop, then gives everything back.
+    pub fn run(mut self) {
+        let ticks_per_ms = (thread::cycles_hz() / 1000).max(1);
+        let mut idle = 0u32;
+        let mut rounds = 0u32;
+        let mut now = self.clock(ticks_per_ms);
+        while !self.stop.load(Ordering::Relaxed) {
+            rounds = rounds.wrapping_add(1);
+            if rounds % CLOCK_ROUNDS == 0 || idle != 0 {
+                now = self.clock(ticks_per_ms);
+            }
+            let busy = self.round(now);
+            self.status.rounds.add(1);
+            if busy {
+                idle = 0;
+                self.status.busy_rounds.add(1);
+                continue;
+            }
+            idle = idle.saturating_add(1);
+            match self.shares_core && idle > IDLE_ROUNDS {
+                true => std::thread::sleep(NAP),
+                false => std::hint::spin_loop(),
+            }
+        }
+        self.pipeline.release(&mut self.io);
+        self.io.flush();
+    }
+
+    fn clock(&self, ticks_per_ms: u64) -> u64 {
+        thread::cycles().wrapping_sub(self.epoch) / ticks_per_ms
+    }
+
+    /// One look at every queue and ring. True if there was anything to do.
+    fn round(&mut self, now: u64) -> bool {
+        let mut busy = self.take_orders(now);
+        busy |= self.take_from_peers(now);
+        let (received, inputs_read) = self.receive(now);
+        busy |= received;
+        self.pipeline.finish(&mut self.io, now);
+        self.io.flush();
+        self.status
+            .drained
+            .store(inputs_read && !busy, Ordering::Relaxed);
+        busy
+    }
+
+    fn take_orders(&mut self, now: u64) -> bool {
+        let mut busy = false;
+        for _ in 0..MESSAGES {
+            // An order is taken only while what it replaces can be given back.
+            if !self.io.rings.retired.has_room() {
+                break;
+            }
+            let Some(message) = self.io.rings.from_control.pop() else {
+                break;
+            };
+            busy = true;
+            match message {
+                ToWorker::Inject(inject) => self.pipeline.inject(&mut self.io, now, inject),
+                ToWorker::Command(command) => {
+                    if let Some(retired) = self.pipeline.apply(command) {
+                        // There is room: this worker is the only producer and has looked.
+                        drop(self.io.rings.retired.push(retired));
+                    }
+                }
+            }
+        }
+        busy
+    }
+
+    fn take_from_peers(&mut self, now: u64) -> bool {
+        let mut busy = false;
+        for peer in 0..self.io.rings.from_peers.len() {
+            for _ in 0..MESSAGES {
+                let ring = self
+                    .io
+                    .rings
+                    .from_peers
+                    .get_mut(peer)
+                    .and_then(Option::as_mut);
+                let Some(message) = ring.and_then(Receiver::pop) else {
+                    break;
+                };
+                busy = true;
+                match message {
+                    ToPeer::Handoff(handoff) => self.pipeline.take_over(&mut self.io, now, handoff),
+                    ToPeer::Frame(interface, frame) => {
+                        self.io.counters.taken_over.add(1);
+                        self.io.transmit(interface, frame);
+                    }
+                }
+            }
+        }
+        busy
+    }
+
+    /// Says whether anything came, and whether all finite inputs are read.
+    fn receive(&mut self, now: u64) -> (bool, bool) {
+        let (mut busy, mut inputs_read) = (false, true);
+        for index in 0..self.io.ports.len() {
+            let mut mbufs = ArrayVec::<Mbuf, BURST>::new();
+            let Some(port) = self.io.ports.get_mut(index) else {
+                break;
+            };
+            let Some(rx) = &mut port.rx else { continue };
+            if rx.burst(&mut mbufs) == 0 {
+                continue;
+            }
+            (busy, inputs_read) = (true, inputs_read && !port.finite);
+            port.counters.rx_packets.add(mbufs.len() as u64);
+            port.counters
+                .rx_bytes
+                .add(mbufs.iter().map(|m| m.len() as u64).sum());
+            if port.capture {
+                copy_frames(
+                    &mbufs,
+                    &self.io.jumbo,
+                    index,
+                    &mut self.io.rings.captured,
+                    &port.counters,
+                );
+            }
+            let mut frames: ArrayVec<Packet, BURST> = mbufs.into_iter().map(Packet).collect();
+            self.pipeline.receive(&mut self.io, now, index, &mut frames);
+        }
+        (busy, inputs_read)
+    }
+}
