@@ -90,7 +90,7 @@ impl Fib {
             insert(net, *hop);
         }
         let mut routes: Vec<_> = by_length.into_iter().collect();
-        routes.sort_by(|a, b| b.0.cmp(&a.0));
+        routes.sort_by_key(|(len, _)| std::cmp::Reverse(*len));
         Fib {
             interfaces: interfaces.into(),
             routes,

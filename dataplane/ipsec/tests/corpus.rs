@@ -1,4 +1,5 @@
 //! Replays the corpus of the fuzz targets, and thousands of changes to each file of it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[allow(unreachable_pub)] // public for the fuzz targets
 #[path = "../../../tests/fuzz/src/bodies.rs"]

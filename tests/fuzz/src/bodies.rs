@@ -201,7 +201,7 @@ pub fn inbound(data: &[u8]) {
                 if operation == 2 {
                     mend(&mut bytes);
                 }
-                b.from_wire(&bytes);
+                b.on_wire(&bytes);
             }
             operation @ (3 | 4) => {
                 if operation == 4 {
@@ -219,7 +219,7 @@ pub fn inbound(data: &[u8]) {
                     }
                 }
                 let sealed = sealed(&a, slot, sequence, &bytes);
-                b.from_wire(&outer(&a, slot, sealed).write());
+                b.on_wire(&outer(&a, slot, sealed).write());
                 b.io.frames.clear();
                 b.io.punts.clear();
             }
@@ -230,7 +230,7 @@ pub fn inbound(data: &[u8]) {
                     wire[at] ^= change[1];
                 }
                 mend(&mut wire);
-                b.from_wire(&wire);
+                b.on_wire(&wire);
                 b.io.frames.clear();
                 b.now += u64::from(step.argument) << 7;
             }
@@ -258,7 +258,7 @@ pub fn outbound(data: &[u8]) {
                 if operation == 2 {
                     mend(&mut bytes);
                 }
-                a.from_lan(&bytes);
+                a.on_lan(&bytes);
             }
             3 => {
                 mend(&mut bytes);

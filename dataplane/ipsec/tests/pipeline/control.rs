@@ -13,10 +13,10 @@ use crate::rig::{LAN, WIRE, exchange};
 fn a_removed_sa_is_gone_at_once() {
     let (mut a, mut b) = tunnel(GCM);
     let sent = echo("10.1.0.10", "10.2.0.20", b"x").write();
-    a.from_lan(&sent);
+    a.on_lan(&sent);
     exchange(&mut a, &mut b);
     assert_eq!(b.sent(LAN).len(), 1);
-    a.from_lan(&sent);
+    a.on_lan(&sent);
     let late = a.sent(WIRE);
     let entry = SpiEntry {
         spi: b.site.sas[0].spi,
@@ -44,14 +44,14 @@ fn a_removed_sa_is_gone_at_once() {
         a.pipeline.apply(Command::RemoveOutbound(0)),
         Some(Retired::Outbound(_))
     ));
-    a.from_lan(&sent);
+    a.on_lan(&sent);
     a.assert_dropped(DropReason::NoSa, 0);
     // Unbound, each packet asks for a new one.
     assert!(matches!(
         a.pipeline.apply(Command::Bind(0, Box::new([]))),
         Some(Retired::Bindings(_))
     ));
-    a.from_lan(&sent);
+    a.on_lan(&sent);
     a.assert_dropped(DropReason::NoSa, 1);
     assert_eq!(a.io.events.len(), 1);
 }
@@ -60,7 +60,7 @@ fn a_removed_sa_is_gone_at_once() {
 fn a_new_view_forgets_all_decisions() {
     let (mut a, mut b) = tunnel(GCM);
     let sent = echo("10.1.0.10", "10.2.0.20", b"x").write();
-    a.from_lan(&sent);
+    a.on_lan(&sent);
     exchange(&mut a, &mut b);
     assert_eq!(b.sent(LAN), [after(&sent, 2)]);
     let mut closed = a.site.clone();
@@ -72,7 +72,7 @@ fn a_new_view_forgets_all_decisions() {
         a.pipeline.apply(Command::SetView(Box::new(view))),
         Some(Retired::View(_))
     ));
-    a.from_lan(&sent);
+    a.on_lan(&sent);
     a.assert_dropped(DropReason::PolicyNoMatch, 0);
     assert_eq!(a.counters.flow_misses.get(), misses + 1);
 }
@@ -92,7 +92,7 @@ fn memory_grows_under_way() {
             assert!(gateway.pipeline.apply(command).is_some());
         }
     }
-    a.from_lan(&sent);
+    a.on_lan(&sent);
     exchange(&mut a, &mut b);
     assert_eq!(b.sent(LAN), [after(&sent, 2)]);
     // What has no place comes back.

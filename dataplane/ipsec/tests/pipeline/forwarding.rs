@@ -14,7 +14,7 @@ fn lan_to_lan_needs_no_policy() {
     let there = echo("10.1.0.10", "172.16.1.10", b"x").write();
     let back = echo("172.16.1.10", "10.1.0.10", b"x").write();
     for _ in 0..2 {
-        a.from_lan(&there);
+        a.on_lan(&there);
         let frame = a.io.frames[0].1.clone();
         // 802.1Q: the tag of the interface, in front of the type.
         assert_eq!(frame[12..18], [0x81, 0, 0, TAG as u8, 8, 0]);
@@ -141,7 +141,7 @@ fn arp_and_neighbour_discovery_go_to_the_slow_path_untagged() {
 fn unknown_neighbours_are_resolved_by_the_slow_path() {
     let (mut a, mut b) = tunnel(GCM);
     let sent = echo("10.1.0.10", "10.2.0.99", b"x").write();
-    a.from_lan(&sent);
+    a.on_lan(&sent);
     exchange(&mut a, &mut b);
     let Some(Punt::Unresolved {
         interface,
@@ -169,7 +169,7 @@ fn unknown_neighbours_are_resolved_by_the_slow_path() {
     b.apply(portcullis_ipsec::command::Command::SetNeighbors(
         known.into(),
     ));
-    a.from_lan(&sent);
+    a.on_lan(&sent);
     exchange(&mut a, &mut b);
     assert_eq!(b.sent(LAN).len(), 1);
 }
@@ -202,7 +202,7 @@ fn hairpin_from_tunnel_to_tunnel() {
     ));
     let (mut a, mut b) = sites.build();
     for _ in 0..2 {
-        a.from_lan(&udp("10.1.0.10", "198.51.100.7", (1, 2), b"x").write());
+        a.on_lan(&udp("10.1.0.10", "198.51.100.7", (1, 2), b"x").write());
         b.receive(WIRE, &a.sent(WIRE));
         let wire = b.sent(WIRE);
         assert_eq!(wire.len(), 1, "{:?}", b.reasons());
@@ -213,7 +213,7 @@ fn hairpin_from_tunnel_to_tunnel() {
     let mut closed = sites.b.clone();
     closed.spd.pop();
     let mut b = closed.build();
-    a.from_lan(&udp("10.1.0.10", "198.51.100.7", (1, 2), b"x").write());
+    a.on_lan(&udp("10.1.0.10", "198.51.100.7", (1, 2), b"x").write());
     b.receive(WIRE, &a.sent(WIRE));
     b.assert_dropped(DropReason::PolicyNoMatch, 0);
 }

@@ -98,18 +98,18 @@ fn fragments_of_different_origin_do_not_mix() {
         wide.receive(LAN, &parts[..2]);
         b.receive(WIRE, &wide.sent(WIRE));
         // The last one comes in clear.
-        b.from_wire(&parts[2]);
+        b.on_wire(&parts[2]);
         b.assert_silent();
         // Then out of the other SA.
         open.spd.swap(0, 1);
         open.spd[0].selector.upper = UpperLayer::Any;
         let mut other = open.build();
-        other.from_lan(&parts[2]);
+        other.on_lan(&parts[2]);
         b.receive(WIRE, &other.sent(WIRE));
         b.assert_silent();
         assert_eq!(b.counters.held.get(), 4);
         // Out of the right one it completes the packet.
-        wide.from_lan(&parts[2]);
+        wide.on_lan(&parts[2]);
         b.receive(WIRE, &wide.sent(WIRE));
         assert_eq!(reassemble(&b.sent(LAN)), after(&whole.write(), 2));
         // In time they are dropped.
@@ -126,7 +126,7 @@ fn esp_in_fragments_is_reassembled_first() {
         sites.protect(lans(), &[(GCM, Mode::Tunnel)], ends, |_| {});
         let (mut a, mut b) = sites.build();
         let sent = udp("10.1.0.10", "10.2.0.20", (1, 2), &[7; 2000]).write();
-        a.from_lan(&sent);
+        a.on_lan(&sent);
         let wire = a.sent(WIRE).remove(0);
         let mut outer = Ip::new(
             ends.0,
@@ -156,7 +156,7 @@ fn overlapping_and_tiny_fragments_are_refused() {
         let mut sites = Sites::default();
         sites.protect(lans(), &[(GCM, Mode::Tunnel)], ends, |_| {});
         let (mut a, mut b) = sites.build();
-        a.from_lan(&udp("10.1.0.10", "10.2.0.20", (1, 2), &[7; 2000]).write());
+        a.on_lan(&udp("10.1.0.10", "10.2.0.20", (1, 2), &[7; 2000]).write());
         let wire = a.sent(WIRE).remove(0);
         let outer = Ip::new(
             ends.0,
@@ -210,7 +210,7 @@ fn hidden_upper_layers_do_not_slip_past_protocol_selectors() {
         let mut parts = fragments(&hidden, 1400);
         parts.rotate_left(rotate);
         for part in &parts {
-            a.from_lan(part);
+            a.on_lan(part);
         }
         let wire = a.sent(WIRE);
         assert!(

@@ -45,7 +45,7 @@ fn both_directions_go_by_the_owner() {
         for (from, to) in [("10.1.0.10", "10.2.0.20"), ("fd01::10", "fd02::20")] {
             for size in [0, 100, 1400] {
                 let sent = echo(from, to, &vec![5; size]).write();
-                a0.from_lan(&sent);
+                a0.on_lan(&sent);
                 assert!(a0.sent(WIRE).is_empty());
                 assert!(matches!(a0.io.handoffs[..], [(1, Handoff::Seal(0, _))]));
                 carry(&mut a0, &mut a1);
@@ -71,10 +71,10 @@ fn the_owner_knows_the_size() {
     sites.mtu(1500, 9600);
     sites.protect(lans(), &[(GCM, Mode::Tunnel)], V4_ENDS, |_| {});
     let (mut a0, mut a1) = workers(&sites.a);
-    a0.from_lan(&echo("10.1.0.10", "10.2.0.20", &[0; 3000]).write());
+    a0.on_lan(&echo("10.1.0.10", "10.2.0.20", &[0; 3000]).write());
     carry(&mut a0, &mut a1);
     assert_eq!(a1.sent(WIRE).len(), 3);
-    a0.from_lan(&echo("10.1.0.10", "10.2.0.20", &[0; 3000]).df().write());
+    a0.on_lan(&echo("10.1.0.10", "10.2.0.20", &[0; 3000]).df().write());
     carry(&mut a0, &mut a1);
     assert_eq!(a1.sent(LAN).len(), 1);
     assert_eq!(a1.drops(DropReason::TooBig), 1);
@@ -88,7 +88,7 @@ fn reassembled_before_it_is_handed_over() {
     let mut a = sites.a.build();
     let (mut b0, mut b1) = workers(&sites.b);
     let sent = udp("10.1.0.10", "10.2.0.20", (1, 2), &[7; 2000]).write();
-    a.from_lan(&sent);
+    a.on_lan(&sent);
     let wire = a.sent(WIRE).remove(0);
     let esp = crate::rig::packets::payload(&wire).to_vec();
     let outer = crate::rig::packets::Ip::new(V4_ENDS.0, V4_ENDS.1, 50, esp);

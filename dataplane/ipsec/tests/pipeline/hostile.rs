@@ -46,7 +46,7 @@ fn fix_length(packet: &mut [u8]) {
 fn truncated_at_every_length() {
     for (mut a, mut b) in all_kinds() {
         let sent = echo("10.1.0.10", "10.2.0.20", b"truncate me").write();
-        a.from_lan(&sent);
+        a.on_lan(&sent);
         let wire = a.sent(WIRE).remove(0);
         for len in 0..wire.len() {
             // The device cuts, and the header still says the old length; or the header agrees.
@@ -74,7 +74,7 @@ fn truncated_at_every_length() {
         // Longer than it says: Ethernet padding.
         let mut padded = wire.clone();
         padded.extend([0xee; 40]);
-        b.from_wire(&padded);
+        b.on_wire(&padded);
         assert_eq!(b.sent(LAN), [after(&sent, 2)]);
     }
 }
@@ -105,7 +105,7 @@ fn clear_packets_truncated_at_every_length() {
             a.frames(LAN, &[frame]);
             a.assert_silent();
         }
-        a.from_lan(&packet);
+        a.on_lan(&packet);
         assert_eq!(a.sent(WIRE), [after(&packet, 1)]);
     }
 }
@@ -115,7 +115,7 @@ fn clear_packets_truncated_at_every_length() {
 fn lengths_that_lie() {
     for (mut a, mut b) in all_kinds() {
         let sent = echo("10.1.0.10", "10.2.0.20", b"x").write();
-        a.from_lan(&sent);
+        a.on_lan(&sent);
         let wire = a.sent(WIRE).remove(0);
         let v4 = packets::is_v4(&wire);
         let (len_at, behind) = if v4 { (2, 20) } else { (4, 40) };
@@ -129,7 +129,7 @@ fn lengths_that_lie() {
             if v4 {
                 fix_checksum(&mut lie);
             }
-            b.from_wire(&lie);
+            b.on_wire(&lie);
             b.assert_silent();
         }
         // Version and header length; AH's length or UDP's.
@@ -146,12 +146,12 @@ fn lengths_that_lie() {
                     fix_checksum(&mut lie);
                 }
                 if lie != wire && !(at == 0 && !v4 && value >> 4 == 6) {
-                    b.from_wire(&lie);
+                    b.on_wire(&lie);
                     b.assert_silent();
                 }
             }
         }
-        b.from_wire(&wire);
+        b.on_wire(&wire);
         assert_eq!(b.sent(LAN), [after(&sent, 2)], "{:?}", b.reasons());
     }
 }
@@ -175,7 +175,7 @@ fn ipv4_options() {
         &[1, 1, 1, 7],                   // no length at all
     ] {
         let before = a.drops(DropReason::IpOption);
-        a.from_lan(&with(bad));
+        a.on_lan(&with(bad));
         a.assert_dropped(DropReason::IpOption, before);
     }
     for good in [
@@ -184,7 +184,7 @@ fn ipv4_options() {
         &[0, 0xff, 0xff, 0xff],
         &[1; 40],
     ] {
-        a.from_lan(&with(good));
+        a.on_lan(&with(good));
         assert_eq!(a.sent(WIRE).len(), 1, "{:?}", a.reasons());
     }
 }
@@ -199,7 +199,7 @@ fn ipv6_extension_headers_in_front_of_esp() {
     let sent = echo("10.1.0.10", "10.2.0.20", b"x").write();
     let hop = |next| [next, 0, 1, 4, 0, 0, 0, 0];
     let mut esp = || {
-        a.from_lan(&sent);
+        a.on_lan(&sent);
         packets::payload(&a.sent(WIRE)[0]).to_vec()
     };
     // Each option list begins with the kind of its first header and ends with the one that names ESP.
@@ -210,7 +210,7 @@ fn ipv6_extension_headers_in_front_of_esp() {
         [&[60][..], &hop(43), &[60, 0, 0, 0, 0, 0, 0, 0], &hop(50)].concat(),
         [&[44][..], &[50, 0, 0, 0, 0, 0, 0, 9]].concat(), // RFC 6946: an atomic fragment
     ] {
-        b.from_wire(
+        b.on_wire(
             &Ip::new(V6_ENDS.0, V6_ENDS.1, 50, esp())
                 .options(&chain)
                 .write(),
@@ -238,7 +238,7 @@ fn ipv6_extension_headers_in_front_of_esp() {
         endless,
     ] {
         let before = b.drops(DropReason::Ipv6Extension);
-        b.from_wire(
+        b.on_wire(
             &Ip::new(V6_ENDS.0, V6_ENDS.1, 50, esp())
                 .options(&chain)
                 .write(),
@@ -254,7 +254,7 @@ fn random_changes_let_nothing_new_in() {
     for (mut a, mut b) in all_kinds() {
         let sent = echo("10.1.0.10", "10.2.0.20", &dice.bytes(300)).write();
         for _ in 0..400 {
-            a.from_lan(&sent);
+            a.on_lan(&sent);
             let wire = a.sent(WIRE).remove(0);
             let mut pieces = match (dice.below(4), packets::is_v4(&wire)) {
                 (0, v4) => {

@@ -24,7 +24,7 @@ fn traceroute_sees_both_gateways_and_the_host() {
         let (mut a, mut b) = tunnel(GCM);
         for (ttl, hop) in (1..).zip(hops) {
             let probe = udp(host, far, (33434, 33434), b"probe").ttl(ttl).write();
-            a.from_lan(&probe);
+            a.on_lan(&probe);
             let wire = exchange(&mut a, &mut b);
             assert_eq!(wire.len(), if ttl == 1 { 0 } else { 2 });
             let answer = a.sent(LAN).remove(0);
@@ -41,7 +41,7 @@ fn traceroute_sees_both_gateways_and_the_host() {
         assert_eq!(a.drops(DropReason::TtlExpired), 1);
         assert_eq!(b.drops(DropReason::TtlExpired), 1);
         let probe = udp(host, far, (33434, 33434), b"probe").ttl(3).write();
-        a.from_lan(&probe);
+        a.on_lan(&probe);
         exchange(&mut a, &mut b);
         assert_eq!(b.sent(LAN), [after(&probe, 2)], "once per gateway");
     }
@@ -58,10 +58,10 @@ fn no_error_is_sent_about_errors_and_later_fragments() {
         1,
         &[&[0; 4], &quoted[..]].concat(),
     );
-    a.from_lan(&error.ttl(1).write());
+    a.on_lan(&error.ttl(1).write());
     a.assert_dropped(DropReason::TtlExpired, 0);
     let long = udp("10.1.0.10", "10.2.0.20", (1, 2), &[1; 100]).ttl(1);
-    a.from_lan(&fragments(&long, 64)[1]);
+    a.on_lan(&fragments(&long, 64)[1]);
     a.assert_dropped(DropReason::TtlExpired, 1);
     b.assert_silent();
 }
@@ -100,13 +100,13 @@ fn errors_travel_with_the_traffic_they_are_about() {
         let (mut a, mut b) = web();
         let syn = tcp(near, far, (4000, 80)).write();
         let error = about(router, near, &syn).write();
-        b.from_lan(&error);
+        b.on_lan(&error);
         exchange(&mut a, &mut b);
         assert_eq!(a.sent(LAN), [after(&error, 2)]);
         // A quote cut behind the ports, as RFC 792 demands no more.
         let cut = if packets::is_v4(&syn) { 28 } else { 48 };
         let short = about(router, near, &syn[..cut]).write();
-        b.from_lan(&short);
+        b.on_lan(&short);
         exchange(&mut a, &mut b);
         assert_eq!(a.sent(LAN), [after(&short, 2)]);
     }
@@ -117,22 +117,22 @@ fn errors_about_other_traffic_are_refused_on_both_sides() {
     let (mut a, mut b) = web();
     let (near, far, router) = ("10.1.0.10", "10.2.0.20", "10.2.0.77");
     let other = tcp(near, far, (4000, 22)).write();
-    b.from_lan(&about(router, near, &other).write());
+    b.on_lan(&about(router, near, &other).write());
     b.assert_dropped(DropReason::PolicyNoMatch, 0);
     // That verdict is about one error, not about the flow of errors.
     let syn = tcp(near, far, (4000, 80)).write();
-    b.from_lan(&about(router, near, &syn).write());
+    b.on_lan(&about(router, near, &syn).write());
     exchange(&mut a, &mut b);
     assert_eq!(a.sent(LAN).len(), 1);
-    b.from_lan(&about(router, near, &other).write());
+    b.on_lan(&about(router, near, &other).write());
     b.assert_dropped(DropReason::PolicyNoMatch, 1);
     // To another host than the one that sent what is quoted: an injection, not an error.
-    b.from_lan(&about(router, "10.1.0.66", &syn).write());
+    b.on_lan(&about(router, "10.1.0.66", &syn).write());
     b.assert_dropped(DropReason::PolicyNoMatch, 2);
     // A broken checksum.
     let mut broken = about(router, near, &syn).write();
     broken[30] ^= 1;
-    b.from_lan(&broken);
+    b.on_lan(&broken);
     b.assert_dropped(DropReason::PolicyNoMatch, 3);
 }
 
@@ -153,7 +153,7 @@ fn a_peer_cannot_smuggle_with_quotes() {
     let (near, far, router) = ("10.1.0.10", "10.2.0.20", "10.2.0.77");
     let mut refused = 0;
     let mut refuse = |a: &mut Gateway, b: &mut Gateway, packet: Vec<u8>| {
-        b.from_lan(&packet);
+        b.on_lan(&packet);
         let wire = b.sent(WIRE);
         assert_eq!(wire.len(), 1, "{:?}", b.reasons());
         a.receive(WIRE, &wire);
@@ -178,7 +178,7 @@ fn a_peer_cannot_smuggle_with_quotes() {
     let parts = fragments(&long, 64);
     refuse(&mut a, &mut b, about(router, near, &parts[1]).write());
     // The first fragment shows them, and is enough.
-    b.from_lan(&about(router, near, &parts[0]).write());
+    b.on_lan(&about(router, near, &parts[0]).write());
     exchange(&mut a, &mut b);
     assert_eq!(a.sent(LAN).len(), 1);
     // The same for IPv6.
@@ -196,7 +196,7 @@ fn a_peer_cannot_smuggle_with_quotes() {
         &mut b,
         about("fd02::77", "fd01::10", &parts[1]).write(),
     );
-    b.from_lan(&about("fd02::77", "fd01::10", &parts[0]).write());
+    b.on_lan(&about("fd02::77", "fd01::10", &parts[0]).write());
     exchange(&mut a, &mut b);
     assert_eq!(a.sent(LAN).len(), 1);
 }
@@ -219,9 +219,9 @@ fn echo_to_the_gateway_itself() {
     sites.protect(lans(), &[(GCM, Mode::Tunnel)], V4_ENDS, |_| {});
     let (mut a, mut b) = sites.build();
     // Unprotected side: as the SPD says.
-    a.from_wire(&echo("198.51.100.8", "192.0.2.1", b"no").write());
+    a.on_wire(&echo("198.51.100.8", "192.0.2.1", b"no").write());
     a.assert_dropped(DropReason::PolicyNoMatch, 0);
-    a.from_wire(&udp("198.51.100.7", "192.0.2.1", (5, 5), b"no").write());
+    a.on_wire(&udp("198.51.100.7", "192.0.2.1", (5, 5), b"no").write());
     a.assert_dropped(DropReason::PolicyNoMatch, 1);
     let expect = |a: &mut Gateway, packet: Vec<u8>, act: &dyn Fn(&mut Gateway, &[u8])| {
         act(a, &packet);
@@ -236,21 +236,21 @@ fn echo_to_the_gateway_itself() {
     expect(
         &mut a,
         echo("198.51.100.7", "192.0.2.1", b"yes").write(),
-        &|a, p| a.from_wire(p),
+        &|a, p| a.on_wire(p),
     );
     // Protected side: always.
     expect(
         &mut a,
         echo("10.1.0.10", "10.1.0.1", b"lan").write(),
-        &|a, p| a.from_lan(p),
+        &|a, p| a.on_lan(p),
     );
     expect(
         &mut a,
         echo("fd01::10", "fd01::1", b"lan").write(),
-        &|a, p| a.from_lan(p),
+        &|a, p| a.on_lan(p),
     );
     // Through the tunnel.
-    b.from_lan(&echo("10.2.0.20", "10.1.0.1", b"far").write());
+    b.on_lan(&echo("10.2.0.20", "10.1.0.1", b"far").write());
     exchange(&mut a, &mut b);
     let Some(Punt::Local { packet }) = a.io.punts.pop() else {
         panic!("{:?}", a.reasons())

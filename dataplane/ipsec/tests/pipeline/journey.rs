@@ -44,7 +44,7 @@ fn through(
 ) {
     for &size in sizes {
         let sent = packet(dice, inner_v4, size).write();
-        a.from_lan(&sent);
+        a.on_lan(&sent);
         let wire = exchange(a, b);
         let out = b.sent(LAN);
         assert!(
@@ -227,7 +227,7 @@ fn what_the_outer_header_shows_of_the_inner_follows_policy() {
             for class in [0, 0xb8, 0xb9, 0x22, 0xff] {
                 let mut packet = echo("10.1.0.10", "10.2.0.20", b"x").class(class);
                 packet.dont_fragment = inner;
-                a.from_lan(&packet.write());
+                a.on_lan(&packet.write());
                 let outer = a.sent(WIRE).remove(0);
                 assert_eq!(outer[6] & 0x40 != 0, expected);
                 // RFC 6040 4.1: ECN is copied whatever DSCP is.
@@ -253,12 +253,12 @@ fn congestion_marks_of_the_outer_header_are_carried_over() {
         for (inner, row) in FIGURE_4.iter().enumerate() {
             for (outer, expected) in row.iter().enumerate() {
                 let sent = echo(from, to, b"ecn").class(0x88 | inner as u8).write();
-                a.from_lan(&sent);
+                a.on_lan(&sent);
                 let mut wire = a.sent(WIRE).remove(0);
                 wire[1] = wire[1] & !3 | outer as u8;
                 packets::fix_checksum(&mut wire);
                 let before = b.drops(portcullis_ipsec::DropReason::EcnInvalid);
-                b.from_wire(&wire);
+                b.on_wire(&wire);
                 match expected {
                     Some(ecn) => {
                         let mut want = after(&sent, 2);
@@ -291,7 +291,7 @@ fn udp_encapsulated_ipv6_has_a_right_checksum() {
     let (mut a, _) = sites.build();
     for size in 0..64 {
         let data = vec![size as u8; size];
-        a.from_lan(&udp("fd01::10", "fd02::20", (1, 2), &data).write());
+        a.on_lan(&udp("fd01::10", "fd02::20", (1, 2), &data).write());
         let wire = a.sent(WIRE).remove(0);
         let (from, to) = (bytes(V6_ENDS.0), bytes(V6_ENDS.1));
         // RFC 8200 8.1: the sum over pseudo-header and datagram comes out right, and is not absent.

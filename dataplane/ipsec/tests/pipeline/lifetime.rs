@@ -21,14 +21,14 @@ fn the_last_sequence_number_stops_the_sa() {
         let (mut a, _) = tunnel_with(GCM, |sa| sa.esn = esn);
         a.with_outbound(0, |sa| sa.sequence = last - 2);
         for sequence in [last - 1, last] {
-            a.from_lan(&packet());
+            a.on_lan(&packet());
             let wire = a.sent(WIRE);
             assert_eq!(wire[0][24..28], (sequence as u32).to_be_bytes());
             assert_eq!(a.sas[0].sequence.get(), sequence);
         }
         // RFC 4303 3.3.3: must not cycle.
         for n in 0..3 {
-            a.from_lan(&packet());
+            a.on_lan(&packet());
             a.assert_dropped(DropReason::SequenceOverflow, n);
             assert_eq!(a.sas[0].drops.get(DropReason::SequenceOverflow), n + 1);
         }
@@ -48,7 +48,7 @@ fn extended_numbers_cross_32_bits() {
         ));
     });
     for n in 1..=40 {
-        a.from_lan(&packet());
+        a.on_lan(&packet());
         exchange(&mut a, &mut b);
         assert_eq!(b.sent(LAN), [after(&packet(), 2)]);
         assert_eq!(b.sas[0].sequence.get(), start + n);
@@ -56,7 +56,7 @@ fn extended_numbers_cross_32_bits() {
     // Without ESN the same numbers stop.
     let (mut a, _) = tunnel_with(GCM, |_| {});
     a.with_outbound(0, |sa| sa.sequence = start);
-    a.from_lan(&packet());
+    a.on_lan(&packet());
     a.assert_dropped(DropReason::SequenceOverflow, 0);
 }
 
@@ -75,7 +75,7 @@ fn packets(n: u64) -> Limits {
 fn packets_soft_and_hard() {
     let (mut a, mut b) = limited(packets(2), packets(4));
     for n in 1..=7u64 {
-        a.from_lan(&packet());
+        a.on_lan(&packet());
         exchange(&mut a, &mut b);
         assert_eq!(b.sent(LAN).len(), usize::from(n <= 4));
     }
@@ -93,7 +93,7 @@ fn packets_soft_and_hard() {
     let (mut a, _) = tunnel_with(GCM, |_| {});
     let (_, mut b) = limited(packets(2), packets(4));
     for n in 1..=6u64 {
-        a.from_lan(&packet());
+        a.on_lan(&packet());
         b.receive(WIRE, &a.sent(WIRE));
         assert_eq!(b.sent(LAN).len(), usize::from(n <= 4));
     }
@@ -110,7 +110,7 @@ fn bytes_count_what_is_inside() {
     assert_eq!(packet().len(), 100);
     let (mut a, mut b) = limited(bytes(250), bytes(400));
     for n in 1..=5 {
-        a.from_lan(&packet());
+        a.on_lan(&packet());
         exchange(&mut a, &mut b);
         assert_eq!(b.sent(LAN).len(), usize::from(n <= 4));
     }
@@ -138,7 +138,7 @@ fn seconds_run_whether_packets_come_or_not() {
         (20_000, 2, false),
     ] {
         a.now = born + after;
-        a.from_lan(&packet());
+        a.on_lan(&packet());
         assert_eq!(a.sent(WIRE).len(), usize::from(passes), "{after}");
         assert_eq!(a.io.events.len(), events);
     }
@@ -150,23 +150,23 @@ fn news_that_control_could_not_take_is_told_again() {
     let (mut a, mut b) = limited(packets(1), packets(3));
     (a.io.deaf, b.io.deaf) = (true, true);
     for _ in 0..5 {
-        a.from_lan(&packet());
+        a.on_lan(&packet());
         exchange(&mut a, &mut b);
     }
     assert!(a.io.events.is_empty() && b.io.events.is_empty());
     (a.io.deaf, b.io.deaf) = (false, false);
     for _ in 0..2 {
-        a.from_lan(&packet());
+        a.on_lan(&packet());
     }
     assert_eq!(a.io.events, [Event::HardExpire(OUT)]);
     let (mut a, _) = limited(packets(1), packets(30));
     a.io.deaf = true;
     for _ in 0..5 {
-        a.from_lan(&packet());
+        a.on_lan(&packet());
     }
     a.io.deaf = false;
     for _ in 0..3 {
-        a.from_lan(&packet());
+        a.on_lan(&packet());
     }
     assert_eq!(a.io.events, [Event::SoftExpire(OUT)]);
 }
@@ -176,15 +176,15 @@ fn news_that_control_could_not_take_is_told_again() {
 fn forgeries_do_not_shorten_a_life() {
     let (mut a, _) = tunnel_with(GCM, |_| {});
     let (_, mut b) = limited(packets(1), packets(2));
-    a.from_lan(&packet());
+    a.on_lan(&packet());
     let wire = a.sent(WIRE).remove(0);
     let mut forged = wire.clone();
     *forged.last_mut().unwrap() ^= 1;
     for _ in 0..10 {
-        b.from_wire(&forged);
+        b.on_wire(&forged);
     }
     assert!(b.io.events.is_empty());
-    b.from_wire(&wire);
+    b.on_wire(&wire);
     assert_eq!(b.sent(LAN).len(), 1);
     assert!(b.io.events.is_empty());
 }

@@ -76,12 +76,12 @@ fn the_size_told_is_the_largest_that_passes() {
             sites.protect(lans(), &bundle, ends, |sa| sa.udp = udp);
             let (mut a, mut b) = sites.build();
             for v4 in [true, false] {
-                a.from_lan(&sized(v4, 2000));
+                a.on_lan(&sized(v4, 2000));
                 assert!(a.sent(WIRE).is_empty());
                 let size = told(&mut a, v4);
-                a.from_lan(&sized(v4, size + 1));
+                a.on_lan(&sized(v4, size + 1));
                 assert_eq!(told(&mut a, v4), size);
-                a.from_lan(&sized(v4, size));
+                a.on_lan(&sized(v4, size));
                 let wire = exchange(&mut a, &mut b);
                 assert_eq!(wire.len(), 1, "{transform:?}: {:?}", a.reasons());
                 assert!(wire[0].len() <= usize::from(mtu));
@@ -90,7 +90,7 @@ fn the_size_told_is_the_largest_that_passes() {
                 let mut wide = sites.clone();
                 wide.mtu(9600, 9600);
                 let (mut wide, _) = wide.build();
-                wide.from_lan(&sized(v4, size + 1));
+                wide.on_lan(&sized(v4, size + 1));
                 assert!(
                     wide.sent(WIRE)[0].len() > usize::from(mtu),
                     "{transform:?}: {size} is too small"
@@ -109,7 +109,7 @@ fn df_clear_cuts_the_outer_packet_instead() {
     });
     let (mut a, mut b) = sites.build();
     let sent = sized(true, 4000);
-    a.from_lan(&sent);
+    a.on_lan(&sent);
     let wire = a.sent(WIRE);
     assert_eq!((wire.len(), a.sas[0].packets.get()), (3, 1));
     assert_eq!(packets::protocol(&reassemble(&wire)), packets::ESP);
@@ -124,11 +124,11 @@ fn ipv6_is_never_told_less_than_1280() {
     sites.mtu(1300, 9600);
     sites.protect(lans(), &[(GCM, Mode::Tunnel)], V4_ENDS, |_| {});
     let (mut a, mut b) = sites.build();
-    a.from_lan(&sized(false, 1281));
+    a.on_lan(&sized(false, 1281));
     // The error fits whole into 1280 bytes.
     assert_eq!(told(&mut a, false), 1280);
     let sent = sized(false, 1280);
-    a.from_lan(&sent);
+    a.on_lan(&sent);
     let wire = a.sent(WIRE);
     assert_eq!(wire.len(), 2, "{:?}", a.reasons());
     b.receive(WIRE, &wire);
@@ -178,20 +178,20 @@ fn a_learnt_path_mtu_is_heeded() {
     sites.mtu(1500, 9600);
     sites.protect(lans(), &[(GCM, Mode::Tunnel)], V4_ENDS, |_| {});
     let (mut a, mut b) = sites.build();
-    a.from_lan(&sized(true, 1400));
+    a.on_lan(&sized(true, 1400));
     exchange(&mut a, &mut b);
     assert_eq!(b.sent(LAN).len(), 1);
     a.apply(Command::SetPathMtu(0, 1000));
-    a.from_lan(&sized(true, 1400));
+    a.on_lan(&sized(true, 1400));
     let size = told(&mut a, true);
-    a.from_lan(&sized(true, size));
+    a.on_lan(&sized(true, size));
     let wire = exchange(&mut a, &mut b);
     assert!(wire[0].len() <= 1000 && wire[0].len() > 1000 - 4 && wire.len() == 1);
     // Without DF, what is larger is cut before encryption.
     let mut large = sized(true, 1400);
     large[6] = 0;
     packets::fix_checksum(&mut large);
-    a.from_lan(&large);
+    a.on_lan(&large);
     let wire = exchange(&mut a, &mut b);
     assert!(wire.len() == 2 && wire.iter().all(|p| p.len() <= 1000));
 }
@@ -223,12 +223,12 @@ fn a_genuine_quote_is_told_to_control_and_nothing_else() {
             sa.udp = nat(sa.transform).filter(|_| udp);
         });
         let (mut a, _) = sites.build();
-        a.from_lan(&sized(true, 1400));
+        a.on_lan(&sized(true, 1400));
         let wire = a.sent(WIRE).remove(0);
         // RFC 792 obliges routers to no more than eight bytes behind the header; ESP in UDP needs four more.
         let header = if packets::is_v4(&wire) { 20 } else { 40 };
         for quote in [&wire[..], &wire[..header + 16]] {
-            a.from_wire(&too_big(router, ends.0, 1300, quote));
+            a.on_wire(&too_big(router, ends.0, 1300, quote));
             a.assert_dropped(
                 DropReason::PathMtuLearnt,
                 a.drops(DropReason::PathMtuLearnt) - 1,
@@ -250,7 +250,7 @@ fn quotes_of_other_packets_are_for_the_spd() {
     let mut sites = Sites::default();
     sites.protect(lans(), &[(GCM, Mode::Tunnel)], V4_ENDS, |_| {});
     let (mut a, _) = sites.build();
-    a.from_lan(&sized(true, 1400));
+    a.on_lan(&sized(true, 1400));
     let wire = a.sent(WIRE).remove(0);
     let near = V4_ENDS.0;
     let mut foreign = wire.clone();
@@ -273,7 +273,7 @@ fn quotes_of_other_packets_are_for_the_spd() {
         vec![0x45; 19],
     ] {
         let before = a.drops(DropReason::PolicyNoMatch);
-        a.from_wire(&too_big("203.0.113.1", near, 600, &quoted));
+        a.on_wire(&too_big("203.0.113.1", near, 600, &quoted));
         a.assert_dropped(DropReason::PolicyNoMatch, before);
     }
     // A wrong checksum, and an error that is not about size.
@@ -282,7 +282,7 @@ fn quotes_of_other_packets_are_for_the_spd() {
     let unreachable = icmp("203.0.113.1", near, 3, 1, &[&[0; 4], &wire[..]].concat()).write();
     for packet in [broken, unreachable] {
         let before = a.drops(DropReason::PolicyNoMatch);
-        a.from_wire(&packet);
+        a.on_wire(&packet);
         a.assert_dropped(DropReason::PolicyNoMatch, before);
     }
     assert!(a.io.events.is_empty());
@@ -297,7 +297,7 @@ fn too_big_for_the_far_lan() {
     sites.b.lan_mtu = 1400;
     let (_, mut b) = sites.build();
     for (v4, gateway) in [(true, "10.2.0.1"), (false, "fd02::1")] {
-        a.from_lan(&sized(v4, 2000));
+        a.on_lan(&sized(v4, 2000));
         exchange(&mut a, &mut b);
         let answer = a.sent(LAN).remove(0);
         assert_eq!(source(&answer), bytes(gateway));
@@ -307,7 +307,7 @@ fn too_big_for_the_far_lan() {
     }
     // Without DF it is cut.
     let whole = echo("10.1.0.10", "10.2.0.20", &[1; 3000]);
-    a.from_lan(&whole.write());
+    a.on_lan(&whole.write());
     exchange(&mut a, &mut b);
     assert_eq!(reassemble(&b.sent(LAN)), after(&whole.write(), 2));
 }
@@ -323,9 +323,9 @@ fn bypassed_traffic_has_the_mtu_of_its_link() {
     );
     let (mut a, _) = sites.build();
     let large = Ip::new("10.1.0.10", "198.51.100.7", 253, vec![0; 2000]);
-    a.from_lan(&large.clone().df().write());
+    a.on_lan(&large.clone().df().write());
     assert_eq!(told(&mut a, true), 1500);
-    a.from_lan(&large.write());
+    a.on_lan(&large.write());
     let wire = a.sent(WIRE);
     assert_eq!(wire.len(), 2);
     assert_eq!(reassemble(&wire), after(&large.write(), 1));

@@ -30,12 +30,12 @@ fn the_first_match_wins_and_no_match_is_discard() {
     let to = |port| udp("10.1.0.10", "10.2.0.20", (9, port), b"x").write();
     // Twice: by the SPD, and by the flow cache.
     for round in 1..=2 {
-        a.from_lan(&to(666));
+        a.on_lan(&to(666));
         a.assert_dropped(DropReason::PolicyDiscard, round - 1);
-        a.from_lan(&to(667));
+        a.on_lan(&to(667));
         exchange(&mut a, &mut b);
         assert_eq!(b.sent(LAN).len(), 1);
-        a.from_lan(&Ip::new("10.1.0.10", "10.2.0.20", TCP, vec![0; 20]).write());
+        a.on_lan(&Ip::new("10.1.0.10", "10.2.0.20", TCP, vec![0; 20]).write());
         a.assert_dropped(DropReason::PolicyNoMatch, round - 1);
         let hits: Vec<_> = a.hits.iter().map(|h| h.packets.get()).collect();
         assert_eq!(hits, [round, round, 0, 0]);
@@ -62,7 +62,7 @@ fn a_packet_without_ports_is_not_one_of_port_zero() {
             order.reverse();
         }
         for (packet, protocol) in order {
-            a.from_lan(&packet);
+            a.on_lan(&packet);
             let wire = a.sent(WIRE);
             assert_eq!(packets::protocol(&wire[0]), protocol);
         }
@@ -79,13 +79,13 @@ fn clear_packets_that_must_be_protected_are_dropped() {
     );
     let (mut a, _) = sites.build();
     for round in 0..2 {
-        a.from_wire(&echo("10.2.0.20", "10.1.0.10", b"spoofed").write());
+        a.on_wire(&echo("10.2.0.20", "10.1.0.10", b"spoofed").write());
         a.assert_dropped(DropReason::ProtectedExpected, round);
     }
     // IPv6 too, and to the gateway itself.
-    a.from_wire(&echo("fd02::20", "fd01::10", b"spoofed").write());
+    a.on_wire(&echo("fd02::20", "fd01::10", b"spoofed").write());
     a.assert_dropped(DropReason::ProtectedExpected, 2);
-    a.from_wire(&echo("10.2.0.20", "10.1.0.1", b"spoofed").write());
+    a.on_wire(&echo("10.2.0.20", "10.1.0.1", b"spoofed").write());
     a.assert_dropped(DropReason::ProtectedExpected, 3);
     // Bypass goes both ways, with a hop less.
     let (out, back) = (
@@ -93,9 +93,9 @@ fn clear_packets_that_must_be_protected_are_dropped() {
         echo("198.51.100.7", "10.1.0.10", b"back").write(),
     );
     for _ in 0..2 {
-        a.from_lan(&out);
+        a.on_lan(&out);
         assert_eq!(a.sent(WIRE), [after(&out, 1)]);
-        a.from_wire(&back);
+        a.on_wire(&back);
         assert_eq!(a.sent(LAN), [after(&back, 1)]);
     }
 }
@@ -107,7 +107,7 @@ fn protected_traffic_without_an_sa_waits_for_nobody() {
     let (mut a, _) = sites.build();
     let packet = echo("10.1.0.10", "10.2.0.20", b"x").write();
     for n in 0..3 {
-        a.from_lan(&packet);
+        a.on_lan(&packet);
         a.assert_dropped(DropReason::NoSa, n);
     }
     assert_eq!(a.io.events.len(), 3, "not remembered: each asks for an SA");
@@ -126,11 +126,11 @@ fn discard_stands_in_both_directions() {
     let mut sites = Sites::default();
     sites.both(between(&[], &[]), Action::Discard);
     let (mut a, _) = sites.build();
-    a.from_lan(&echo("10.1.0.10", "10.2.0.20", b"x").write());
+    a.on_lan(&echo("10.1.0.10", "10.2.0.20", b"x").write());
     a.assert_dropped(DropReason::PolicyDiscard, 0);
-    a.from_wire(&echo("10.2.0.20", "10.1.0.10", b"x").write());
+    a.on_wire(&echo("10.2.0.20", "10.1.0.10", b"x").write());
     a.assert_dropped(DropReason::PolicyDiscard, 1);
-    a.from_wire(&echo("203.0.113.5", "203.0.113.6", b"x").write());
+    a.on_wire(&echo("203.0.113.5", "203.0.113.6", b"x").write());
     a.assert_dropped(DropReason::PolicyDiscard, 2);
 }
 
@@ -160,10 +160,10 @@ fn each_sa_has_its_own_selectors() {
         entry(one, wrong.spd[1].action.clone()),
     ];
     let mut a = wrong.build();
-    a.from_lan(&udp("10.1.0.10", "10.2.0.20", (1, 2), b"x").write());
+    a.on_lan(&udp("10.1.0.10", "10.2.0.20", (1, 2), b"x").write());
     b.receive(WIRE, &a.sent(WIRE));
     b.assert_dropped(DropReason::SelectorMismatch, 0);
-    a.from_lan(&Ip::new("10.1.0.10", "10.2.0.20", TCP, vec![0; 20]).write());
+    a.on_lan(&Ip::new("10.1.0.10", "10.2.0.20", TCP, vec![0; 20]).write());
     b.receive(WIRE, &a.sent(WIRE));
     b.assert_dropped(DropReason::SelectorMismatch, 1);
 }

@@ -28,7 +28,7 @@ fn flip_every_byte(b: &mut Gateway, wire: &[u8], sent: &[u8], mask: u8, ah: bool
             fix_checksum(&mut forged);
         }
         let drops = b.counters.drops.total();
-        b.from_wire(&forged);
+        b.on_wire(&forged);
         // A fragment of nothing waits in vain.
         b.now += 30_000;
         b.finish();
@@ -46,7 +46,7 @@ fn flip_every_byte(b: &mut Gateway, wire: &[u8], sent: &[u8], mask: u8, ah: bool
         }
         b.assert_silent();
     }
-    b.from_wire(wire);
+    b.on_wire(wire);
     assert_eq!(
         b.sent(LAN),
         [after(sent, 2)],
@@ -67,7 +67,7 @@ fn any_changed_byte_is_refused() {
             sa.esn = n % 4 == 0;
         });
         let (mut a, mut b) = sites.build();
-        a.from_lan(&sent);
+        a.on_lan(&sent);
         let wire = a.sent(WIRE).remove(0);
         let mask = [1, 0x80, 0x10, 0xff][n % 4];
         let header = if ends == V4_ENDS { 20 } else { 40 };
@@ -79,10 +79,10 @@ fn any_changed_byte_is_refused() {
             for at in from..wire.len() {
                 let mut forged = wire.clone();
                 forged[at] ^= mask;
-                b.from_wire(&forged);
+                b.on_wire(&forged);
                 b.assert_silent();
             }
-            b.from_wire(&wire);
+            b.on_wire(&wire);
             assert_eq!(b.sent(LAN), [after(&sent, 2)]);
         }
     }
@@ -92,7 +92,7 @@ fn any_changed_byte_is_refused() {
 fn each_forgery_has_its_reason() {
     use DropReason::*;
     let (mut a, mut b) = tunnel(GCM);
-    a.from_lan(&echo("10.1.0.10", "10.2.0.20", b"x").write());
+    a.on_lan(&echo("10.1.0.10", "10.2.0.20", b"x").write());
     let wire = a.sent(WIRE).remove(0);
     let last = wire.len() - 1;
     for (at, reason) in [
@@ -110,7 +110,7 @@ fn each_forgery_has_its_reason() {
             fix_checksum(&mut forged);
         }
         let before = b.drops(reason);
-        b.from_wire(&forged);
+        b.on_wire(&forged);
         b.assert_dropped(reason, before);
     }
     assert_eq!(b.sas[0].drops.get(IcvMismatch), 4);
@@ -155,7 +155,7 @@ fn a_flood_of_bad_spis_is_told_at_a_bounded_rate() {
             .collect::<Vec<_>>(),
     );
     c.io.events.clear();
-    c.from_lan(&echo("10.1.0.10", "10.2.0.20", b"x").write());
+    c.on_lan(&echo("10.1.0.10", "10.2.0.20", b"x").write());
     assert!(matches!(c.io.events[..], [Event::Acquire { entry: 0, .. }]));
     c.assert_dropped(DropReason::NoSa, 0);
     a.assert_silent();
@@ -199,7 +199,7 @@ fn padding(payload: usize) -> Vec<u8> {
 /// B receives the body from the owner of the key.
 fn deliver(a: &Gateway, b: &mut Gateway, sequence: u32, body: &[u8]) {
     let esp = sealed(a, 0, sequence, body);
-    b.from_wire(&Ip::new(V4_ENDS.0, V4_ENDS.1, ESP, esp).write());
+    b.on_wire(&Ip::new(V4_ENDS.0, V4_ENDS.1, ESP, esp).write());
 }
 
 /// What holds the right key may still lie.
@@ -352,7 +352,7 @@ fn transport_mode_carries_no_tunnel() {
     }];
     Portable.sign(&mut jobs);
     assert!(jobs[0].ok);
-    b.from_wire(&Ip::new(V4_ENDS.0, V4_ENDS.1, packets::AH, ah).write());
+    b.on_wire(&Ip::new(V4_ENDS.0, V4_ENDS.1, packets::AH, ah).write());
     b.assert_dropped(DropReason::NextHeaderInvalid, 2);
 }
 
@@ -364,14 +364,14 @@ fn bundles_are_opened_whole_or_not_at_all() {
     sites.protect(lans(), &bundle, V4_ENDS, |_| {});
     let (mut a, mut b) = sites.build();
     let sent = echo("10.1.0.10", "10.2.0.20", b"x").write();
-    a.from_lan(&sent);
+    a.on_lan(&sent);
     let wire = a.sent(WIRE).remove(0);
     assert_eq!(packets::protocol(&wire), packets::AH);
     // AH of 12 + 16 bytes around ESP: without it, ESP alone.
     let bare = Ip::new(V4_ENDS.0, V4_ENDS.1, ESP, wire[48..].to_vec()).write();
-    b.from_wire(&bare);
+    b.on_wire(&bare);
     b.assert_dropped(DropReason::BundleMismatch, 0);
-    b.from_wire(&wire);
+    b.on_wire(&wire);
     assert_eq!(b.sent(LAN), [after(&sent, 2)]);
 
     // AH alone, from an A that knows no ESP.
@@ -413,7 +413,7 @@ fn bundles_are_opened_whole_or_not_at_all() {
         500,
         &body(&payload_of, &padding(payload_of.len()), packets::AH),
     );
-    b.from_wire(&Ip::new(V4_ENDS.0, V4_ENDS.1, ESP, esp_around).write());
+    b.on_wire(&Ip::new(V4_ENDS.0, V4_ENDS.1, ESP, esp_around).write());
     b.assert_dropped(DropReason::BundleMismatch, 2);
 }
 
@@ -426,7 +426,7 @@ fn esp_in_udp_and_what_else_comes_on_its_port() {
     });
     let (mut a, mut b) = sites.build();
     let sent = echo("10.1.0.10", "10.2.0.20", b"x").write();
-    a.from_lan(&sent);
+    a.on_lan(&sent);
     let wire = a.sent(WIRE).remove(0);
     // RFC 3948 2.1: over IPv4 the checksum is zero.
     assert_eq!(
@@ -435,14 +435,14 @@ fn esp_in_udp_and_what_else_comes_on_its_port() {
     );
     let datagram = |ports, data: &[u8]| udp(V4_ENDS.0, V4_ENDS.1, ports, data).write();
     // RFC 3948 2.3: swallowed. From any port, since a NAT may have changed it.
-    b.from_wire(&datagram((1024, 4500), &[0xff]));
+    b.on_wire(&datagram((1024, 4500), &[0xff]));
     b.assert_dropped(NatKeepalive, 0);
     // RFC 3948 2.2: four zero bytes, and port 500, mean IKE.
     for ike in [
         datagram((4500, 4500), &[0, 0, 0, 0, 1, 2, 3]),
         datagram((500, 500), b"IKE"),
     ] {
-        b.from_wire(&ike);
+        b.on_wire(&ike);
         let Some(Punt::Local { packet }) = b.io.punts.pop() else {
             panic!("{:?}", b.reasons())
         };
@@ -450,27 +450,27 @@ fn esp_in_udp_and_what_else_comes_on_its_port() {
     }
     for short in [&[][..], &[1], &[0xff, 0xff], &[1, 2, 3]] {
         let before = b.drops(EspAhMalformed);
-        b.from_wire(&datagram((4500, 4500), short));
+        b.on_wire(&datagram((4500, 4500), short));
         b.assert_dropped(EspAhMalformed, before);
     }
     // The UDP length lies.
     let mut liar = wire.clone();
     liar[25] -= 1;
     let before = b.drops(EspAhMalformed);
-    b.from_wire(&liar);
+    b.on_wire(&liar);
     b.assert_dropped(EspAhMalformed, before);
     // Without UDP what needs it, with UDP what has none.
-    b.from_wire(&Ip::new(V4_ENDS.0, V4_ENDS.1, ESP, wire[28..].to_vec()).write());
+    b.on_wire(&Ip::new(V4_ENDS.0, V4_ENDS.1, ESP, wire[28..].to_vec()).write());
     b.assert_dropped(EncapsulationMismatch, 0);
-    b.from_wire(&wire);
+    b.on_wire(&wire);
     assert_eq!(b.sent(LAN), [after(&sent, 2)]);
     let (mut a, mut b) = tunnel(GCM);
-    a.from_lan(&sent);
+    a.on_lan(&sent);
     let wire = a.sent(WIRE).remove(0);
-    b.from_wire(&datagram((4500, 4500), payload(&wire)));
+    b.on_wire(&datagram((4500, 4500), payload(&wire)));
     b.assert_dropped(EncapsulationMismatch, 0);
     // ESP to another port is ordinary UDP, for the SPD.
-    b.from_wire(&datagram((4500, 4501), payload(&wire)));
+    b.on_wire(&datagram((4500, 4501), payload(&wire)));
     b.assert_dropped(PolicyNoMatch, 0);
 }
 
@@ -488,7 +488,7 @@ fn nested_tunnels_are_opened_to_a_limit() {
             let esp = sealed(&a, 0, level, &body(&packet, &padding(packet.len()), 4));
             packet = Ip::new(V4_ENDS.0, V4_ENDS.1, ESP, esp).write();
         }
-        b.from_wire(&packet);
+        b.on_wire(&packet);
         if depth <= 4 {
             assert_eq!(b.sent(LAN), [after(&inner, 1)], "{:?}", b.reasons());
         } else {

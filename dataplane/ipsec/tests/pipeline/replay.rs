@@ -197,14 +197,14 @@ fn duplicates_do_not_come_through() {
     assert_eq!(b.sas[0].drops.get(DropReason::Replay), 16);
     // Left of the window.
     a.with_outbound(0, |sa| sa.sequence = 5000);
-    a.from_lan(&sent[0]);
+    a.on_lan(&sent[0]);
     b.receive(WIRE, &a.sent(WIRE));
     assert_eq!(b.sent(LAN).len(), 1);
     b.receive(WIRE, &wire[..1]);
     b.assert_dropped(DropReason::ReplayOld, 0);
     // Where the policy turned the check off.
     let (mut a, mut b) = tunnel_with(GCM, |sa| sa.replay_window = None);
-    a.from_lan(&sent[0]);
+    a.on_lan(&sent[0]);
     let wire = a.sent(WIRE);
     b.receive(WIRE, &[wire[0].clone(), wire[0].clone()]);
     assert_eq!(b.sent(LAN).len(), 2);

@@ -397,11 +397,11 @@ impl Gateway {
         self.frames(port, &frames);
     }
 
-    pub fn from_lan(&mut self, packet: &[u8]) {
+    pub fn on_lan(&mut self, packet: &[u8]) {
         self.receive(LAN, &[packet.to_vec()]);
     }
 
-    pub fn from_wire(&mut self, packet: &[u8]) {
+    pub fn on_wire(&mut self, packet: &[u8]) {
         self.receive(WIRE, &[packet.to_vec()]);
     }
 
