@@ -29,8 +29,10 @@ pub struct Status {
     pub sas: Vec<SaStatus>,
     /// SPD entries, in order.
     pub spd: Vec<SpdStatus>,
-    /// Drops that happened, by reason.
+    /// Drops that happened, by reason, of all workers and control.
     pub drops: Vec<DropStatus>,
+    /// Those of control alone.
+    pub control_drops: Vec<DropStatus>,
     /// Neighbours.
     pub neighbors: Vec<NeighborStatus>,
     /// Packet buffers.
@@ -55,7 +57,9 @@ pub struct WorkerStatus {
     pub consumed: u64,
     pub held: u64,
     pub flow_misses: u64,
-    pub drops: u64,
+    pub dropped: u64,
+    /// What `dropped` is the sum of.
+    pub drops: Vec<DropStatus>,
     /// Orders and packets that control has for it.
     pub ring_depth: usize,
 }
@@ -268,6 +272,7 @@ impl Telemetry {
                     .map(|w| w.status.counters.drops.get(reason));
                 workers.sum::<u64>() + control.drops.get(reason)
             }),
+            control_drops: drops(|reason| control.drops.get(reason)),
             neighbors: neighbors(control),
             buffers: BufferStatus {
                 total: pools.packets.count() + pools.jumbo.count(),
@@ -292,7 +297,8 @@ impl Telemetry {
                 consumed: c.consumed.get(),
                 held: c.held.get(),
                 flow_misses: c.flow_misses.get(),
-                drops: c.drops.total(),
+                dropped: c.drops.total(),
+                drops: drops(|reason| c.drops.get(reason)),
                 ring_depth: link.to_worker.depth() + link.waiting.len(),
             }
         };

@@ -182,7 +182,7 @@ impl Io for WorkerIo {
         };
         if port.tx.is_none() {
             let worker = port.tx_worker;
-            return self.to_peer(worker, ToPeer::Frame(interface, frame));
+            return self.send_to_peer(worker, ToPeer::Frame(interface, frame));
         }
         port.pending.push(frame.0);
         if port.pending.is_full() {
@@ -208,7 +208,7 @@ impl Outlet for WorkerIo {
     }
 
     fn hand_off(&mut self, worker: u16, handoff: Handoff<Packet>) {
-        self.to_peer(worker, ToPeer::Handoff(handoff));
+        self.send_to_peer(worker, ToPeer::Handoff(handoff));
     }
 
     fn notify(&mut self, event: Event) -> bool {
@@ -222,7 +222,7 @@ impl WorkerIo {
         self.discard(buf);
     }
 
-    fn to_peer(&mut self, worker: u16, message: ToPeer) {
+    fn send_to_peer(&mut self, worker: u16, message: ToPeer) {
         let ring = self
             .rings
             .to_peers

@@ -288,7 +288,7 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         }
     }
 
-    /// What authentication allows: record the sequence number.
+    /// What authentication allows: to record the sequence number.
     fn accept(&mut self, slot: u32, sequence: u64, ok: bool) -> Result<Mode, DropReason> {
         let sa = self.sad.inbound.get_mut(slot).ok_or(DropReason::BadSpi)?;
         if !ok {
@@ -297,13 +297,12 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         if let Some(window) = &mut sa.replay {
             window.track(sequence)?;
         }
-        sa.counters
-            .sequence
-            .set(sa.replay.as_ref().map_or(sequence, |w| w.top()));
+        let highest = sa.replay.as_ref().map_or(sequence, |window| window.top());
+        sa.counters.sequence.set(highest);
         Ok(sa.mode)
     }
 
-    /// Charges the lifetime with a packet of `bytes` that came out, as its sender does.
+    /// Charges the SA's lifetime for a packet, counted as its sender counts it: without what ESP or AH add.
     fn charge_inbound<I: Outlet<Buf = B>>(
         &mut self,
         io: &mut I,

@@ -48,7 +48,17 @@ pub(super) fn show(what: What, json: bool, socket: &Path) -> ExitCode {
                 &json!({ "schema": schema, "ports": status.ports, "buffers": status.buffers }),
             );
         }
-        What::Drops => print_json(&json!({ "schema": schema, "drops": status.drops })),
+        What::Drops => {
+            let workers = status
+                .workers
+                .iter()
+                .map(|w| json!({ "worker": w.worker, "drops": w.drops }));
+            let workers: Vec<_> = workers.collect();
+            let control = status.control_drops;
+            print_json(
+                &json!({ "schema": schema, "drops": status.drops, "workers": workers, "control": control }),
+            )
+        }
         What::Neighbors => print_json(&json!({ "schema": schema, "neighbors": status.neighbors })),
         What::Workers => print_json(&json!({ "schema": schema, "workers": status.workers })),
         What::All => print_json(&status),

@@ -187,11 +187,30 @@ fn drops(status: &Status) {
         println!("no drops");
         return;
     }
-    let row = |drop: &DropStatus| vec![drop.reason.clone(), drop.packets.to_string()];
-    columns(
-        &["drops by reason ", "packets"],
-        &status.drops.iter().map(row).collect::<Vec<_>>(),
-    );
+    let of = |drops: &[DropStatus], reason: &str| {
+        let found = drops.iter().find(|drop| drop.reason == reason);
+        found.map_or_else(String::new, |drop| drop.packets.to_string())
+    };
+    let row = |drop: &DropStatus| {
+        let mut row = vec![drop.reason.clone(), drop.packets.to_string()];
+        row.extend(
+            status
+                .workers
+                .iter()
+                .map(|worker| of(&worker.drops, &drop.reason)),
+        );
+        row.push(of(&status.control_drops, &drop.reason));
+        row
+    };
+    let workers: Vec<_> = status
+        .workers
+        .iter()
+        .map(|w| format!("worker {}", w.worker))
+        .collect();
+    let mut head = vec!["drops by reason ", "packets"];
+    head.extend(workers.iter().map(String::as_str));
+    head.push("control");
+    columns(&head, &status.drops.iter().map(row).collect::<Vec<_>>());
 }
 
 fn neighbors(status: &Status) {
@@ -216,7 +235,7 @@ fn workers(status: &Status) {
                 format!("{:.0}%", w.load_percent),
                 w.received.to_string(),
                 w.transmitted.to_string(),
-                w.drops.to_string(),
+                w.dropped.to_string(),
                 w.punted.to_string(),
                 w.handed_off.to_string(),
                 w.taken_over.to_string(),
