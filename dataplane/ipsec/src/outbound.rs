@@ -14,7 +14,7 @@ use crate::pipeline::{
     Event, Handoff, Lane, MAX_FRAGMENTS, Origin, Outlet, Pipeline, Punt, SaSide, Sealing, ah_job,
     esp_job, verdicts,
 };
-use crate::sa::{CachedRoute, LifeState, SaRef, any_match};
+use crate::sa::{CachedRoute, LifeState, OutboundSa, SaRef, any_match};
 use crate::spd::{Classifier, EntryAction, Flow, Match, SelectorKey};
 use crate::tunnel::{UDP_HEADER, fill_udp6_checksum};
 use crate::{DropReason, PacketBuf, ah, esp};
@@ -346,6 +346,12 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         Ok(route)
     }
 
+    /// Path MTU of a bundle from `sa` outwards: routers quote the outermost SA, whichever is asked.
+    fn path_mtu(&self, sa: &OutboundSa<E::Key>) -> u32 {
+        let next = sa.next.and_then(|next| self.sad.outbound.get(next));
+        next.map_or(sa.path_mtu, |next| sa.path_mtu.min(self.path_mtu(next)))
+    }
+
     /// Protects a packet with an SA of this worker, whose hop limit is already decremented: size, sequence
     /// number, headers; then the lane.
     pub(crate) fn protect<I: Outlet<Buf = B>>(
@@ -367,7 +373,7 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             return self.protect_transport(io, buf, ip, slot);
         };
         // RFC 4301 8.2: what fits into the outer packet's path MTU after all headers.
-        let room = (sa.path_mtu.min(route.mtu.into()) as usize)
+        let room = (self.path_mtu(sa).min(route.mtu.into()) as usize)
             .saturating_sub(outer.len() + sa.bundle_overhead);
         let limit = match sa.shape.is_esp() {
             true => sa.shape.largest_payload(room),

@@ -196,6 +196,26 @@ fn a_learnt_path_mtu_is_heeded() {
     assert!(wire.len() == 2 && wire.iter().all(|p| p.len() <= 1000));
 }
 
+/// Routers quote the AH of a bundle; the ESP inside must heed it.
+#[test]
+fn a_path_mtu_learnt_for_ah_holds_for_the_esp_inside() {
+    let mut sites = Sites::default();
+    let bundle = [(GCM, Mode::Tunnel), (AH_SHA2, Mode::Transport)];
+    sites.protect(lans(), &bundle, V4_ENDS, |_| {});
+    let (mut a, mut b) = sites.build();
+    let ah = a.site.spd[0].action.clone();
+    let Action::Protect { outbound, .. } = ah else {
+        panic!("{ah:?}")
+    };
+    a.apply(Command::SetPathMtu(outbound[1] as u32, 1000));
+    a.on_lan(&sized(true, 1400));
+    let size = told(&mut a, true);
+    a.on_lan(&sized(true, size));
+    let wire = exchange(&mut a, &mut b);
+    assert!(wire.len() == 1 && wire[0].len() <= 1000);
+    assert_eq!(b.sent(LAN), [after(&sized(true, size), 2)]);
+}
+
 /// A router's word that our packet was too big.
 fn too_big(from: &str, to: &str, mtu: u32, quoted: &[u8]) -> Vec<u8> {
     let (kind, code) = if from.contains(':') { (2, 0) } else { (3, 4) };
