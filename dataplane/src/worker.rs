@@ -246,7 +246,7 @@ impl WorkerIo {
         if port.capture {
             copy_frames(
                 &port.pending,
-                &self.jumbo,
+                [&self.pool, &self.jumbo],
                 index,
                 &mut self.rings.captured,
                 &port.counters,
@@ -289,13 +289,15 @@ impl WorkerIo {
 /// Copies frames for a capture file; what finds no buffer or no room in the ring is counted and not captured.
 fn copy_frames(
     frames: &[Mbuf],
-    pool: &Mempool,
+    pools: [&Mempool; 2],
     port: usize,
     ring: &mut Sender<Captured>,
     counters: &PortCounters,
 ) {
     for frame in frames {
-        let copy = pool.alloc().and_then(|mut copy| {
+        let fits = |pool: &&&Mempool| frame.len() <= usize::from(pool.data_room());
+        let copy = pools.iter().find(fits).and_then(|pool| pool.alloc());
+        let copy = copy.and_then(|mut copy| {
             copy.append(frame.len()).ok()?;
             copy.data_mut().copy_from_slice(frame.data());
             Some(Captured {
@@ -442,7 +444,7 @@ impl Worker {
             if port.capture {
                 copy_frames(
                     &mbufs,
-                    &self.io.jumbo,
+                    [&self.io.pool, &self.io.jumbo],
                     index,
                     &mut self.io.rings.captured,
                     &port.counters,

@@ -90,16 +90,16 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             Command::GrowIndex(index) => Some(Retired::Index(self.sad.index.grow_into(index))),
             Command::SetView(mut view) => {
                 std::mem::swap(&mut self.view, &mut view);
-                self.flows.invalidate();
+                self.forget_flows();
                 Some(Retired::View(view))
             }
             Command::SetNeighbors(neighbors) => {
                 let old = std::mem::replace(&mut self.view.neighbors, neighbors);
-                self.flows.invalidate();
+                self.forget_flows();
                 Some(Retired::Neighbors(old))
             }
             Command::Bind(entry, bindings) => {
-                self.flows.invalidate();
+                self.forget_flows();
                 Some(Retired::Bindings(
                     match self.view.bindings.get_mut(entry as usize) {
                         Some(place) => std::mem::replace(place, bindings),
@@ -114,5 +114,11 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
                 None
             }
         }
+    }
+
+    /// Whatever was decided must be decided again.
+    fn forget_flows(&mut self) {
+        self.flows.invalidate();
+        self.clear_flows.invalidate();
     }
 }

@@ -472,13 +472,13 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         origin: Origin,
     ) {
         let key = FlowKey::new(&ip, ip::ports(buf.data(), &ip), Path::InboundClear);
-        let decision = match self.flows.get(&key) {
+        let decision = match self.clear_flows.get(&key) {
             Some(decision) => decision,
             None => {
                 self.counters.flow_misses.add(1);
                 match self.decide_inbound_clear(buf.data(), &ip) {
                     Match::Yes(decision) => {
-                        self.flows.insert(key, decision);
+                        self.clear_flows.insert(key, decision);
                         decision
                     }
                     Match::Reassemble => {

@@ -300,6 +300,8 @@ pub struct Pipeline<E: Engine, C, B> {
     pub(crate) sad: Sad<E::Key>,
     pub(crate) view: View<C>,
     pub(crate) flows: FlowCache,
+    /// What clear packets from the unprotected side meet: apart, so that a flood of them evicts no one else.
+    pub(crate) clear_flows: FlowCache,
     pub(crate) counters: Arc<WorkerCounters>,
     /// Of clear fragments from the unprotected side, and of all others: who fills the first one does no harm to
     /// the protected side.
@@ -334,6 +336,7 @@ impl<E: Engine, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B> {
             sad: Sad::default(),
             view,
             flows: FlowCache::new(flows, rng.next_u64()),
+            clear_flows: FlowCache::new(flows / 8, rng.next_u64()),
             counters,
             reassemblers: [(); 2].map(|()| Reassembler::new(REASSEMBLIES, REASSEMBLY_TIMEOUT)),
             sealing: Lane::new(),
