@@ -1,0 +1,187 @@
+//! Each stage of the packet path by itself, in time for each packet: `cargo bench --bench stages`.
+
+use std::hint::black_box;
+
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
+use portcullis::engine::FastEngine;
+use portcullis_config::{
+    AddressRange, AeadIcv, AesKey, Cipher, Integrity, Secret, Selector, Transform, UpperLayer,
+};
+use portcullis_ipsec::checksum::checksum;
+use portcullis_ipsec::engine::portable::Portable;
+use portcullis_ipsec::engine::{Engine, EspJob};
+use portcullis_ipsec::flow::{Decision, FlowCache, FlowKey, Path, Verdict};
+use portcullis_ipsec::ip::{Address, IpHeader};
+use portcullis_ipsec::replay::ReplayWindow;
+use portcullis_ipsec::sa::SaRef;
+use portcullis_ipsec::sad::{SpiEntry, SpiIndex};
+use portcullis_ipsec::spd::{Classifier, Flow, Linear, SelectorKey};
+
+/// Packets in a burst.
+const BURST: usize = 32;
+/// ESP header and IV before the payload of AES-GCM, trailer and ICV behind it.
+const GCM_OVERHEAD: usize = 8 + 8 + 2 + 16;
+
+/// An IPv4 UDP packet between two hosts of the 10.0.0.0/8 network.
+fn packet(destination: u32) -> Vec<u8> {
+    let mut packet = vec![0x45, 0, 0, 64, 0, 0, 0, 0, 64, 17, 0, 0, 10, 1, 0, 2];
+    packet.extend((0x0a00_0000 | destination).to_be_bytes());
+    let sum = checksum(&packet).to_be_bytes();
+    packet[10..12].copy_from_slice(&sum);
+    packet.extend([4, 0, 8, 0, 0, 44, 0, 0]);
+    packet.resize(64, 0);
+    packet
+}
+
+fn parse(c: &mut Criterion) {
+    let packet = packet(2);
+    c.bench_function("parse", |b| b.iter(|| IpHeader::parse(black_box(&packet))));
+}
+
+fn flow_hit(c: &mut Criterion) {
+    let mut cache = FlowCache::new(1 << 16, 1);
+    let packets: Vec<_> = (0..64).map(packet).collect();
+    let key = |packet: &[u8]| {
+        let ip = IpHeader::parse(packet).unwrap();
+        FlowKey::new(
+            &ip,
+            portcullis_ipsec::ip::ports(packet, &ip),
+            Path::Outbound,
+        )
+    };
+    let keys: Vec<_> = packets.iter().map(|p| key(p)).collect();
+    for key in &keys {
+        cache.insert(
+            *key,
+            Decision {
+                verdict: Verdict::Local,
+                entry: 0,
+            },
+        );
+    }
+    let mut turn = 0;
+    c.bench_function("flow hit", |b| {
+        b.iter(|| {
+            turn = (turn + 1) % keys.len();
+            cache.get(black_box(&keys[turn]))
+        })
+    });
+}
+
+fn spd_miss(c: &mut Criterion) {
+    let mut group = c.benchmark_group("SPD classifier, last entry");
+    for entries in [1u32, 100, 10_000] {
+        let selector = |host: u32| {
+            let address = Address::v4((0x0a00_0000 | host).to_be_bytes()).to_ip();
+            let remote = vec![AddressRange {
+                start: address,
+                end: address,
+            }];
+            Selector {
+                local: Vec::new(),
+                remote,
+                upper: UpperLayer::Any,
+            }
+        };
+        let classifier = Linear::build(&(0..entries).map(selector).collect::<Vec<_>>());
+        let packet = packet(entries - 1);
+        let key = SelectorKey::of(&packet, &IpHeader::parse(&packet).unwrap(), Flow::Outbound);
+        group.bench_function(BenchmarkId::from_parameter(entries), |b| {
+            b.iter(|| classifier.classify(black_box(&key)))
+        });
+    }
+}
+
+fn sad(c: &mut Criterion) {
+    let mut group = c.benchmark_group("SAD by SPI");
+    for count in [1u32, 1000, 100_000] {
+        let mut index = SpiIndex::with_capacity(count as usize);
+        let destination = Address::v4([192, 0, 2, 1]);
+        for slot in 0..count {
+            let sa = SaRef { worker: 0, slot };
+            index.insert(SpiEntry {
+                spi: 0x1000 + slot * 7919,
+                protocol: 50,
+                destination,
+                sa,
+            });
+        }
+        let mut turn = 0;
+        group.bench_function(BenchmarkId::from_parameter(count), |b| {
+            b.iter(|| {
+                turn = (turn + 1) % count;
+                index.lookup(black_box(0x1000 + turn * 7919), 50, destination)
+            })
+        });
+    }
+}
+
+fn replay(c: &mut Criterion) {
+    let mut window = ReplayWindow::new(1024, true);
+    let mut sequence = 0u64;
+    c.bench_function("replay check and track", |b| {
+        b.iter(|| {
+            sequence += 1;
+            let full = window.check(black_box(sequence as u32))?;
+            window.track(full)
+        })
+    });
+}
+
+fn seal<E: Engine>(c: &mut Criterion, name: &str, mut engine: E) {
+    let gcm = Transform::Esp(Cipher::AesGcm(AesKey::Aes128, AeadIcv::Icv16), None);
+    let cbc = Transform::Esp(Cipher::AesCbc(AesKey::Aes128), Some(Integrity::HmacSha1_96));
+    for (transform, label, cipher, integrity) in [
+        (gcm, "aes128-gcm16", 20, 0),
+        (cbc, "aes128-cbc hmac-sha1-96", 16, 20),
+    ] {
+        let key = engine
+            .key(
+                transform,
+                &Secret::new(vec![7; cipher]),
+                &Secret::new(vec![9; integrity]),
+            )
+            .unwrap();
+        let mut group = c.benchmark_group(format!("seal {label}, {name}, burst of {BURST}"));
+        group.throughput(Throughput::Elements(BURST as u64));
+        for size in [64usize, 512, 1420] {
+            // Whole blocks of every cipher here; CBC's IV and ICV take less together than GCM's padding leaves.
+            let length = match cipher {
+                20 => (size + GCM_OVERHEAD).next_multiple_of(4),
+                _ => 8 + 16 + (size + 2).next_multiple_of(16) + 12,
+            };
+            let packets = vec![vec![5; length]; BURST];
+            group.bench_function(BenchmarkId::from_parameter(size), |b| {
+                b.iter_batched_ref(
+                    || packets.clone(),
+                    |packets| {
+                        let job = |packet| EspJob {
+                            key: &key,
+                            packet,
+                            sequence_high: None,
+                            ok: false,
+                        };
+                        let mut jobs: Vec<_> =
+                            packets.iter_mut().map(|p| job(p.as_mut_slice())).collect();
+                        engine.seal(&mut jobs);
+                        assert!(jobs.iter().all(|job| job.ok));
+                    },
+                    BatchSize::SmallInput,
+                )
+            });
+        }
+    }
+}
+
+fn engines(c: &mut Criterion) {
+    seal(c, "fast engine", FastEngine::new());
+    seal(c, "portable engine", Portable::new());
+}
+
+fn main() {
+    let mut c = Criterion::default().configure_from_args();
+    for stage in [parse, flow_hit, spd_miss, sad, replay, engines] {
+        stage(&mut c);
+    }
+    c.final_summary();
+}
