@@ -162,23 +162,24 @@ fn outer(a: &Gateway, slot: usize, payload: Vec<u8>) -> Ip {
 /// Makes checksums of IPv4, ICMP and ICMPv6 right, so that a change reaches what is behind them.
 fn mend(packet: &mut [u8]) {
     let (header, kind) = match packet.first().map(|b| b >> 4) {
-        Some(4) if packet.len() >= 20 => (usize::from(packet[0] & 15) * 4, packet[9]),
+        Some(4) if packet.len() >= 20 => (usize::from(packet[0] & 15).max(5) * 4, packet[9]),
         Some(6) if packet.len() >= 40 => (40, packet[6]),
         _ => return,
     };
     let Some((head, message)) = packet.split_at_mut_checked(header) else {
         return;
     };
-    if header >= 20 && head[0] >> 4 == 4 {
+    let v4 = head[0] >> 4 == 4;
+    if v4 {
         head[10..12].fill(0);
         let sum = checksum(head).to_be_bytes();
         head[10..12].copy_from_slice(&sum);
     }
-    if message.len() >= 4 && matches!(kind, packets::ICMP | packets::ICMPV6) {
+    if message.len() >= 4 && kind == if v4 { packets::ICMP } else { packets::ICMPV6 } {
         message[2..4].fill(0);
-        let sum = match kind {
-            packets::ICMP => checksum(message),
-            _ => packets::upper_checksum(&head[8..24], &head[24..40], kind, message),
+        let sum = match v4 {
+            true => checksum(message),
+            false => packets::upper_checksum(&head[8..24], &head[24..40], kind, message),
         };
         message[2..4].copy_from_slice(&sum.to_be_bytes());
     }
