@@ -32,6 +32,9 @@ const MESSAGES: usize = 256;
 const LEAST_PATH_MTU: [u32; 2] = [576, 1280];
 /// RFC 1191 6.3: a learnt path MTU is tried again after ten minutes.
 const PATH_MTU_AGE: u64 = 600_000;
+/// Milliseconds between two lists of neighbours for the workers, which forget their flows at each: whoever floods
+/// us with new neighbours must not cost them more than that.
+const NEIGHBOR_INTERVAL: u64 = 10;
 /// UDP ports of IKE (RFC 2408 2.5.1, RFC 3947 4).
 const IKE_PORTS: [u16; 2] = [500, 4500];
 
@@ -59,6 +62,15 @@ impl WorkerLink {
     pub fn send(&mut self, message: ToWorker) {
         self.waiting.push_back(message);
         self.push_waiting();
+    }
+
+    /// Sends a packet if there is room: packets are not worth memory without end.
+    fn inject(&mut self, packet: Inject<Packet>) -> Result<(), DropReason> {
+        let in_turn = self.waiting.is_empty();
+        match in_turn.then(|| self.to_worker.push(ToWorker::Inject(packet))) {
+            Some(Ok(())) => Ok(()),
+            _ => Err(DropReason::InjectFull),
+        }
     }
 
     fn push_waiting(&mut self) {
@@ -91,6 +103,8 @@ pub struct Control {
     pub pools: Pools,
     /// What control itself dropped.
     pub drops: DropCounters,
+    /// When the workers were last told the neighbours.
+    pub neighbors_sent: u64,
     /// Learnt path MTUs that will be forgotten: (when, SA).
     pub path_mtus: VecDeque<(u64, SaRef)>,
 }
@@ -103,7 +117,7 @@ impl Control {
             busy |= self.hear_worker(index, now);
         }
         self.resolver.handle_timeout(now);
-        self.send_neighbors();
+        self.send_neighbors(now);
         self.forget_path_mtus(now);
         busy
     }
@@ -285,14 +299,19 @@ impl Control {
     }
 
     fn inject(&mut self, worker: usize, inject: Inject<Packet>) {
-        if let Some(worker) = self.workers.get_mut(worker) {
-            worker.send(ToWorker::Inject(inject));
+        let sent = self
+            .workers
+            .get_mut(worker)
+            .map(|worker| worker.inject(inject));
+        if let Some(Err(reason)) = sent {
+            self.drops.add(reason, 1);
         }
     }
 
     /// Sends what the resolver has to say and tells the workers what it has learnt.
-    fn send_neighbors(&mut self) {
-        if self.resolver.take_change() {
+    fn send_neighbors(&mut self, now: u64) {
+        if now >= self.neighbors_sent + NEIGHBOR_INTERVAL && self.resolver.take_change() {
+            self.neighbors_sent = now;
             let known = Arc::new(self.neighbors());
             for worker in &mut self.workers {
                 worker.send(ToWorker::Command(WorkerCommand::SetNeighbors(

@@ -70,6 +70,17 @@ fn place(policy: &Policy, cores: Vec<usize>) -> Placement {
     }
 }
 
+/// Control moves to a core that no worker has, if there is one.
+fn keep_off_workers(placement: &Placement) {
+    let taken = |core: &&usize| placement.workers.contains(&Some(**core));
+    let free = placement.cores.iter().find(|core| !taken(core));
+    if let (false, Some(id)) = (placement.shared, free.copied()) {
+        if !core_affinity::set_for_current(CoreId { id }) {
+            tracing::warn!(core = id, "control cannot be pinned to this core");
+        }
+    }
+}
+
 /// Milliseconds since the gateway started.
 #[derive(Clone, Copy, Debug)]
 struct Clock(Instant);
@@ -106,6 +117,7 @@ pub fn run(policy: Policy, drain: bool, stop: &AtomicBool) -> Result<Status, Err
         &stop_workers,
     )?;
     let threads = start_workers(workers, &placement, &stop_workers)?;
+    keep_off_workers(&placement);
     eprintln!("portcullis: running");
     let mut telemetry = Telemetry::default();
     control_loop(
@@ -202,6 +214,7 @@ fn assemble(
         resolver: resolver(&policy, &fib),
         sas: installation.sas,
         drops: DropCounters::default(),
+        neighbors_sent: 0,
         path_mtus: VecDeque::new(),
         fib,
         policy,
