@@ -1,7 +1,7 @@
 //! The slow path: one thread that answers neighbours and pings, feeds the workers, frees what they retire, and
 //! tells operators what goes on. Workers go on forwarding while it is slow.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
@@ -105,8 +105,8 @@ pub struct Control {
     pub drops: DropCounters,
     /// When the workers were last told the neighbours.
     pub neighbors_sent: u64,
-    /// Learnt path MTUs that will be forgotten: (when, SA).
-    pub path_mtus: VecDeque<(u64, SaRef)>,
+    /// Learnt path MTUs of outbound SAs, and when they will be forgotten.
+    pub path_mtus: HashMap<SaRef, (u32, u64)>,
 }
 
 impl Control {
@@ -277,17 +277,23 @@ impl Control {
         } else {
             least_v6
         });
-        tracing::info!(sa = sa.config.name, mtu, "path MTU learnt");
         let place = sa.place;
+        if self
+            .path_mtus
+            .get(&place)
+            .is_some_and(|(known, _)| *known <= mtu)
+        {
+            return;
+        }
+        tracing::info!(sa = sa.config.name, mtu, "path MTU learnt");
+        self.path_mtus.insert(place, (mtu, now + PATH_MTU_AGE));
         self.command(place, WorkerCommand::SetPathMtu(place.slot, mtu));
-        self.path_mtus.push_back((now + PATH_MTU_AGE, place));
     }
 
     fn forget_path_mtus(&mut self, now: u64) {
-        while self.path_mtus.front().is_some_and(|(when, _)| *when <= now) {
-            let Some((_, place)) = self.path_mtus.pop_front() else {
-                return;
-            };
+        let due = |(place, (_, until)): (&SaRef, &(u32, u64))| (*until <= now).then_some(*place);
+        while let Some(place) = self.path_mtus.iter().find_map(due) {
+            self.path_mtus.remove(&place);
             self.command(place, WorkerCommand::SetPathMtu(place.slot, u32::MAX));
         }
     }

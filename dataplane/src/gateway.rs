@@ -1,6 +1,6 @@
 //! A gateway from start to end: DPDK, ports, workers, the slow path's loop, and the way out.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -215,7 +215,7 @@ fn assemble(
         sas: installation.sas,
         drops: DropCounters::default(),
         neighbors_sent: 0,
-        path_mtus: VecDeque::new(),
+        path_mtus: HashMap::new(),
         fib,
         policy,
         ports,
