@@ -471,6 +471,10 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         ip: IpHeader,
         origin: Origin,
     ) {
+        // RFC 1812 5.3.8: nobody else speaks in clear from our addresses.
+        if matches!(origin, Origin::Interface(_)) && self.view.fib.is_local(ip.source) {
+            return self.drop(io, buf, DropReason::IpMartian);
+        }
         let key = FlowKey::new(&ip, ip::ports(buf.data(), &ip), Path::InboundClear);
         let decision = match self.clear_flows.get(&key) {
             Some(decision) => decision,

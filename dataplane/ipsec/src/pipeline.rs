@@ -450,10 +450,6 @@ impl<E: Engine, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B> {
                     if ip.version.ethertype() != frame.ethertype {
                         return p.drop(io, buf, DropReason::IpMalformed);
                     }
-                    // RFC 1812 5.3.8: nobody else speaks from our addresses.
-                    if p.view.fib.is_local(ip.source) {
-                        return p.drop(io, buf, DropReason::IpMartian);
-                    }
                     match side {
                         Side::Protected => p.outbound(io, buf, ip, Origin::Interface(id)),
                         Side::Unprotected => p.inbound(io, buf, ip, id),

@@ -167,3 +167,16 @@ fn each_sa_has_its_own_selectors() {
     b.receive(WIRE, &a.sent(WIRE));
     b.assert_dropped(DropReason::SelectorMismatch, 1);
 }
+
+/// RFC 1812 5.3.8: from neither side comes a packet that speaks for the gateway.
+#[test]
+fn nobody_else_speaks_from_our_addresses() {
+    let mut sites = Sites::default();
+    sites.both(Selector::default(), Action::Bypass);
+    let (mut a, _) = sites.build();
+    let forged = |from, to| udp(from, to, (1, 2), b"x").write();
+    a.on_lan(&forged("192.0.2.1", "10.2.0.20"));
+    a.assert_dropped(DropReason::IpMartian, 0);
+    a.on_wire(&forged("192.0.2.1", "10.1.0.10"));
+    a.assert_dropped(DropReason::IpMartian, 1);
+}
