@@ -89,7 +89,7 @@ pub(crate) fn members<'a>(
 }
 
 /// A name: no white space, not too long for a table.
-pub(crate) fn read_name<'a>(section: Section<'a>) -> Option<&'a str> {
+pub(crate) fn read_name(section: Section<'_>) -> Option<&str> {
     let item = section.require("name")?;
     let name = item.string()?;
     if name.len() > 64 || name.contains(char::is_whitespace) {

@@ -214,7 +214,7 @@ impl Control {
                 destination,
             } => {
                 let (source, destination) = (source.to_ip(), destination.to_ip());
-                let spi = format_args!("{spi:#010x}");
+                let spi = format!("{spi:#010x}");
                 tracing::warn!(%spi, protocol, %source, %destination, "no SA with this SPI");
             }
             Event::Acquire {

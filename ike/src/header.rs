@@ -146,7 +146,7 @@ mod tests {
             Err(InvalidMessage::Length)
         );
         assert_eq!(
-            Header::parse(&[vec![0; 4], vec![0; 4], message()].concat()),
+            Header::parse(&[vec![0; 4], vec![0; 8], message()[8..].to_vec()].concat()),
             Err(InvalidMessage::NoCookie)
         );
     }
