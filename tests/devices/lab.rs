@@ -6,9 +6,6 @@
 
 use kit::{Gateway, Netns, Scratch, veth};
 
-/// SPI of the SA that sends back what a ring returned.
-pub const REFLECT_SPI: u32 = 0x3003;
-
 /// Which gateway.
 #[derive(Clone, Copy)]
 pub enum Side {
@@ -101,44 +98,6 @@ key = "{}"
         ));
     }
     text
-}
-
-/// What makes gateway B send packets from network A to network B back to A.
-pub fn reflect() -> String {
-    format!(
-        r#"
-[[spd]]
-name = "reflect"
-local = ["10.1.0.0/24"]
-remote = ["10.2.0.0/24"]
-action = "protect"
-outbound = ["reflected"]
-inbound = ["never"]
-
-[[sa]]
-name = "reflected"
-direction = "outbound"
-protocol = "esp"
-spi = {REFLECT_SPI}
-mode = "tunnel"
-source = "10.99.0.2"
-destination = "10.99.0.1"
-encryption = "aes128-gcm16"
-key = "{key}"
-
-[[sa]]
-name = "never"
-direction = "inbound"
-protocol = "esp"
-spi = 0x3004
-mode = "tunnel"
-source = "10.99.0.1"
-destination = "10.99.0.2"
-encryption = "aes128-gcm16"
-key = "{key}"
-"#,
-        key = "33".repeat(16 + 4)
-    )
 }
 
 /// Host to host pings in both directions over these devices; every port must have carried them.

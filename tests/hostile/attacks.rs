@@ -198,6 +198,7 @@ fn lying_lengths() -> Attack {
             ("icv-mismatch", None),
             ("bad-spi", None),
             ("nat-keepalive", None),
+            ("ipv6-extension-header", None), // version 6 where the Ethernet header says 4
         ],
     )
 }
@@ -228,8 +229,8 @@ fn replayed() -> Attack {
     let mut wan = vec![sent(0), sent(65), sent(65), sent(1), sent(2), sent(2)];
     wan.extend((3..=64).map(sent));
     wan.extend((2..=65).map(sent));
-    wan.extend([sent(0xffff_ffff), sent(0xffff_ffff), sent(64)]);
-    // Good: 65, 2 to 64, the last. Twice: 65, 2, all of 2 to 65, the last. Old: 0, 1 and the last 64.
+    wan.extend([sent(0xffff_ffff), sent(0xffff_ffff), sent(66)]);
+    // Good: 65, 2 to 64, the last. Twice: 65, 2, all of 2 to 65, the last. Old: 0, 1 and 66.
     Attack::on_wan(
         "replayed",
         wan,

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use attacks::{Attack, attacks};
 use kit::{Cases, Gateway, Scratch, pcap};
+use serde_json::Value;
 
 /// Fragments wait for the others this long (RFC 791 3.2, RFC 8200 4.5: at least 15 s, at most 60 s), and some more.
 const LONGEST_WAIT: Duration = Duration::from_secs(65);
@@ -168,7 +169,12 @@ fn run(attack: &Attack, idle_buffers: Option<u64>) -> Result<u64, String> {
     };
     let drops = gateway.drops()?;
     gateway.stop().success()?;
-    let forwarded = pcap::read(&scratch.path("lan-out.pcap")).len();
+    // The port also announces its addresses, to all.
+    let sent = pcap::read(&scratch.path("lan-out.pcap"));
+    let forwarded = sent
+        .iter()
+        .filter(|frame| frame[..6] == forge::HOST)
+        .count();
     check(attack, &drops, forwarded)?;
     Ok(buffers)
 }
@@ -218,9 +224,15 @@ impl Account {
     fn of(gateway: &Gateway) -> Result<Account, String> {
         let all = gateway.show("all")?;
         let buffers = all["buffers"]["in_use"].as_u64();
+        let number = |value: &Value| match value {
+            // Drops are told by reason.
+            Value::Array(reasons) => reasons.iter().filter_map(|r| r["packets"].as_u64()).sum(),
+            value => value.as_u64().unwrap_or(0),
+        };
         let sum = |fields: &[&str]| -> u64 {
-            let rows = all["workers"].as_array().into_iter().flatten();
-            rows.flat_map(|row| fields.iter().map(|field| row[*field].as_u64().unwrap_or(0)))
+            let workers = all["workers"].as_array().into_iter().flatten();
+            workers
+                .flat_map(|worker| fields.iter().map(|field| number(&worker[*field])))
                 .sum()
         };
         Ok(Account {
@@ -229,7 +241,7 @@ impl Account {
             came: sum(&["received", "created", "injected", "taken_over"]),
             went: sum(&[
                 "transmitted",
-                "drops",
+                "dropped",
                 "punted",
                 "handed_off",
                 "consumed",

@@ -61,6 +61,12 @@ ip link add lan type dummy
 ip link set lan up
 ip route add 10.1.0.0/24 via 10.99.0.1
 ip route add fd01::/64 via fd99::1
+# Linux would protect neighbour discovery, too: the advertisement (type 136) that the protected packet waits for.
+for direction in in out; do
+    for type in 135 136; do
+        ip xfrm policy add src ::/0 dst ::/0 proto ipv6-icmp type $type dir $direction priority 1
+    done
+done
 # A UDP socket that hands ESP to the kernel (RFC 3948): UDP_ENCAP is option 100, ESP in UDP its value 2.
 perl -MSocket -e 'socket(S, AF_INET, SOCK_DGRAM, 0) && bind(S, sockaddr_in(4500, INADDR_ANY))
     && setsockopt(S, 17, 100, pack(\"i\", 2)) or die $!; sleep 3600' >/dev/null 2>&1 &";

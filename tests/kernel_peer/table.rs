@@ -330,7 +330,10 @@ impl Case {
                 format!("src {here} dst {there}"),
             ),
         ] {
-            let _ = write!(text, "xfrm policy add {selector} dir {direction}");
+            let _ = write!(
+                text,
+                "xfrm policy add {selector} dir {direction} priority 2"
+            );
             for (index, layer) in self.layers.iter().enumerate() {
                 let _ = write!(
                     text,
@@ -365,6 +368,12 @@ impl Case {
                     let _ = write!(text, " replay-window {window} flag esn");
                     if direction == TO_GATEWAY && sent != 0 {
                         let _ = write!(text, " replay-oseq {sent:#x}");
+                    }
+                }
+                // Linux takes a state for one IP version, inside and outside, unless told.
+                if let Tunnel { outer, inner } = self.mode {
+                    if outer != inner {
+                        text.push_str(" flag af-unspec");
                     }
                 }
                 // AH over IPv4 is padded to 32 bits (RFC 4302 2.6); Linux pads to 64 unless told.

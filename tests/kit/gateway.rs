@@ -63,7 +63,7 @@ impl Gateway {
 
     /// Runs a gateway over capture files until all of them are read: its output and exit status.
     pub fn drain(runtime: &str, policy: &str) -> Drained {
-        let mut gateway = Gateway::spawn(None, runtime, policy, &["--drain"]);
+        let mut gateway = Gateway::spawn(None, runtime, policy, &["--drain", "--json"]);
         let status = gateway.process.wait(START);
         Drained {
             status,
@@ -114,11 +114,7 @@ impl Gateway {
 
     /// Dropped packets by reason.
     pub fn drops(&self) -> Result<Counters, String> {
-        let table = self.show("drops")?;
-        rows(&table, "drops")
-            .map(|row| Some((row["reason"].as_str()?.to_owned(), row["packets"].as_u64()?)))
-            .collect::<Option<Counters>>()
-            .ok_or_else(|| format!("unexpected form of drops: {table}"))
+        drops(&self.show("drops")?)
     }
 
     /// Packets that an SA has sealed or opened.
@@ -170,6 +166,13 @@ impl Gateway {
     }
 }
 
+fn drops(table: &Value) -> Result<Counters, String> {
+    rows(table, "drops")
+        .map(|row| Some((row["reason"].as_str()?.to_owned(), row["packets"].as_u64()?)))
+        .collect::<Option<Counters>>()
+        .ok_or_else(|| format!("unexpected form of drops: {table}"))
+}
+
 /// The objects of a table of `show --json`.
 fn rows<'a>(table: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
     table[name].as_array().into_iter().flatten()
@@ -192,5 +195,12 @@ impl Drained {
             return Ok(self);
         }
         Err(format!("{}\n{}{}", self.status, self.stdout, self.stderr))
+    }
+
+    /// Dropped packets by reason, of a run that was drained.
+    pub fn drops(&self) -> Result<Counters, String> {
+        let report =
+            serde_json::from_str(&self.stdout).map_err(|e| format!("{e}: {}", self.stdout))?;
+        drops(&report)
     }
 }

@@ -223,13 +223,13 @@ pub enum Carried {
     EspInUdp(u32),
     /// A fragment that is not the first, of a packet of this protocol.
     LaterFragment(u8),
-    /// ARP or neighbour discovery.
+    /// ARP, neighbour discovery or a multicast listener report.
     Resolution,
     /// Anything else: protocol, source and destination in words.
     Clear(String),
 }
 
-/// Looks into a frame. The IPv6 fragment header is the only extension header it knows.
+/// Looks into a frame. Of IPv6 extension headers it knows the fragment header, and hop-by-hop options before ICMPv6.
 pub fn carried(frame: &[u8]) -> Carried {
     match frame.get(12..14) {
         Some([0x08, 0x06]) => Carried::Resolution,
@@ -243,6 +243,8 @@ pub fn carried(frame: &[u8]) -> Carried {
                 let offset = u16::from_be_bytes([frame[56], frame[57]]) >> 3;
                 protocol(frame, frame[54], 62, offset)
             }
+            // Hop-by-hop options with the router alert of a multicast listener report (RFC 3810 5).
+            0 if frame.get(54..56) == Some(&[ICMPV6, 0]) => protocol(frame, ICMPV6, 62, 0),
             next => protocol(frame, next, 54, 0),
         },
         _ => Carried::Clear(format!("frame {:02x?}", &frame[..frame.len().min(14)])),

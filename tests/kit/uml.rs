@@ -14,7 +14,7 @@ use crate::scratch::Scratch;
 
 /// Environment of everything in the guest, handed on by its kernel: its registers are kept only as far as
 /// without-xstate.pl allows.
-const NO_AVX: &str = "GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX,-AVX2,-AVX512F,-AVX512VL,-AVX512BW,-AVX512DQ,-XSAVE,-XSAVEC";
+const NO_AVX: &str = "GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX,-AVX2,-AVX_Fast_Unaligned_Load,-AVX512F,-AVX512VL,-AVX512BW,-AVX512DQ,-XSAVE,-XSAVEC";
 
 /// An interface that becomes `vec0`, `vec1`, ... in the guest.
 pub type GuestNic<'a> = &'a str;
