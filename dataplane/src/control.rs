@@ -403,6 +403,12 @@ impl Control {
         }
     }
 
+    /// True when all workers have their SAs and receive.
+    pub fn is_running(&self) -> bool {
+        let receives = |worker: &WorkerLink| worker.status.receives.load(Ordering::Relaxed);
+        self.workers.iter().all(receives)
+    }
+
     /// True if all finite inputs are read and no packet is in a worker's hand.
     pub fn is_drained(&self) -> bool {
         self.workers.iter().all(|worker| {

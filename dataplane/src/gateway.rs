@@ -118,6 +118,9 @@ pub fn run(policy: Policy, drain: bool, stop: &AtomicBool) -> Result<Status, Err
     )?;
     let threads = start_workers(workers, &placement, &stop_workers)?;
     keep_off_workers(&placement);
+    while !control.is_running() && !stop.load(Ordering::Relaxed) {
+        control.round(clock.now());
+    }
     eprintln!("portcullis: running");
     let mut telemetry = Telemetry::default();
     control_loop(
@@ -254,9 +257,10 @@ fn assemble(
         };
         let status = Arc::new(WorkerStatus::default());
         let (rings, mut link) = link(status.clone(), hits, peers);
-        for command in commands {
-            link.send(ToWorker::Command(command));
-        }
+        commands
+            .into_iter()
+            .for_each(|command| link.send(ToWorker::Command(command)));
+        link.send(ToWorker::Start);
         control.workers.push(link);
         let (counters, mut seed) = (status.counters.clone(), [0; 32]);
         getrandom::fill(&mut seed).map_err(Error::Random)?;

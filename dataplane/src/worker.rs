@@ -46,6 +46,8 @@ pub enum ToWorker {
     Command(WorkerCommand),
     /// Send a packet.
     Inject(Inject<Packet>),
+    /// Policy and SAs are complete: begin to receive.
+    Start,
 }
 
 /// From a worker to control, where loss is counted and survivable.
@@ -136,6 +138,8 @@ pub struct WorkerStatus {
     pub busy_rounds: Counter,
     /// All rounds.
     pub rounds: Counter,
+    /// It has all its SAs and receives.
+    pub receives: AtomicBool,
     /// All finite inputs are read and nothing is in hand.
     pub drained: AtomicBool,
 }
@@ -364,7 +368,11 @@ impl Worker {
     fn round(&mut self, now: u64) -> bool {
         let mut busy = self.take_orders(now);
         busy |= self.take_from_peers(now);
-        let (received, inputs_read) = self.receive(now);
+        // Until the last SA is in its place, packets wait in their devices.
+        let (received, inputs_read) = match self.status.receives.load(Ordering::Relaxed) {
+            true => self.receive(now),
+            false => (false, false),
+        };
         busy |= received;
         self.pipeline.finish(&mut self.io, now);
         self.io.flush();
@@ -387,6 +395,7 @@ impl Worker {
             busy = true;
             match message {
                 ToWorker::Inject(inject) => self.pipeline.inject(&mut self.io, now, inject),
+                ToWorker::Start => self.status.receives.store(true, Ordering::Relaxed),
                 ToWorker::Command(command) => {
                     if let Some(retired) = self.pipeline.apply(command) {
                         // There is room: this worker is the only producer and has looked.
