@@ -153,8 +153,8 @@ pub fn ping(wan: Wan, lan: Lan) -> Result<(), String> {
     for (station, address) in [(&stations[0], "10.2.0.2"), (&stations[1], "10.1.0.2")] {
         for size in [56, 1400] {
             station
-                .sh(&format!("ping -n -c 20 -i 0.01 -W 2 -s {size} {address}"))
-                .and_then(|text| match text.contains(" 20 received") {
+                .sh(&format!("ping -n -c 20 -i 0.01 -w 5 -s {size} {address}"))
+                .and_then(|text| match kit::replies(&text) >= 20 {
                     true => Ok(()),
                     false => Err(text),
                 })

@@ -16,7 +16,7 @@ mod uml;
 pub use cases::Cases;
 pub use gateway::{Counters, Drained, Gateway, PortCounters, binary};
 pub use netns::{Netns, veth};
-pub use process::{Process, output, run};
+pub use process::{Process, output, replies, run};
 pub use require::{Need, available, python};
 pub use scratch::Scratch;
 pub use uml::{Guest, GuestNic};

@@ -215,3 +215,13 @@ pub fn output(program: impl AsRef<Path>, args: &[&str]) -> Result<String, String
 pub fn run(program: impl AsRef<Path>, args: &[&str]) -> String {
     output(program, args).unwrap_or_else(|e| panic!("{e}"))
 }
+
+/// How many replies `ping` says it received.
+pub fn replies(ping: &str) -> u64 {
+    let words: Vec<&str> = ping.split_whitespace().collect();
+    words
+        .windows(2)
+        .find(|pair| pair[1].starts_with("received"))
+        .and_then(|pair| pair[0].parse().ok())
+        .unwrap_or(0)
+}

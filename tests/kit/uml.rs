@@ -77,7 +77,7 @@ impl Guest {
 
     /// Runs shell lines in the guest: their output, or the output and what went wrong.
     pub fn sh(&mut self, lines: &str) -> Result<String, String> {
-        self.sh_within(lines, Duration::from_secs(60))
+        self.sh_within(lines, Duration::from_secs(120))
     }
 
     /// Like [`Guest::sh`] with another time limit.
