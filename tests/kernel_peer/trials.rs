@@ -19,6 +19,8 @@ type Outcome = Result<(), String>;
 pub fn both_ways(site: &mut Site, gateway: &Gateway, case: &Case) -> Outcome {
     site.guest_ip(&case.guest())?;
     site.frames();
+    // A packet may be lost while the gateway resolves the guest's address.
+    let _ = ping_gateway(site, gateway, case, 56, 1);
     let before = gateway.drops()?;
     let sizes = match case.mode {
         Mode::Tunnel {

@@ -32,6 +32,7 @@ touch /tmp/exchange/up
 stty -echo
 cd /tmp
 while read -r name; do
+    [ -n "$name" ] || continue
     file=/tmp/exchange/$name
     bash "$file.command" >"$file.output" 2>&1 </dev/null
     echo $? >"$file.partial"

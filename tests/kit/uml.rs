@@ -16,6 +16,10 @@ use crate::scratch::Scratch;
 /// without-xstate.pl allows.
 const NO_AVX: &str = "GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX,-AVX2,-AVX_Fast_Unaligned_Load,-AVX512F,-AVX512VL,-AVX512BW,-AVX512DQ,-XSAVE,-XSAVEC";
 
+/// How often a guest that is waited for gets an empty line: on a busy host its timer is now and then lost while it
+/// idles, and any interrupt wakes it up.
+const POKE: Duration = Duration::from_secs(1);
+
 /// An interface that becomes `vec0`, `vec1`, ... in the guest.
 pub type GuestNic<'a> = &'a str;
 
@@ -90,12 +94,17 @@ impl Guest {
 
         let status_file = self.scratch.path(&format!("{name}.status"));
         let deadline = Instant::now() + timeout;
+        let mut poke = Instant::now() + POKE;
         while !status_file.exists() {
             if self.process.poll().is_some() || Instant::now() > deadline {
                 return Err(format!(
                     "guest ended or hangs in: {lines}\n{}",
                     self.process.stdout()
                 ));
+            }
+            if Instant::now() > poke {
+                poke += POKE;
+                writeln!(self.console).map_err(|e| format!("guest: {e}"))?;
             }
             thread::sleep(Duration::from_millis(10));
         }
