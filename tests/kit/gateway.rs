@@ -1,10 +1,10 @@
 //! A running Portcullis.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
-use std::{env, fs};
 
 use serde_json::Value;
 
@@ -145,11 +145,6 @@ impl Gateway {
         self.process.stderr()
     }
 
-    /// Process id.
-    pub fn id(&self) -> u32 {
-        self.process.id()
-    }
-
     /// Ends it with SIGTERM: the final tables, and the exit status.
     pub fn stop(mut self) -> Drained {
         let status = self.process.stop(STOP);
@@ -158,11 +153,6 @@ impl Gateway {
             stdout: self.process.stdout(),
             stderr: self.process.stderr(),
         }
-    }
-
-    /// Policy file, for a look at what was run.
-    pub fn policy(&self) -> String {
-        fs::read_to_string(self.scratch.path("policy.toml")).unwrap_or_default()
     }
 }
 

@@ -63,15 +63,6 @@ impl Netns {
         let nodad = if address.contains(':') { " nodad" } else { "" };
         self.ip(&format!("addr add {address} dev {interface}{nodad}"));
     }
-
-    /// MAC address of an interface.
-    pub fn mac(&self, interface: &str) -> String {
-        let text = self.ip(&format!("-br link show dev {interface}"));
-        text.split_whitespace()
-            .nth(2)
-            .unwrap_or_else(|| panic!("no MAC address in {text:?}"))
-            .to_owned()
-    }
 }
 
 impl Drop for Netns {

@@ -16,6 +16,9 @@ use crate::scratch::Scratch;
 /// without-xstate.pl allows.
 const NO_AVX: &str = "GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX,-AVX2,-AVX_Fast_Unaligned_Load,-AVX512F,-AVX512VL,-AVX512BW,-AVX512DQ,-XSAVE,-XSAVEC";
 
+/// How long a command in the guest may take.
+const LONGEST_COMMAND: Duration = Duration::from_secs(120);
+
 /// How often a guest that is waited for gets an empty line: on a busy host its timer is now and then lost while it
 /// idles, and any interrupt wakes it up.
 const POKE: Duration = Duration::from_secs(1);
@@ -81,11 +84,6 @@ impl Guest {
 
     /// Runs shell lines in the guest: their output, or the output and what went wrong.
     pub fn sh(&mut self, lines: &str) -> Result<String, String> {
-        self.sh_within(lines, Duration::from_secs(120))
-    }
-
-    /// Like [`Guest::sh`] with another time limit.
-    pub fn sh_within(&mut self, lines: &str, timeout: Duration) -> Result<String, String> {
         self.commands += 1;
         let name = format!("exchange/{}", self.commands);
         self.scratch
@@ -93,7 +91,7 @@ impl Guest {
         writeln!(self.console, "{}", self.commands).map_err(|e| format!("guest: {e}"))?;
 
         let status_file = self.scratch.path(&format!("{name}.status"));
-        let deadline = Instant::now() + timeout;
+        let deadline = Instant::now() + LONGEST_COMMAND;
         let mut poke = Instant::now() + POKE;
         while !status_file.exists() {
             if self.process.poll().is_some() || Instant::now() > deadline {
