@@ -7,7 +7,7 @@ mount -t sysfs sysfs /sys
 mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /tmp
 mkdir -p /tmp/exchange /tmp/modules/lib
-mount -t hostfs -o @EXCHANGE@ none /tmp/exchange
+busybox mount -t hostfs -o @EXCHANGE@ none /tmp/exchange
 
 # The guest's modules are not under /lib/modules, which belongs to the host's kernel. All are loaded now, so that
 # the kernel need not run modprobe in the middle of a test.
