@@ -13,7 +13,7 @@ busybox mount -t hostfs -o @EXCHANGE@ none /tmp/exchange
 # the kernel need not run modprobe in the middle of a test.
 ln -s /usr/lib/uml/modules /tmp/modules/lib/modules
 for module in xfrm_user esp4 esp6 ah4 ah6 xfrm4_tunnel xfrm6_tunnel dummy \
-    cbc ctr gcm ccm hmac cmac xcbc md5 sha512_generic aes_generic des_generic ghash-generic \
+    ecb cbc ctr gcm ccm hmac cmac xcbc md5 sha512_generic aes_generic des_generic ghash-generic \
     chacha20poly1305 chacha_generic poly1305_generic authenc authencesn echainiv seqiv crypto_null \
     jitterentropy_rng drbg; do
     modprobe -q -d /tmp/modules "$module" # one that is not there is built in
