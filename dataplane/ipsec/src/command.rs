@@ -67,7 +67,11 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     /// Carries out an order, between bursts. Returns what control must free.
     pub fn apply(&mut self, command: Command<E::Key, C>) -> Option<Retired<E::Key, C>> {
         match command {
-            Command::AddInbound(slot, sa) => self.sad.inbound.put(slot, sa).map(Retired::Inbound),
+            Command::AddInbound(slot, mut sa) => {
+                self.inbound_serial = self.inbound_serial.wrapping_add(1);
+                sa.serial = self.inbound_serial;
+                self.sad.inbound.put(slot, sa).map(Retired::Inbound)
+            }
             Command::AddOutbound(slot, sa) => {
                 self.sad.outbound.put(slot, sa).map(Retired::Outbound)
             }
@@ -110,6 +114,7 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             Command::SetPathMtu(slot, mtu) => {
                 if let Some(sa) = self.sad.outbound.get_mut(slot) {
                     sa.path_mtu = mtu;
+                    sa.envelope.generation = 0; // its limit is another
                 }
                 None
             }
@@ -117,7 +122,8 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     }
 
     /// Whatever was decided must be decided again.
-    fn forget_flows(&mut self) {
+    pub(crate) fn forget_flows(&mut self) {
+        self.adjacencies.clear();
         self.flows.invalidate();
         self.clear_flows.invalidate();
     }

@@ -13,7 +13,7 @@ use crate::{DropReason, NoRoom, PacketBuf, checksum};
 /// SPI and sequence number.
 pub const ESP_HEADER: usize = 8;
 /// Pad length and next header.
-const TRAILER: usize = 2;
+pub(crate) const TRAILER: usize = 2;
 
 /// The longest trailer, with ICV: padding to blocks of 16, and 32 bytes of HMAC-SHA2-512-256.
 pub(crate) const LONGEST_TRAILER: usize = 15 + TRAILER + 32;

@@ -81,20 +81,18 @@ impl LinkHeader {
         ethertype: u16,
     ) -> Self {
         let mut bytes = [0; HEADER + TAG];
-        bytes[..6].copy_from_slice(&destination);
-        bytes[6..12].copy_from_slice(&interface.mac);
         let len = match interface.vlan {
-            None => {
-                bytes[12..14].copy_from_slice(&ethertype.to_be_bytes());
-                HEADER
-            }
+            None => HEADER,
             Some(vlan) => {
                 bytes[12..14].copy_from_slice(&ethertype::VLAN.to_be_bytes());
                 bytes[14..16].copy_from_slice(&vlan.to_be_bytes());
-                bytes[16..].copy_from_slice(&ethertype.to_be_bytes());
                 HEADER + TAG
             }
         };
+        let start = HEADER + TAG - len;
+        bytes[start..start + 6].copy_from_slice(&destination);
+        bytes[start + 6..start + 12].copy_from_slice(&interface.mac);
+        bytes[HEADER + TAG - 2..].copy_from_slice(&ethertype.to_be_bytes());
         LinkHeader {
             interface: id,
             len: len as u8,
@@ -105,14 +103,10 @@ impl LinkHeader {
     /// Puts the header in front of a packet.
     #[inline]
     pub fn prepend_to<B: PacketBuf>(&self, buf: &mut B) -> Result<(), NoRoom> {
-        let len = usize::from(self.len);
-        buf.prepend(len)?;
-        match (buf.data_mut().get_mut(..len), self.bytes.get(..len)) {
-            (Some(to), Some(from)) => {
-                to.copy_from_slice(from);
-                Ok(())
-            }
-            _ => Err(NoRoom),
-        }
+        // All of it at a stroke, then off with what an untagged header does not have.
+        buf.prepend(HEADER + TAG)?;
+        *buf.data_mut().first_chunk_mut().ok_or(NoRoom)? = self.bytes;
+        buf.trim_front(HEADER + TAG - usize::from(self.len));
+        Ok(())
     }
 }

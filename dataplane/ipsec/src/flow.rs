@@ -1,83 +1,68 @@
-//! The flow cache: what the SPD and the routes said about a 5-tuple, remembered per worker.
+//! The flow cache: what the SPD, the SAs' selectors and the routes said about a 5-tuple, remembered per worker.
 //!
-//! An entry is valid for one generation; every change of policy, SAs, routes or neighbours begins a new one.
+//! An entry is valid for one generation; every change of policy, bindings, routes or neighbours begins a new one.
+//! A flow takes one cache line.
+
+use std::collections::HashMap;
 
 use crate::fib::Hop;
-use crate::ip::{Address, IpHeader};
+use crate::ip::{Address, IpHeader, IpVersion};
 use crate::sa::SaRef;
 use crate::{DropReason, InterfaceId};
 
 /// Which decision is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Path {
-    /// From the protected side, or made here.
-    Outbound = 0,
+    /// From the protected side.
+    Outbound,
+    /// Made by this gateway.
+    Local,
+    /// Out of an SA, and not for the protected side.
+    Hairpin,
     /// Clear, from the unprotected side.
-    InboundClear = 1,
-    /// Came out of an SA.
-    Decapsulated = 2,
-}
-
-/// What a flow's ports are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ports {
-    /// There are none to see: what the SPD says of ports 0 does not hold.
-    None,
-    /// As they stand in the packet.
-    Seen([u8; 4]),
-    /// A fragment's.
-    Hidden,
+    InboundClear,
+    /// Came out of the inbound SA with this [`serial`](crate::sa::InboundSa::serial).
+    Decapsulated(u32),
 }
 
 /// What tells one flow from another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlowKey {
     source: Address,
     destination: Address,
-    ports: Ports,
-    protocol: u8,
-    path: Path,
+    /// Ports as they stand in the packet, protocol, path, and whether there are ports.
+    upper: u64,
+    /// The SA of [`Path::Decapsulated`].
+    sa: u32,
 }
+
+/// There are no ports to see: what the SPD says of ports 0 does not hold.
+const NO_PORTS: u64 = 1 << 48;
+/// A fragment's ports.
+const HIDDEN_PORTS: u64 = 2 << 48;
 
 impl FlowKey {
     /// The key of a packet on `path`; `ports` as [`crate::ip::ports`] reads them.
+    #[inline]
     pub fn new(ip: &IpHeader, ports: Option<[u8; 4]>, path: Path) -> Self {
+        let ports = match ports {
+            _ if ip.is_fragment() => HIDDEN_PORTS,
+            Some(ports) => u64::from(u32::from_ne_bytes(ports)),
+            None => NO_PORTS,
+        };
+        let (path, sa) = match path {
+            Path::Outbound => (0, 0),
+            Path::Local => (1, 0),
+            Path::Hairpin => (2, 0),
+            Path::InboundClear => (3, 0),
+            Path::Decapsulated(sa) => (4, sa),
+        };
         FlowKey {
             source: ip.source,
             destination: ip.destination,
-            ports: match ports {
-                _ if ip.is_fragment() => Ports::Hidden,
-                Some(ports) => Ports::Seen(ports),
-                None => Ports::None,
-            },
-            protocol: ip.protocol,
-            path,
+            upper: ports | u64::from(ip.protocol) << 32 | path << 40,
+            sa,
         }
-    }
-
-    fn hash(&self, seed: u64) -> u64 {
-        // Multiply-fold; the seed is random per worker, so that nobody outside can aim at one slot.
-        const K: u64 = 0x9e37_79b9_7f4a_7c15;
-        let fold = |a: u64, b: u64| {
-            let product = u128::from(a) * u128::from(b);
-            product as u64 ^ (product >> 64) as u64
-        };
-        let ports = match self.ports {
-            Ports::None => 1 << 48,
-            Ports::Seen(ports) => u64::from(u32::from_ne_bytes(ports)),
-            Ports::Hidden => 2 << 48,
-        };
-        let tail = ports | u64::from(self.protocol) << 32 | (self.path as u64) << 40;
-        let a = fold(
-            self.source.0 as u64 ^ seed,
-            (self.source.0 >> 64) as u64 ^ K,
-        );
-        let b = fold(
-            self.destination.0 as u64 ^ K,
-            (self.destination.0 >> 64) as u64 ^ seed,
-        );
-        fold(a ^ tail, b.wrapping_add(K) ^ seed.rotate_left(32))
     }
 }
 
@@ -88,7 +73,7 @@ pub struct LinkHeader {
     pub interface: InterfaceId,
     /// Bytes in use, 14 or 18.
     pub len: u8,
-    /// The header.
+    /// The header, at the end.
     pub bytes: [u8; 18],
 }
 
@@ -111,18 +96,96 @@ impl Egress {
     }
 }
 
-/// The decision about a flow.
+/// A way out, and the longest packet that it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Adjacency {
+    /// How packets leave.
+    pub egress: Egress,
+    /// MTU of the interface.
+    pub mtu: u16,
+}
+
+/// Place of an [`Adjacency`] in a worker's [`Adjacencies`], for one generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdjacencyId(u32);
+
+/// The ways out that a worker's flows use.
+#[derive(Debug)]
+pub struct Adjacencies {
+    list: Vec<Adjacency>,
+    known: HashMap<(InterfaceId, Address, IpVersion), u32>,
+}
+
+impl Adjacencies {
+    /// How many there may be; when there are more, all flows are decided again.
+    const MOST: usize = 1 << 14;
+    /// How many more a burst may find: places are not given anew while a burst refers to them.
+    const SLACK: usize = 1 << 10;
+
+    /// Room for all that there may be.
+    pub fn new() -> Self {
+        Adjacencies {
+            list: Vec::with_capacity(Self::MOST + Self::SLACK),
+            known: HashMap::with_capacity(Self::MOST + Self::SLACK),
+        }
+    }
+
+    /// An adjacency.
+    #[inline]
+    pub fn get(&self, id: AdjacencyId) -> Option<Adjacency> {
+        self.list.get(id.0 as usize).copied()
+    }
+
+    /// The place of a neighbour for packets of a version.
+    pub fn find(&self, neighbor: (InterfaceId, Address, IpVersion)) -> Option<AdjacencyId> {
+        self.known.get(&neighbor).map(|id| AdjacencyId(*id))
+    }
+
+    /// Adds one; `None` if there is no room.
+    pub fn add(
+        &mut self,
+        neighbor: (InterfaceId, Address, IpVersion),
+        way: Adjacency,
+    ) -> Option<AdjacencyId> {
+        if self.list.len() >= Self::MOST + Self::SLACK {
+            return None;
+        }
+        let id = self.list.len() as u32;
+        self.list.push(way);
+        self.known.insert(neighbor, id);
+        Some(AdjacencyId(id))
+    }
+
+    /// True if all flows should be decided again before the next burst.
+    pub fn is_full(&self) -> bool {
+        self.list.len() >= Self::MOST
+    }
+
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.list.clear();
+        self.known.clear();
+    }
+}
+
+impl Default for Adjacencies {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What happens to the packets of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Drop.
+    /// Dropped.
     Drop(DropReason),
-    /// For this gateway itself.
+    /// Ours: to the slow path.
     Local,
-    /// Forward in clear.
-    Forward(Egress),
-    /// Protect with this SA (the innermost of its bundle).
+    /// Forwarded in clear.
+    Forward(AdjacencyId),
+    /// Protected with an outbound SA.
     Protect(SaRef),
-    /// Decapsulated here and bound for the unprotected side again: the SPD decides as for any outbound packet.
+    /// Out of an SA, for the unprotected side: the SPD decides as for any outbound packet.
     Hairpin,
 }
 
@@ -135,12 +198,50 @@ pub struct Decision {
     pub entry: u32,
 }
 
+impl Decision {
+    /// A decision that no SPD entry made.
+    pub const fn unasked(verdict: Verdict) -> Self {
+        Decision {
+            verdict,
+            entry: u32::MAX,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
 struct Slot {
-    key: FlowKey,
+    source: Address,
+    destination: Address,
+    upper: u64,
+    sa: u32,
     generation: u32,
     decision: Decision,
 }
+
+impl Slot {
+    fn new(key: &FlowKey, generation: u32, decision: Decision) -> Self {
+        Slot {
+            source: key.source,
+            destination: key.destination,
+            upper: key.upper,
+            sa: key.sa,
+            generation,
+            decision,
+        }
+    }
+
+    #[inline]
+    fn holds(&self, key: &FlowKey, generation: u32) -> bool {
+        self.upper == key.upper
+            && self.source == key.source
+            && self.destination == key.destination
+            && self.sa == key.sa
+            && self.generation == generation
+    }
+}
+
+const _: () = assert!(size_of::<Slot>() == 64);
 
 const WAYS: usize = 4;
 
@@ -156,20 +257,8 @@ pub struct FlowCache {
 impl FlowCache {
     /// A cache of `flows` flows, rounded up to a power of two.
     pub fn new(flows: usize, seed: u64) -> Self {
-        let empty = Slot {
-            key: FlowKey {
-                source: Address::default(),
-                destination: Address::default(),
-                ports: Ports::None,
-                protocol: 0,
-                path: Path::Outbound,
-            },
-            generation: 0,
-            decision: Decision {
-                verdict: Verdict::Drop(DropReason::PolicyNoMatch),
-                entry: u32::MAX,
-            },
-        };
+        let nothing = Decision::unasked(Verdict::Drop(DropReason::PolicyNoMatch));
+        let empty = Slot::new(&FlowKey::default(), 0, nothing);
         let sets = flows.div_ceil(WAYS).next_power_of_two();
         FlowCache {
             slots: vec![[empty; WAYS]; sets].into(),
@@ -192,41 +281,75 @@ impl FlowCache {
         }
     }
 
-    /// The present generation.
+    /// The present generation, never zero.
+    #[inline]
     pub fn generation(&self) -> u32 {
         self.generation
     }
 
-    fn set(&self, key: &FlowKey) -> usize {
-        key.hash(self.seed) as usize & (self.slots.len() - 1)
+    /// Where a flow is looked for, to be computed once. Multiply-fold; the seed is random per worker, so that
+    /// nobody outside can aim at one slot.
+    #[inline]
+    pub fn hash(&self, key: &FlowKey) -> u64 {
+        const K: u64 = 0x9e37_79b9_7f4a_7c15;
+        let fold = |a: u64, b: u64| {
+            let product = u128::from(a) * u128::from(b);
+            product as u64 ^ (product >> 64) as u64
+        };
+        let (source, destination) = (key.source.0, key.destination.0);
+        let a = fold(source as u64 ^ self.seed, (source >> 64) as u64 ^ K);
+        let b = fold(
+            destination as u64 ^ K,
+            (destination >> 64) as u64 ^ self.seed.rotate_left(16),
+        );
+        let tail = key.upper ^ u64::from(key.sa).rotate_left(20);
+        fold(
+            a ^ tail,
+            b.wrapping_add(K) ^ tail ^ self.seed.rotate_left(32),
+        )
+    }
+
+    #[inline]
+    fn set(&self, hash: u64) -> Option<&[Slot; WAYS]> {
+        self.slots.get(hash as usize & (self.slots.len() - 1))
+    }
+
+    /// Asks for the memory that [`FlowCache::get`] will read.
+    #[inline]
+    pub fn prefetch(&self, hash: u64) {
+        if let Some(slot) = self.set(hash).and_then(|set| set.get(first_way(hash))) {
+            prefetch::soon(slot);
+        }
     }
 
     /// What is known about a flow.
     #[inline]
-    pub fn get(&self, key: &FlowKey) -> Option<Decision> {
-        let set = self.slots.get(self.set(key))?;
-        set.iter()
-            .find(|s| s.generation == self.generation && s.key == *key)
-            .map(|s| s.decision)
+    pub fn get(&self, hash: u64, key: &FlowKey) -> Option<Decision> {
+        let set = self.set(hash)?;
+        let first = first_way(hash);
+        (0..WAYS).find_map(|way| {
+            let slot = &set[(first + way) % WAYS];
+            slot.holds(key, self.generation).then_some(slot.decision)
+        })
     }
 
     /// Remembers a decision, in the place of a stale one if there is one.
-    pub fn insert(&mut self, key: FlowKey, decision: Decision) {
-        let (generation, index) = (self.generation, self.set(&key));
+    pub fn insert(&mut self, hash: u64, key: FlowKey, decision: Decision) {
+        let (generation, first) = (self.generation, first_way(hash));
         self.victim = (self.victim + 1) % WAYS;
-        let victim = self.victim;
-        if let Some(set) = self.slots.get_mut(index) {
-            let way = set
-                .iter()
-                .position(|s| s.generation != generation)
-                .unwrap_or(victim);
-            if let Some(slot) = set.get_mut(way) {
-                *slot = Slot {
-                    key,
-                    generation,
-                    decision,
-                };
-            }
-        }
+        let index = hash as usize & (self.slots.len() - 1);
+        let Some(set) = self.slots.get_mut(index) else {
+            return;
+        };
+        let stale = (0..WAYS)
+            .map(|way| (first + way) % WAYS)
+            .find(|way| set[*way].generation != generation);
+        set[stale.unwrap_or(self.victim)] = Slot::new(&key, generation, decision);
     }
+}
+
+/// Where in its set a flow is put if there is a choice: most are found with one look.
+#[inline]
+fn first_way(hash: u64) -> usize {
+    (hash >> 62) as usize % WAYS
 }

@@ -9,15 +9,14 @@ use crate::flow::{Decision, FlowKey, Path, Verdict};
 use crate::ip::{self, IpHeader, protocol};
 use crate::local::quoted_key;
 use crate::pipeline::{
-    Event, Handoff, Lane, Opening, Origin, Outlet, Pipeline, SaSide, ah_job, esp_job, verdicts,
+    Event, Handoff, Lane, MAX_DEPTH, Opening, Origin, Outlet, Pipeline, SaSide, ah_job, esp_job,
+    verdicts,
 };
 use crate::sa::{LifeState, SaRef};
 use crate::spd::{Classifier, EntryAction, Flow, Match, SelectorKey};
 use crate::tunnel::{UDP_HEADER, decapsulate_ecn};
 use crate::{DropReason, InterfaceId, PacketBuf};
 
-/// IPsec headers that one received packet may have opened, bundles and nested tunnels together.
-const MAX_DEPTH: u8 = 4;
 /// RFC 7296 2.23, RFC 3948 2.2: four zero bytes tell IKE from ESP on a shared port.
 const NON_ESP_MARKER: [u8; 4] = [0; 4];
 /// RFC 3948 2.3.
@@ -43,26 +42,26 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         &mut self,
         io: &mut I,
         buf: B,
-        ip: IpHeader,
+        ip: &IpHeader,
         from: InterfaceId,
     ) {
         let origin = Origin::Interface(from);
         let local = self.view.fib.is_local(ip.destination);
         if local && ip.is_fragment() {
-            return self.reassemble(io, buf, &ip, origin, |p, io, buf, ip| {
-                p.inbound(io, buf, ip, from);
+            return self.reassemble(io, buf, ip, origin, |p, io, buf, ip| {
+                p.inbound(io, buf, &ip, from);
             });
         }
         match ip.protocol {
             protocol::ESP | protocol::AH if local => self.open(io, buf, ip, 0),
-            protocol::UDP if local => match self.classify_udp(buf.data(), &ip) {
+            protocol::UDP if local => match self.classify_udp(buf.data(), ip) {
                 Udp::Esp => self.open(io, buf, ip, 0),
-                Udp::Ike => self.deliver(io, buf, ip, origin),
+                Udp::Ike => self.deliver(io, buf, *ip, origin),
                 Udp::Drop(reason) => self.drop(io, buf, reason),
                 Udp::Other => self.inbound_clear(io, buf, ip, origin),
             },
             protocol::ICMP | protocol::ICMPV6
-                if local && self.heed_path_mtu(io, buf.data(), &ip) =>
+                if local && self.heed_path_mtu(io, buf.data(), ip) =>
             {
                 self.drop(io, buf, DropReason::PathMtuLearnt);
             }
@@ -97,7 +96,14 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
 
     /// Finds the SA of the outermost ESP or AH header, checks what can be checked without a key, and puts the
     /// packet into a lane. `depth` headers came off before.
-    pub(crate) fn open<I: Outlet<Buf = B>>(&mut self, io: &mut I, buf: B, ip: IpHeader, depth: u8) {
+    #[inline]
+    pub(crate) fn open<I: Outlet<Buf = B>>(
+        &mut self,
+        io: &mut I,
+        buf: B,
+        ip: &IpHeader,
+        depth: u8,
+    ) {
         if depth >= MAX_DEPTH {
             return self.drop(io, buf, DropReason::NestingTooDeep);
         }
@@ -109,7 +115,7 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         &mut self,
         io: &mut I,
         buf: B,
-        ip: IpHeader,
+        ip: &IpHeader,
         depth: u8,
         came_in: Option<u32>,
     ) {
@@ -135,7 +141,7 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         };
         let Some(SaRef { worker, slot }) = self.sad.index.lookup(spi, protocol, ip.destination)
         else {
-            self.bad_spi(io, spi, protocol, &ip);
+            self.bad_spi(io, spi, protocol, ip);
             return self.drop(io, buf, DropReason::BadSpi);
         };
         if worker != self.worker {
@@ -145,14 +151,13 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             Ok(sequence) => {
                 let item = Opening {
                     buf,
-                    slot,
-                    ip,
-                    at,
-                    ah,
                     sequence,
+                    slot,
+                    at: at as u32,
+                    class: ip.traffic_class,
                     depth,
                 };
-                self.push_opening(io, item);
+                self.push_opening(io, item, ah.is_some().then_some(ip));
             }
             Err(reason) => self.drop_inbound(io, buf, slot, reason),
         }
@@ -187,15 +192,22 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         }
     }
 
-    fn push_opening<I: Outlet<Buf = B>>(&mut self, io: &mut I, item: Opening<B>) {
-        if item.ah.is_none() {
+    /// Into the open lane, or, for AH under the IP header `ah`, into the verify lane.
+    #[inline]
+    fn push_opening<I: Outlet<Buf = B>>(
+        &mut self,
+        io: &mut I,
+        item: Opening<B>,
+        ah: Option<&IpHeader>,
+    ) {
+        let Some(ip) = ah else {
             self.opening.push(item);
             if self.opening.is_full() {
                 self.run_opening(io);
             }
             return;
-        }
-        match ah::masked_header(item.buf.data(), &item.ip) {
+        };
+        match ah::masked_header(item.buf.data(), ip) {
             Ok(masked) => self.verifying.push((item, masked)),
             Err(reason) => return self.drop_inbound(io, item.buf, item.slot, reason),
         }
@@ -205,28 +217,25 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     }
 
     pub(crate) fn run_opening<I: Outlet<Buf = B>>(&mut self, io: &mut I) {
-        let mut lane = std::mem::take(&mut self.opening);
+        let mut lane = self.opening.begin();
         let (items, sad) = (lane.len(), &self.sad);
         let answers = {
-            let jobs = lane.iter_mut().filter_map(|item| {
-                esp_job(
-                    sad.inbound_key(item.slot),
-                    &mut item.buf,
-                    item.at,
-                    item.sequence,
-                )
-            });
-            let mut jobs: Lane<EspJob<'_, E::Key>> = jobs.collect();
+            let mut jobs = Lane::<EspJob<'_, E::Key>>::new();
+            for item in &mut lane {
+                let key = sad.inbound_key(item.slot);
+                jobs.extend(esp_job(key, &mut item.buf, item.at, item.sequence));
+            }
             self.engine.open(&mut jobs);
             verdicts(items, &jobs, |job| job.ok)
         };
         for (item, ok) in lane.drain(..).zip(answers) {
-            self.opened(io, item, ok);
+            self.opened(io, item, ok, None);
         }
+        self.opening.end(lane);
     }
 
     pub(crate) fn run_verifying<I: Outlet<Buf = B>>(&mut self, io: &mut I) {
-        let mut lane = std::mem::take(&mut self.verifying);
+        let mut lane = self.verifying.begin();
         let (items, sad) = (lane.len(), &self.sad);
         let answers = {
             let jobs = lane.iter_mut().filter_map(|(item, header)| {
@@ -243,24 +252,34 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             verdicts(items, &jobs, |job| job.ok)
         };
         for ((item, _), ok) in lane.drain(..).zip(answers) {
-            self.opened(io, item, ok);
+            let packet = item.buf.data().get(item.at as usize..);
+            // It was read before; the engine changes nothing but the ICV.
+            let ah = AhHeader::parse(packet.unwrap_or_default()).ok();
+            self.opened(io, item, ok && ah.is_some(), ah);
         }
+        self.verifying.end(lane);
     }
 
     /// A packet left the engine: replay window, lifetime, headers off, and on with what was inside.
-    fn opened<I: Outlet<Buf = B>>(&mut self, io: &mut I, item: Opening<B>, ok: bool) {
+    #[inline]
+    fn opened<I: Outlet<Buf = B>>(
+        &mut self,
+        io: &mut I,
+        item: Opening<B>,
+        ok: bool,
+        ah: Option<AhHeader>,
+    ) {
         let Opening {
             mut buf,
             slot,
-            ip,
             at,
-            ah,
+            class,
             sequence,
             depth,
         } = item;
         let stripped = self
             .accept(slot, sequence, ok)
-            .and_then(|mode| self.strip(&mut buf, slot, &ip, at, ah.as_ref(), mode));
+            .and_then(|mode| self.strip(&mut buf, slot, class, at as usize, ah.as_ref(), mode));
         let (mode, carries_bundle) = match stripped {
             Ok(found) => found,
             Err(reason) => return self.drop_inbound(io, buf, slot, reason),
@@ -280,29 +299,34 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
                     if let Some(sa) = self.sad.inbound.get(slot) {
                         sa.counters.used(inner.total_len.into(), self.now);
                     }
-                    self.open_bundled(io, buf, inner, depth + 1, Some(slot));
+                    self.open_bundled(io, buf, &inner, depth + 1, Some(slot));
                 }
                 _ => self.drop_inbound(io, buf, slot, DropReason::BundleMismatch),
             },
-            _ => self.admit_decapsulated(io, buf, inner, slot, depth + 1),
+            _ => self.decapsulated(io, buf, &inner, slot, depth + 1),
         }
     }
 
     /// What authentication allows: to record the sequence number.
+    #[inline]
     fn accept(&mut self, slot: u32, sequence: u64, ok: bool) -> Result<Mode, DropReason> {
         let sa = self.sad.inbound.get_mut(slot).ok_or(DropReason::BadSpi)?;
         if !ok {
             return Err(DropReason::IcvMismatch);
         }
-        if let Some(window) = &mut sa.replay {
-            window.track(sequence)?;
-        }
-        let highest = sa.replay.as_ref().map_or(sequence, |window| window.top());
+        let highest = match &mut sa.replay {
+            Some(window) => {
+                window.track(sequence)?;
+                window.top()
+            }
+            None => sequence,
+        };
         sa.counters.sequence.set(highest);
         Ok(sa.mode)
     }
 
     /// Charges the SA's lifetime for a packet, counted as its sender counts it: without what ESP or AH add.
+    #[inline]
     fn charge_inbound<I: Outlet<Buf = B>>(
         &mut self,
         io: &mut I,
@@ -328,11 +352,12 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     }
 
     /// Takes headers and trailer off. Says also whether the next SA of a bundle must follow.
+    #[inline]
     fn strip(
         &self,
         buf: &mut B,
         slot: u32,
-        ip: &IpHeader,
+        class: u8,
         at: usize,
         ah: Option<&AhHeader>,
         mode: Mode,
@@ -341,106 +366,126 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         match (mode, ah) {
             (Mode::Tunnel, None) => {
                 let version = esp::strip_tunnel(buf, at, &sa.shape)?;
-                decapsulate_ecn(ip.traffic_class, buf.data_mut(), version)?;
+                decapsulate_ecn(class, buf.data_mut(), version)?;
             }
             (Mode::Tunnel, Some(ah)) => {
                 let version = esp::inner_version(ah.next_header)?;
                 buf.trim_front(at + ah.len);
                 esp::check_version(buf.data(), version)?;
-                decapsulate_ecn(ip.traffic_class, buf.data_mut(), version)?;
+                decapsulate_ecn(class, buf.data_mut(), version)?;
             }
             (Mode::Transport, None) => {
+                let ip = IpHeader::parse(buf.data())?;
                 let udp = at - usize::from(ip.header_len);
-                esp::strip_transport(buf, ip, udp, &sa.shape)?;
+                esp::strip_transport(buf, &ip, udp, &sa.shape)?;
             }
             (Mode::Transport, Some(ah)) => {
                 if matches!(ah.next_header, protocol::IPV4 | protocol::IPV6) {
                     return Err(DropReason::NextHeaderInvalid);
                 }
-                ah::strip_transport(buf, ip, ah);
+                let ip = IpHeader::parse(buf.data())?;
+                ah::strip_transport(buf, &ip, ah);
             }
         }
         Ok((mode, sa.carries_bundle))
     }
 
-    /// RFC 4301 5.2 step 4: the packet must be one that its SA may carry.
-    fn admit_decapsulated<I: Outlet<Buf = B>>(
+    /// A packet out of an SA: one that its SA may carry, to us, to a neighbour on the protected side, or out
+    /// again through the SPD.
+    #[inline]
+    fn decapsulated<I: Outlet<Buf = B>>(
         &mut self,
         io: &mut I,
         buf: B,
-        ip: IpHeader,
+        ip: &IpHeader,
         slot: u32,
         depth: u8,
     ) {
         let Some(sa) = self.sad.inbound.get(slot) else {
             return self.drop(io, buf, DropReason::BadSpi);
         };
-        let mut answer = match ip.hides_protocol() {
-            true => Match::Reassemble,
-            false => sa.admits(&SelectorKey::of(buf.data(), &ip, Flow::Inbound)),
-        };
-        if answer == Match::No {
-            // RFC 4301 6.2: an ICMP error comes in the SA of the packet that it is about; that one went out.
-            answer = quoted_key(buf.data(), &ip, Flow::Outbound)
-                .map_or(Match::No, |key| sa.admits(&key));
-        }
-        match answer {
-            Match::Yes(()) => {
-                sa.counters.used(ip.total_len.into(), self.now);
-                self.decapsulated(io, buf, ip, slot, depth);
-            }
-            Match::No => self.drop_inbound(io, buf, slot, DropReason::SelectorMismatch),
-            Match::Reassemble => {
-                self.reassemble(io, buf, &ip, Origin::Sa(slot), |p, io, buf, ip| {
-                    p.admit_decapsulated(io, buf, ip, slot, depth);
-                });
-            }
-        }
-    }
-
-    /// An accepted packet: to us, to a neighbour on the protected side, or out again through the SPD.
-    fn decapsulated<I: Outlet<Buf = B>>(
-        &mut self,
-        io: &mut I,
-        buf: B,
-        ip: IpHeader,
-        slot: u32,
-        depth: u8,
-    ) {
-        let origin = Origin::Sa(slot);
-        let key = FlowKey::new(&ip, ip::ports(buf.data(), &ip), Path::Decapsulated);
-        let verdict = match self.flows.get(&key) {
+        let path = Path::Decapsulated(sa.serial);
+        let key = FlowKey::new(ip, ip::ports(buf.data(), ip), path);
+        let hash = self.flows.hash(&key);
+        let verdict = match self.flows.get(hash, &key) {
             Some(decision) => decision.verdict,
             None => {
                 self.counters.flow_misses.add(1);
-                let verdict = self.decide_decapsulated(&ip);
-                self.flows.insert(
-                    key,
-                    Decision {
-                        verdict,
-                        entry: u32::MAX,
-                    },
-                );
-                verdict
+                match self.admit_decapsulated(buf.data(), ip, slot) {
+                    Match::Yes(remember) => {
+                        let verdict = self.decide_decapsulated(ip);
+                        if remember {
+                            let decision = Decision::unasked(verdict);
+                            self.flows.insert(hash, key, decision);
+                        }
+                        verdict
+                    }
+                    Match::No => {
+                        return self.drop_inbound(io, buf, slot, DropReason::SelectorMismatch);
+                    }
+                    Match::Reassemble => {
+                        return self.reassemble(io, buf, ip, Origin::Sa(slot), |p, io, buf, ip| {
+                            p.decapsulated(io, buf, &ip, slot, depth);
+                        });
+                    }
+                }
             }
         };
+        if let Some(sa) = self.sad.inbound.get(slot) {
+            sa.counters.used(ip.total_len.into(), self.now);
+        }
+        self.deliver_decapsulated(io, buf, ip, slot, depth, verdict);
+    }
+
+    /// RFC 4301 5.2 step 4: the packet must be one that its SA may carry. Says also whether the answer holds for
+    /// its whole flow.
+    fn admit_decapsulated(&self, packet: &[u8], ip: &IpHeader, slot: u32) -> Match<bool> {
+        let Some(sa) = self.sad.inbound.get(slot) else {
+            return Match::No;
+        };
+        if ip.hides_protocol() {
+            return Match::Reassemble;
+        }
+        match sa.admits(&SelectorKey::of(packet, ip, Flow::Inbound)) {
+            Match::Yes(()) => Match::Yes(true),
+            Match::Reassemble => Match::Reassemble,
+            // RFC 4301 6.2: an ICMP error comes in the SA of the packet that it is about; that one went out.
+            Match::No => match quoted_key(packet, ip, Flow::Outbound).map(|key| sa.admits(&key)) {
+                Some(Match::Yes(())) => Match::Yes(false),
+                Some(Match::Reassemble) => Match::Reassemble,
+                Some(Match::No) | None => Match::No,
+            },
+        }
+    }
+
+    #[inline]
+    fn deliver_decapsulated<I: Outlet<Buf = B>>(
+        &mut self,
+        io: &mut I,
+        buf: B,
+        ip: &IpHeader,
+        slot: u32,
+        depth: u8,
+        verdict: Verdict,
+    ) {
+        let origin = Origin::Sa(slot);
         match verdict {
+            Verdict::Forward(way) => self.forward_by(io, buf, ip, origin, way),
             Verdict::Local if ip.is_fragment() => {
-                self.reassemble(io, buf, &ip, origin, |p, io, buf, ip| {
-                    p.decapsulated(io, buf, ip, slot, depth);
+                self.reassemble(io, buf, ip, origin, |p, io, buf, ip| {
+                    p.deliver_decapsulated(io, buf, &ip, slot, depth, verdict);
                 });
             }
             Verdict::Local => match ip.protocol {
                 protocol::ESP | protocol::AH => self.open(io, buf, ip, depth),
-                _ => self.deliver(io, buf, ip, origin),
+                _ => self.deliver(io, buf, *ip, origin),
             },
-            Verdict::Forward(egress) => self.forward(io, buf, ip, origin, egress),
             Verdict::Drop(reason) => self.drop(io, buf, reason),
             Verdict::Hairpin | Verdict::Protect(_) => self.outbound(io, buf, ip, origin),
         }
     }
 
-    fn decide_decapsulated(&self, ip: &IpHeader) -> Verdict {
+    fn decide_decapsulated(&mut self, ip: &IpHeader) -> Verdict {
         let fib = &self.view.fib;
         if fib.is_local(ip.destination) {
             return Verdict::Local;
@@ -457,7 +502,7 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
                     .interface(hop.interface)
                     .is_some_and(|i| i.side == Side::Protected) =>
             {
-                Verdict::Forward(self.egress(hop, ip.destination, ip.version))
+                self.forward_verdict(Some(hop), ip)
             }
             _ => Verdict::Hairpin,
         }
@@ -468,42 +513,37 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         &mut self,
         io: &mut I,
         buf: B,
-        ip: IpHeader,
+        ip: &IpHeader,
         origin: Origin,
     ) {
         // RFC 1812 5.3.8: nobody else speaks in clear from our addresses.
         if matches!(origin, Origin::Interface(_)) && self.view.fib.is_local(ip.source) {
             return self.drop(io, buf, DropReason::IpMartian);
         }
-        let key = FlowKey::new(&ip, ip::ports(buf.data(), &ip), Path::InboundClear);
-        let decision = match self.clear_flows.get(&key) {
+        let key = FlowKey::new(ip, ip::ports(buf.data(), ip), Path::InboundClear);
+        let hash = self.clear_flows.hash(&key);
+        let decision = match self.clear_flows.get(hash, &key) {
             Some(decision) => decision,
             None => {
                 self.counters.flow_misses.add(1);
-                match self.decide_inbound_clear(buf.data(), &ip) {
+                match self.decide_inbound_clear(buf.data(), ip) {
                     Match::Yes(decision) => {
-                        self.clear_flows.insert(key, decision);
+                        self.clear_flows.insert(hash, key, decision);
                         decision
                     }
                     Match::Reassemble => {
-                        return self.reassemble(io, buf, &ip, origin, |p, io, buf, ip| {
-                            p.inbound_clear(io, buf, ip, origin);
+                        return self.reassemble(io, buf, ip, origin, |p, io, buf, ip| {
+                            p.inbound_clear(io, buf, &ip, origin);
                         });
                     }
-                    Match::No => {
-                        let verdict = Verdict::Drop(DropReason::PolicyNoMatch);
-                        Decision {
-                            verdict,
-                            entry: u32::MAX,
-                        }
-                    }
+                    Match::No => Decision::unasked(Verdict::Drop(DropReason::PolicyNoMatch)),
                 }
             }
         };
         self.count_entry(&decision, ip.total_len);
         match decision.verdict {
-            Verdict::Local => self.deliver(io, buf, ip, origin),
-            Verdict::Forward(egress) => self.forward(io, buf, ip, origin, egress),
+            Verdict::Local => self.deliver(io, buf, *ip, origin),
+            Verdict::Forward(way) => self.forward_by(io, buf, ip, origin, way),
             Verdict::Drop(reason) => self.drop(io, buf, reason),
             Verdict::Hairpin | Verdict::Protect(_) => {
                 self.drop(io, buf, DropReason::ProtectedExpected)
@@ -511,7 +551,7 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         }
     }
 
-    fn decide_inbound_clear(&self, packet: &[u8], ip: &IpHeader) -> Match<Decision> {
+    fn decide_inbound_clear(&mut self, packet: &[u8], ip: &IpHeader) -> Match<Decision> {
         let fib = &self.view.fib;
         let drop = |reason, entry| {
             Match::Yes(Decision {
@@ -543,10 +583,10 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             EntryAction::Discard => Verdict::Drop(DropReason::PolicyDiscard),
             EntryAction::Protect => Verdict::Drop(DropReason::ProtectedExpected),
             EntryAction::Bypass if local => Verdict::Local,
-            EntryAction::Bypass => match fib.route(ip.destination) {
-                Some(hop) => Verdict::Forward(self.egress(hop, ip.destination, ip.version)),
-                None => Verdict::Drop(DropReason::NoRoute),
-            },
+            EntryAction::Bypass => {
+                let hop = fib.route(ip.destination);
+                self.forward_verdict(hop, ip)
+            }
         };
         Match::Yes(Decision { verdict, entry })
     }

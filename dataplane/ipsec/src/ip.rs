@@ -229,6 +229,7 @@ impl IpHeader {
 
     /// Reads and checks the IP header at the front of `packet`; trailing bytes (Ethernet padding) are allowed.
     /// The IPv4 checksum is checked too.
+    #[inline]
     pub fn parse(packet: &[u8]) -> Result<IpHeader, DropReason> {
         let header = match packet.first().map(|b| b >> 4) {
             Some(4) => Self::parse_v4(packet)?,
@@ -250,23 +251,32 @@ impl IpHeader {
         Err(DropReason::IpMartian)
     }
 
+    #[inline]
     fn parse_v4(packet: &[u8]) -> Result<IpHeader, DropReason> {
         let fixed = packet.first_chunk().ok_or(DropReason::IpMalformed)?;
         let header = Self::read_v4(fixed)?;
         if header.total_len as usize > packet.len() {
             return Err(DropReason::IpMalformed);
         }
-        let header_len = usize::from(header.header_len);
-        let whole = packet.get(..header_len).ok_or(DropReason::IpMalformed)?;
-        if checksum::checksum(whole) != 0 {
+        if usize::from(header.header_len) > IPV4_HEADER {
+            Self::check_long_v4(packet, usize::from(header.header_len))?;
+        } else if !checksum::is_ipv4_header_sound(fixed) {
             return Err(DropReason::IpChecksum);
-        }
-        if header_len > IPV4_HEADER {
-            check_options(&whole[IPV4_HEADER..])?;
         }
         Ok(header)
     }
 
+    /// Checksum and options of an IPv4 header that is longer than the fixed part.
+    #[cold]
+    fn check_long_v4(packet: &[u8], header_len: usize) -> Result<(), DropReason> {
+        let whole = packet.get(..header_len).ok_or(DropReason::IpMalformed)?;
+        if checksum::checksum(whole) != 0 {
+            return Err(DropReason::IpChecksum);
+        }
+        check_options(whole.get(IPV4_HEADER..).unwrap_or_default())
+    }
+
+    #[inline]
     fn read_v4(h: &[u8; IPV4_HEADER]) -> Result<IpHeader, DropReason> {
         let header_len = usize::from(h[0] & 15) * 4;
         let total_len = usize::from(u16::from_be_bytes([h[2], h[3]]));
@@ -297,12 +307,14 @@ impl IpHeader {
         })
     }
 
+    #[inline]
     fn parse_v6(packet: &[u8]) -> Result<IpHeader, DropReason> {
         let total_len = ipv6_total_len(packet).ok_or(DropReason::IpMalformed)?;
         Self::read_v6(packet.get(..total_len).ok_or(DropReason::IpMalformed)?)
     }
 
     /// Reads all of `packet`, whatever its length field says.
+    #[inline]
     fn read_v6(packet: &[u8]) -> Result<IpHeader, DropReason> {
         let h: &[u8; IPV6_HEADER] = packet.first_chunk().ok_or(DropReason::IpMalformed)?;
         let address = |at: usize| {
@@ -323,7 +335,15 @@ impl IpHeader {
             source: address(8).unwrap_or_default(),
             destination: address(24).unwrap_or_default(),
         };
-        header.follow_extension_headers(packet)?;
+        if matches!(
+            header.protocol,
+            protocol::HOP_BY_HOP
+                | protocol::ROUTING
+                | protocol::FRAGMENT
+                | protocol::DESTINATION_OPTIONS
+        ) {
+            header.follow_extension_headers(packet)?;
+        }
         Ok(header)
     }
 
@@ -429,6 +449,7 @@ fn check_options(mut options: &[u8]) -> Result<(), DropReason> {
 
 /// Source and destination port, or ICMP type and code, of the payload, as the 32 bits that stand there;
 /// `None` for other protocols, later fragments and payloads too short.
+#[inline]
 pub fn ports(packet: &[u8], header: &IpHeader) -> Option<[u8; 4]> {
     if header.fragment.is_some_and(|f| f.offset != 0) {
         return None;
@@ -448,6 +469,7 @@ pub fn ports(packet: &[u8], header: &IpHeader) -> Option<[u8; 4]> {
 
 /// Decrements the TTL or hop limit of the packet at the front of `packet`; the caller has checked that it is
 /// above one. IPv4's checksum is updated as RFC 1624 says.
+#[inline]
 pub fn decrement_hop_limit(packet: &mut [u8], version: IpVersion) {
     match version {
         IpVersion::V4 => {

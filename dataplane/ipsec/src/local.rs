@@ -103,7 +103,7 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         self.counters.drops.add(reason, 1);
         self.counters.created.add(1);
         self.reenter(io, buf, |p, io, buf, ip| {
-            p.outbound(io, buf, ip, Origin::Local)
+            p.outbound(io, buf, &ip, Origin::Local)
         });
     }
 

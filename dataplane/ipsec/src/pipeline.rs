@@ -8,8 +8,8 @@
 //!                                                     -> bypass | discard | local           |
 //!                                                                              sealed ------+-> transmit
 //! ```
-//! Decisions are made packet by packet; ciphers run over lanes, which are emptied when a burst ends or a lane is
-//! full. Whatever is not forwarded is dropped for one [`DropReason`] and counted. For all of a worker's life
+//! A burst's lookups are made in steps before any of its packets is decided; ciphers run over lanes, which are
+//! emptied when a burst ends or a lane is full. Whatever is not forwarded is dropped for one [`DropReason`] and counted. For all of a worker's life
 //! `received + created + injected + taken_over = transmitted + drops + punted + handed_off + consumed + held`.
 
 use std::sync::Arc;
@@ -19,14 +19,15 @@ use portcullis_config::Side;
 use rand_chacha::ChaCha12Rng;
 use rand_core::{RngCore, SeedableRng};
 
-use crate::ah::{AhHeader, MaskedHeader};
+use crate::ah::MaskedHeader;
 use crate::counters::{Counter, WorkerCounters};
 use crate::engine::{AhJob, Engine, EspJob};
 use crate::ethernet::{self, Frame, ethertype};
-use crate::fib::{Fib, Hop, Interface, Neighbors};
-use crate::flow::{Decision, FlowCache};
+use crate::fib::{Fib, Interface, Neighbors};
+use crate::flow::{Adjacencies, Decision, FlowCache, FlowKey, Path, Verdict};
 use crate::icmp::RateLimit;
-use crate::ip::{Address, IpHeader, IpVersion};
+use crate::ip::{self, Address, IpHeader, protocol};
+use crate::outbound::KnownFlow;
 use crate::reassembly::{Reassembled, Reassembler};
 use crate::sa::SaRef;
 use crate::sad::Sad;
@@ -35,6 +36,8 @@ use crate::{DropReason, InterfaceId, Io, PacketBuf};
 
 /// Packets per burst and per lane.
 pub const BURST: usize = 32;
+/// IPsec headers that one received packet may have opened, bundles and nested tunnels together.
+pub(crate) const MAX_DEPTH: u8 = 4;
 /// Fragments that one packet may be cut into.
 pub(crate) const MAX_FRAGMENTS: usize = 1024;
 /// Packets being reassembled at once, per worker: that many from the unprotected side, and that many others.
@@ -219,43 +222,99 @@ pub enum Origin {
 #[derive(Debug)]
 pub(crate) struct Sealing<B> {
     pub(crate) buf: B,
+    pub(crate) sequence: u64,
     pub(crate) slot: u32,
     /// Offset of ESP or AH.
-    pub(crate) at: usize,
-    pub(crate) sequence: u64,
+    pub(crate) at: u32,
     /// Bytes of the packet inside, for the counters.
-    pub(crate) payload: usize,
+    pub(crate) payload: u32,
+    /// It has its link header: it leaves as it comes out of the engine.
+    pub(crate) addressed: bool,
 }
 
 /// A packet in the open or verify lane.
 #[derive(Debug)]
 pub(crate) struct Opening<B> {
     pub(crate) buf: B,
-    pub(crate) slot: u32,
-    pub(crate) ip: IpHeader,
-    /// Offset of ESP or AH.
-    pub(crate) at: usize,
-    /// The AH header, in the verify lane.
-    pub(crate) ah: Option<AhHeader>,
     pub(crate) sequence: u64,
+    pub(crate) slot: u32,
+    /// Offset of ESP or AH.
+    pub(crate) at: u32,
+    /// The outer header's class.
+    pub(crate) class: u8,
     /// How many IPsec headers came off before.
     pub(crate) depth: u8,
 }
 
 pub(crate) type Lane<T> = ArrayVec<T, BURST>;
 
+/// Packets that wait until there are enough for the next stage. What comes out of a stage may go into the same one
+/// again, so there is more than one list; all memory is made at the start.
+#[derive(Debug)]
+pub(crate) struct Waiting<T> {
+    list: Vec<T>,
+    spare: Vec<Vec<T>>,
+}
+
+impl<T> Waiting<T> {
+    fn new() -> Self {
+        let list = || Vec::with_capacity(BURST);
+        Waiting {
+            list: list(),
+            spare: (0..MAX_DEPTH).map(|_| list()).collect(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn push(&mut self, item: T) {
+        self.list.push(item);
+    }
+
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.list.len() >= BURST
+    }
+
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// All that wait.
+    #[inline]
+    pub(crate) fn begin(&mut self) -> Vec<T> {
+        std::mem::replace(&mut self.list, self.spare.pop().unwrap_or_default())
+    }
+
+    /// Gives the emptied list back.
+    #[inline]
+    pub(crate) fn end(&mut self, list: Vec<T>) {
+        self.spare.push(list);
+    }
+}
+
+/// A packet that has come in and passed the checks of Ethernet and IP.
+#[derive(Debug)]
+struct Arrival<B> {
+    buf: B,
+    ip: IpHeader,
+    from: InterfaceId,
+    side: Side,
+    flow: KnownFlow,
+}
+
 /// The engine's job for an ESP packet at offset `at` of `buf`; `None` if the SA is gone.
 pub(crate) fn esp_job<'a, K, B: PacketBuf>(
     sa: Option<(&'a K, bool)>,
     buf: &'a mut B,
-    at: usize,
+    at: u32,
     sequence: u64,
 ) -> Option<EspJob<'a, K>> {
     let (key, esn) = sa?;
     let sequence_high = esn.then_some((sequence >> 32) as u32);
     Some(EspJob {
         key,
-        packet: buf.data_mut().get_mut(at..)?,
+        packet: buf.data_mut().get_mut(at as usize..)?,
         sequence_high,
         ok: false,
     })
@@ -266,7 +325,7 @@ pub(crate) fn ah_job<'a, K, B: PacketBuf>(
     sa: Option<(&'a K, bool)>,
     buf: &'a mut B,
     header: &'a [u8],
-    at: usize,
+    at: u32,
     sequence: u64,
 ) -> Option<AhJob<'a, K>> {
     let (key, esn) = sa?;
@@ -274,7 +333,7 @@ pub(crate) fn ah_job<'a, K, B: PacketBuf>(
     Some(AhJob {
         key,
         header,
-        packet: buf.data_mut().get_mut(at..)?,
+        packet: buf.data_mut().get_mut(at as usize..)?,
         sequence_high,
         ok: false,
     })
@@ -302,14 +361,19 @@ pub struct Pipeline<E: Engine, C, B> {
     pub(crate) flows: FlowCache,
     /// What clear packets from the unprotected side meet: apart, so that a flood of them evicts no one else.
     pub(crate) clear_flows: FlowCache,
+    /// The ways out that remembered flows name.
+    pub(crate) adjacencies: Adjacencies,
+    /// Inbound SAs so far.
+    pub(crate) inbound_serial: u32,
     pub(crate) counters: Arc<WorkerCounters>,
     /// Of clear fragments from the unprotected side, and of all others: who fills the first one does no harm to
     /// the protected side.
     pub(crate) reassemblers: [Reassembler<B>; 2],
-    pub(crate) sealing: Lane<Sealing<B>>,
-    pub(crate) signing: Lane<(Sealing<B>, MaskedHeader)>,
-    pub(crate) opening: Lane<Opening<B>>,
-    pub(crate) verifying: Lane<(Opening<B>, MaskedHeader)>,
+    arrivals: Waiting<Arrival<B>>,
+    pub(crate) sealing: Waiting<Sealing<B>>,
+    pub(crate) signing: Waiting<(Sealing<B>, MaskedHeader)>,
+    pub(crate) opening: Waiting<Opening<B>>,
+    pub(crate) verifying: Waiting<(Opening<B>, MaskedHeader)>,
     pub(crate) fragments: Vec<B>,
     pub(crate) rng: ChaCha12Rng,
     pub(crate) icmp_limit: RateLimit,
@@ -339,10 +403,13 @@ impl<E: Engine, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B> {
             clear_flows: FlowCache::new(flows / 8, rng.next_u64()),
             counters,
             reassemblers: [(); 2].map(|()| Reassembler::new(REASSEMBLIES, REASSEMBLY_TIMEOUT)),
-            sealing: Lane::new(),
-            signing: Lane::new(),
-            opening: Lane::new(),
-            verifying: Lane::new(),
+            adjacencies: Adjacencies::new(),
+            inbound_serial: 0,
+            arrivals: Waiting::new(),
+            sealing: Waiting::new(),
+            signing: Waiting::new(),
+            opening: Waiting::new(),
+            verifying: Waiting::new(),
             fragments: Vec::with_capacity(MAX_FRAGMENTS),
             rng,
             icmp_limit: RateLimit::new(ICMP_ERRORS.0, ICMP_ERRORS.1),
@@ -363,11 +430,72 @@ impl<E: Engine, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B> {
         I: Outlet<Buf = B>,
     {
         self.now = now;
+        if self.adjacencies.is_full() {
+            self.forget_flows();
+        }
         self.counters.received.add(frames.len() as u64);
         for frame in frames.drain(..) {
             self.admit(io, port, frame);
         }
+        self.run_arrivals(io);
         self.flush(io);
+    }
+
+    /// Looks up what a burst needs, in steps, so that its cache misses overlap; then decides packet by packet, in
+    /// order.
+    fn run_arrivals<I: Outlet<Buf = B>>(&mut self, io: &mut I) {
+        let mut burst = self.arrivals.begin();
+        for arrival in &mut burst {
+            match arrival.side {
+                Side::Protected => self.look_up_outbound(&mut arrival.flow),
+                Side::Unprotected => self.look_up_spi(arrival.buf.data(), &arrival.ip),
+            }
+        }
+        for Arrival {
+            buf,
+            ip,
+            from,
+            side,
+            flow,
+        } in burst.drain(..)
+        {
+            match side {
+                Side::Protected => {
+                    self.outbound_flow(io, buf, &ip, Origin::Interface(from), &flow);
+                }
+                Side::Unprotected => self.inbound(io, buf, &ip, from),
+            }
+        }
+        self.arrivals.end(burst);
+    }
+
+    #[inline]
+    fn look_up_outbound(&self, flow: &mut KnownFlow) {
+        flow.decision = self.flows.get(flow.hash, &flow.key);
+        if let Some(Decision {
+            verdict: Verdict::Protect(sa),
+            ..
+        }) = flow.decision
+        {
+            self.sad.outbound.prefetch(sa.slot);
+        }
+    }
+
+    /// The SPI of plain ESP brings its SA nearer.
+    #[inline]
+    fn look_up_spi(&self, packet: &[u8], ip: &IpHeader) {
+        let spi = packet
+            .get(usize::from(ip.header_len)..)
+            .and_then(|p| p.first_chunk());
+        if let (protocol::ESP, Some(spi)) = (ip.protocol, spi) {
+            let found =
+                self.sad
+                    .index
+                    .lookup(u32::from_be_bytes(*spi), protocol::ESP, ip.destination);
+            if let Some(sa) = found {
+                self.sad.inbound.prefetch(sa.slot);
+            }
+        }
     }
 
     /// Takes over a packet from another worker.
@@ -375,10 +503,10 @@ impl<E: Engine, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B> {
         self.now = now;
         self.counters.taken_over.add(1);
         match handoff {
-            Handoff::Open(buf) => self.reenter(io, buf, |p, io, buf, ip| p.open(io, buf, ip, 0)),
+            Handoff::Open(buf) => self.reenter(io, buf, |p, io, buf, ip| p.open(io, buf, &ip, 0)),
             Handoff::Seal(slot, buf) => {
                 self.reenter(io, buf, |p, io, buf, ip| {
-                    p.protect(io, buf, ip, Origin::Worker, slot)
+                    p.protect(io, buf, &ip, Origin::Worker, slot)
                 });
             }
         }
@@ -392,7 +520,7 @@ impl<E: Engine, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B> {
             Inject::Frame(interface, frame) => io.transmit(interface, frame),
             Inject::Packet(buf) => {
                 self.reenter(io, buf, |p, io, buf, ip| {
-                    p.outbound(io, buf, ip, Origin::Local)
+                    p.outbound(io, buf, &ip, Origin::Local)
                 });
             }
             Inject::Exempt(buf) => {
@@ -446,20 +574,47 @@ impl<E: Engine, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B> {
                     return self.drop(io, buf, DropReason::Multicast);
                 }
                 buf.trim_front(frame.len);
-                self.reenter(io, buf, |p, io, buf, ip| {
-                    if ip.version.ethertype() != frame.ethertype {
-                        return p.drop(io, buf, DropReason::IpMalformed);
-                    }
-                    match side {
-                        Side::Protected => p.outbound(io, buf, ip, Origin::Interface(id)),
-                        Side::Unprotected => p.inbound(io, buf, ip, id),
-                    }
-                });
+                self.arrive(io, buf, frame.ethertype, id, side);
             }
             _ => self.drop(io, buf, DropReason::UnknownEthertype),
         }
     }
 
+    /// IP: what the header says, and where the packet's flow or SA will be found.
+    #[inline]
+    fn arrive<I: Outlet<Buf = B>>(
+        &mut self,
+        io: &mut I,
+        mut buf: B,
+        ethertype: u16,
+        from: InterfaceId,
+        side: Side,
+    ) {
+        let ip = match IpHeader::parse(buf.data()) {
+            Ok(ip) if ip.version.ethertype() == ethertype => ip,
+            Ok(_) => return self.drop(io, buf, DropReason::IpMalformed),
+            Err(reason) => return self.drop(io, buf, reason),
+        };
+        buf.truncate(ip.total_len as usize);
+        let mut flow = KnownFlow::default();
+        if side == Side::Protected {
+            flow.key = FlowKey::new(&ip, ip::ports(buf.data(), &ip), Path::Outbound);
+            flow.hash = self.flows.hash(&flow.key);
+            self.flows.prefetch(flow.hash);
+        }
+        self.arrivals.push(Arrival {
+            buf,
+            ip,
+            from,
+            side,
+            flow,
+        });
+        if self.arrivals.is_full() {
+            self.run_arrivals(io);
+        }
+    }
+
+    #[inline]
     fn classify(
         &self,
         port: usize,
@@ -558,6 +713,7 @@ impl<E: Engine, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B> {
     }
 
     /// Counts a packet for an SPD entry.
+    #[inline]
     pub(crate) fn count_entry(&self, decision: &Decision, bytes: u32) {
         if let Some(hits) = self.view.hits.get(decision.entry as usize) {
             hits.packets.add(1);
@@ -576,30 +732,6 @@ impl<E: Engine, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B> {
             .iter()
             .position(has)
             .map(|i| InterfaceId(i as u16))
-    }
-
-    /// How a packet leaves over `hop`.
-    pub(crate) fn egress(
-        &self,
-        hop: Hop,
-        destination: Address,
-        version: IpVersion,
-    ) -> crate::flow::Egress {
-        use crate::flow::{Egress, LinkHeader};
-        let next_hop = hop.via.unwrap_or(destination);
-        let mac = self.view.neighbors.0.get(&(hop.interface, next_hop));
-        match (mac, self.view.fib.interface(hop.interface)) {
-            (Some(mac), Some(interface)) => Egress::Ready(LinkHeader::new(
-                hop.interface,
-                interface,
-                *mac,
-                version.ethertype(),
-            )),
-            _ => Egress::Unresolved(Hop {
-                interface: hop.interface,
-                via: Some(next_hop),
-            }),
-        }
     }
 }
 

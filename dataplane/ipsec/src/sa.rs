@@ -8,7 +8,8 @@ use portcullis_config::{
 
 use crate::DropReason;
 use crate::counters::SaCounters;
-use crate::flow::Egress;
+use crate::envelope::Envelope;
+use crate::flow::Adjacency;
 use crate::ip::Address;
 use crate::replay::ReplayWindow;
 use crate::spd::{CompiledSelector, Match, SelectorKey};
@@ -83,38 +84,63 @@ pub enum LifeState {
     Expired,
 }
 
+/// Where a lifetime ends, `u64::MAX` for never.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    packets: u64,
+    bytes: u64,
+    /// Milliseconds.
+    at: u64,
+}
+
+impl Bounds {
+    fn new(limits: Limits, born: u64) -> Self {
+        let seconds = limits.seconds.map(|s| s.saturating_mul(1000));
+        Bounds {
+            packets: limits.packets.unwrap_or(u64::MAX),
+            bytes: limits.bytes.unwrap_or(u64::MAX),
+            at: seconds.map_or(u64::MAX, |s| born.saturating_add(s)),
+        }
+    }
+
+    fn nearer(self, other: Bounds) -> Self {
+        Bounds {
+            packets: self.packets.min(other.packets),
+            bytes: self.bytes.min(other.bytes),
+            at: self.at.min(other.at),
+        }
+    }
+}
+
 /// Lifetime of an SA (RFC 4301 4.4.2.1): bytes and packets counted by its one owner, seconds by its clock.
 #[derive(Debug)]
 pub struct Life {
-    soft: Limits,
-    hard: Limits,
-    born: u64,
     packets: u64,
     bytes: u64,
-    soft_told: bool,
+    /// The nearest bounds about which there is something to do: all that most packets are held against.
+    next: Bounds,
+    soft: Bounds,
+    hard: Bounds,
     hard_told: bool,
 }
 
 impl Life {
     /// A life that begins at `now` milliseconds.
     pub fn new(soft: Limits, hard: Limits, now: u64) -> Self {
+        let (soft, hard) = (Bounds::new(soft, now), Bounds::new(hard, now));
         Life {
-            soft,
-            hard,
-            born: now,
             packets: 0,
             bytes: 0,
-            soft_told: false,
+            next: soft.nearer(hard),
+            soft,
+            hard,
             hard_told: false,
         }
     }
 
-    fn exceeds(&self, limits: &Limits, now: u64) -> bool {
-        limits.packets.is_some_and(|l| self.packets > l)
-            || limits.bytes.is_some_and(|l| self.bytes > l)
-            || limits
-                .seconds
-                .is_some_and(|l| now.saturating_sub(self.born) >= l.saturating_mul(1000))
+    #[inline]
+    fn exceeds(&self, bounds: &Bounds, now: u64) -> bool {
+        self.packets > bounds.packets || self.bytes > bounds.bytes || now >= bounds.at
     }
 
     /// Counts one packet of `bytes` and says whether it may pass. A refused packet is not counted.
@@ -122,20 +148,31 @@ impl Life {
     pub fn charge(&mut self, bytes: usize, now: u64) -> LifeState {
         self.packets += 1;
         self.bytes += bytes as u64;
+        if !self.exceeds(&self.next, now) {
+            return LifeState::Alive;
+        }
+        self.charge_at_bounds(bytes, now)
+    }
+
+    #[cold]
+    fn charge_at_bounds(&mut self, bytes: usize, now: u64) -> LifeState {
         if self.exceeds(&self.hard, now) {
             self.packets -= 1;
             self.bytes -= bytes as u64;
             return LifeState::Expired;
         }
-        if !self.soft_told && self.exceeds(&self.soft, now) {
-            return LifeState::Soft;
+        match self.exceeds(&self.soft, now) {
+            true => LifeState::Soft,
+            false => LifeState::Alive,
         }
-        LifeState::Alive
     }
 
     /// Notes whether control took the news of the soft limit; if not, the next packet brings it again.
     pub fn told_soft(&mut self, told: bool) {
-        self.soft_told = told;
+        if told {
+            self.next = self.hard;
+            self.soft = self.hard;
+        }
     }
 
     /// True until control knows that a hard limit stopped the SA.
@@ -149,9 +186,15 @@ impl Life {
     }
 }
 
-/// An SA that we receive with.
+/// An SA that we receive with. What each packet needs comes first.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub struct InboundSa<K> {
+    /// Lifetime.
+    pub life: Life,
+    /// Its number among all inbound SAs that the worker ever had: remembered flows name it, so that those of
+    /// another SA in the same slot are not taken for its own. Given by the worker.
+    pub serial: u32,
     /// Engine key.
     pub key: K,
     /// Sizes.
@@ -164,8 +207,6 @@ pub struct InboundSa<K> {
     pub esn: bool,
     /// Anti-replay; `None` where the policy turned it off.
     pub replay: Option<ReplayWindow>,
-    /// Lifetime.
-    pub life: Life,
     /// What may come out of it; empty for an SA that only ever carries another one of its bundle.
     pub selectors: Box<[CompiledSelector]>,
     /// Slot of the SA that must have come off the same packet just before (AH around ESP).
@@ -189,6 +230,7 @@ impl<K> InboundSa<K> {
                 .replay_window
                 .map(|size| ReplayWindow::new(size, config.esn)),
             life: Life::new(config.soft, config.hard, now),
+            serial: 0,
             selectors: config.selectors.iter().map(CompiledSelector::new).collect(),
             came_in: None,
             carries_bundle: false,
@@ -211,31 +253,29 @@ pub fn any_match(selectors: &[CompiledSelector], key: &SelectorKey) -> Match<()>
         .unwrap_or(Match::No)
 }
 
-/// Where an outbound SA's packets leave, as found for one generation of routes and neighbours.
-#[derive(Clone, Copy, Debug)]
-pub struct CachedRoute {
-    /// Generation for which it holds.
-    pub generation: u32,
-    /// How packets leave.
-    pub egress: Egress,
-    /// MTU of the interface.
-    pub mtu: u16,
-}
-
-/// An SA that we send with.
+/// An SA that we send with. What each packet needs comes first.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub struct OutboundSa<K> {
+    /// Its packets' headers and way out, as last found.
+    pub envelope: Envelope,
+    /// Last sequence number used.
+    pub sequence: u64,
+    /// Lifetime.
+    pub life: Life,
+    /// Counters shared with the control thread.
+    pub counters: Arc<SaCounters>,
     /// Engine key.
     pub key: K,
+    /// Where its packets leave, as found for the envelope's generation.
+    pub way: Option<Adjacency>,
     /// SPI.
     pub spi: u32,
     /// Sizes.
     pub shape: Shape,
     /// 64 bit sequence numbers.
     pub esn: bool,
-    /// Last sequence number used.
-    pub sequence: u64,
-    /// Prebuilt outer header; `None` in transport mode.
+    /// Outer header; `None` in transport mode.
     pub outer: Option<OuterHeader>,
     /// ESP in UDP.
     pub udp: Option<UdpEncapsulation>,
@@ -251,12 +291,6 @@ pub struct OutboundSa<K> {
     pub bundle_overhead: usize,
     /// Path MTU learnt for the outer packet (RFC 4301 8.2); `u32::MAX` if nothing was.
     pub path_mtu: u32,
-    /// Route of the outer packet.
-    pub route: Option<CachedRoute>,
-    /// Lifetime.
-    pub life: Life,
-    /// Counters shared with the control thread.
-    pub counters: Arc<SaCounters>,
 }
 
 impl<K> OutboundSa<K> {
@@ -268,6 +302,8 @@ impl<K> OutboundSa<K> {
         let outer = (config.mode == Mode::Tunnel)
             .then(|| OuterHeader::new(source, destination, protocol, config.udp, df, dscp));
         OutboundSa {
+            envelope: Envelope::default(),
+            way: None,
             key,
             spi: config.spi,
             shape: Shape::new(config.transform),
@@ -281,13 +317,13 @@ impl<K> OutboundSa<K> {
             next: None,
             bundle_overhead: 0,
             path_mtu: u32::MAX,
-            route: None,
             life: Life::new(config.soft, config.hard, now),
             counters,
         }
     }
 
     /// Takes the next sequence number, unless it would repeat (RFC 4303 3.3.3).
+    #[inline]
     pub fn next_sequence(&mut self) -> Result<u64, DropReason> {
         let last = if self.esn {
             u64::MAX

@@ -167,6 +167,14 @@ impl<T> Slab<T> {
         self.slots.get_mut(slot as usize)?.as_deref_mut()
     }
 
+    /// Asks for the memory of a slot's occupant.
+    #[inline]
+    pub fn prefetch(&self, slot: u32) {
+        if let Some(occupant) = self.get(slot) {
+            prefetch::soon(occupant);
+        }
+    }
+
     /// Puts an occupant in; gives back the one before, or the new one if there is no such slot.
     pub fn put(&mut self, slot: u32, occupant: Box<T>) -> Option<Box<T>> {
         match self.slots.get_mut(slot as usize) {

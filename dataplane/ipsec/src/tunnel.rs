@@ -135,34 +135,49 @@ impl OuterHeader {
         inner_df: bool,
         id: u16,
     ) {
+        let len = self.len();
+        if let (Some(out), Some(template)) = (out.get_mut(..len), self.template.get(..len)) {
+            out.copy_from_slice(template);
+            self.complete(out, total_len, inner_class, inner_df, id);
+        }
+    }
+
+    /// The header with what is still open left at zero.
+    pub fn template(&self) -> &[u8] {
+        self.template.get(..self.len()).unwrap_or_default()
+    }
+
+    /// Fills in what is open in a copy of the [`template`](Self::template) at the front of `out`.
+    #[inline]
+    pub(crate) fn complete(
+        &self,
+        out: &mut [u8],
+        total_len: usize,
+        inner_class: u8,
+        inner_df: bool,
+        id: u16,
+    ) {
         let class = inner_class & self.class_mask | self.class_set;
         let ip = match self.version {
             IpVersion::V4 => {
-                let Some(h) = out.first_chunk_mut::<IPV4_HEADER>() else {
-                    return;
-                };
-                self.write_v4(h, total_len as u16, class, self.flag_bits(inner_df), id);
+                if let Some(h) = out.first_chunk_mut() {
+                    self.complete_v4(h, total_len as u16, class, self.flag_bits(inner_df), id);
+                }
                 IPV4_HEADER
             }
             IpVersion::V6 => {
-                let Some(h) = out.first_chunk_mut::<IPV6_HEADER>() else {
-                    return;
-                };
-                h.copy_from_slice(&self.template[..IPV6_HEADER]);
-                h[0] |= class >> 4;
-                h[1] |= class << 4;
-                [h[4], h[5]] = (total_len.saturating_sub(IPV6_HEADER) as u16).to_be_bytes();
+                if let Some(h) = out.first_chunk_mut::<6>() {
+                    h[0] |= class >> 4;
+                    h[1] |= class << 4;
+                    [h[4], h[5]] = (total_len.saturating_sub(IPV6_HEADER) as u16).to_be_bytes();
+                }
                 IPV6_HEADER
             }
         };
         if self.udp {
-            if let Some(h) = out
-                .get_mut(ip..)
-                .and_then(|h| h.first_chunk_mut::<UDP_HEADER>())
-            {
-                // RFC 3948 2.1: over IPv4 the checksum is zero; IPv6's is filled in when the packet is sealed.
-                h.copy_from_slice(&self.template[ip..ip + UDP_HEADER]);
-                [h[4], h[5]] = (total_len.saturating_sub(ip) as u16).to_be_bytes();
+            // RFC 3948 2.1: over IPv4 the checksum is zero; IPv6's is filled in when the packet is sealed.
+            if let Some(h) = out.get_mut(ip + 4..ip + 6) {
+                h.copy_from_slice(&(total_len.saturating_sub(ip) as u16).to_be_bytes());
             }
         }
     }
@@ -173,8 +188,7 @@ impl OuterHeader {
     }
 
     #[inline]
-    fn write_v4(&self, h: &mut [u8; IPV4_HEADER], total_len: u16, class: u8, flags: u16, id: u16) {
-        h.copy_from_slice(&self.template[..IPV4_HEADER]);
+    fn complete_v4(&self, h: &mut [u8; 12], total_len: u16, class: u8, flags: u16, id: u16) {
         h[1] = class;
         [h[2], h[3]] = total_len.to_be_bytes();
         [h[4], h[5]] = id.to_be_bytes();
@@ -241,6 +255,9 @@ pub fn decapsulate_ecn(
         IpVersion::V6 => (inner, 4),
     };
     let class = *h.get(1).ok_or(DropReason::InnerMalformed)?;
+    if outer_class & ECN == 0 {
+        return Ok(()); // the first column: nothing changes
+    }
     let old = class >> shift & ECN;
     let new = DECAPSULATED_ECN[usize::from(old)][usize::from(outer_class & ECN)]
         .ok_or(DropReason::EcnInvalid)?;
