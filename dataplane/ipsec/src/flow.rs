@@ -43,7 +43,7 @@ const HIDDEN_PORTS: u64 = 2 << 48;
 
 impl FlowKey {
     /// The key of a packet on `path`; `ports` as [`crate::ip::ports`] reads them.
-    #[inline]
+    #[inline(always)]
     pub fn new(ip: &IpHeader, ports: Option<[u8; 4]>, path: Path) -> Self {
         let ports = match ports {
             _ if ip.is_fragment() => HIDDEN_PORTS,
@@ -231,7 +231,7 @@ impl Slot {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn holds(&self, key: &FlowKey, generation: u32) -> bool {
         self.upper == key.upper
             && self.source == key.source
@@ -289,7 +289,7 @@ impl FlowCache {
 
     /// Where a flow is looked for, to be computed once. Multiply-fold; the seed is random per worker, so that
     /// nobody outside can aim at one slot.
-    #[inline]
+    #[inline(always)]
     pub fn hash(&self, key: &FlowKey) -> u64 {
         const K: u64 = 0x9e37_79b9_7f4a_7c15;
         let fold = |a: u64, b: u64| {
@@ -309,13 +309,13 @@ impl FlowCache {
         )
     }
 
-    #[inline]
+    #[inline(always)]
     fn set(&self, hash: u64) -> Option<&[Slot; WAYS]> {
         self.slots.get(hash as usize & (self.slots.len() - 1))
     }
 
     /// Asks for the memory that [`FlowCache::get`] will read.
-    #[inline]
+    #[inline(always)]
     pub fn prefetch(&self, hash: u64) {
         if let Some(slot) = self.set(hash).and_then(|set| set.get(first_way(hash))) {
             prefetch::soon(slot);
@@ -323,7 +323,7 @@ impl FlowCache {
     }
 
     /// What is known about a flow.
-    #[inline]
+    #[inline(always)]
     pub fn get(&self, hash: u64, key: &FlowKey) -> Option<Decision> {
         let set = self.set(hash)?;
         let first = first_way(hash);

@@ -83,7 +83,7 @@ fn fragment_v4<I: Io>(
     let (first, mut payload) = packet
         .split_at_checked(usize::from(header.header_len))
         .ok_or(DropReason::IpMalformed)?;
-    let place = header.fragment.unwrap_or_default();
+    let place = header.fragment().unwrap_or_default();
     let mut offset = usize::from(place.offset);
     if offset + payload.len() > usize::from(u16::MAX) {
         return Err(DropReason::FragmentInvalid);
@@ -161,7 +161,7 @@ fn fragment_v6<I: Io>(
     each: &mut impl FnMut(&mut I, I::Buf),
 ) -> Result<(), DropReason> {
     // Another node's fragments are not ours to cut.
-    if header.fragment.is_some() {
+    if header.fragment().is_some() {
         return Err(DropReason::TooBig);
     }
     let (cut, next_at) = per_fragment_headers(packet, header).ok_or(DropReason::Ipv6Extension)?;

@@ -146,7 +146,7 @@ fn write_ip_header(h: &mut [u8], version: IpVersion, from: Address, to: Address,
 
 /// RFC 1122 3.2.2, RFC 1812 4.3.2.7 and RFC 4443 2.4 (e): about which packets no error may be sent.
 fn may_be_answered(packet: &[u8], header: &IpHeader, error: IcmpError) -> bool {
-    if header.fragment.is_some_and(|f| f.offset != 0) {
+    if header.fragment().is_some_and(|f| f.offset != 0) {
         return false;
     }
     let source = header.source;

@@ -104,6 +104,7 @@ impl Address {
 
     /// May be a source address on the wire: not unspecified, loopback, multicast or broadcast,
     /// and not an IPv4-mapped one in an IPv6 header (RFC 1812 5.3.7, RFC 4291 2.5.5.2).
+    #[inline]
     fn is_valid_source(self, version: IpVersion) -> bool {
         match version {
             IpVersion::V4 => {
@@ -115,6 +116,7 @@ impl Address {
     }
 
     /// May be a destination on the wire: not unspecified or loopback, no IPv4-mapped one in an IPv6 header.
+    #[inline]
     fn is_valid_destination(self, version: IpVersion) -> bool {
         match version {
             IpVersion::V4 => (self.0 as u32) >> 24 != 0 && (self.0 as u32) >> 24 != 127,
@@ -173,6 +175,36 @@ pub struct Fragment {
     pub header_at: u16,
 }
 
+/// A [`Fragment`] or none in one word: headers are copied a lot, and a word is copied at a stroke.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct FragmentField(u64);
+
+impl FragmentField {
+    const PRESENT: u64 = 1;
+    const MORE: u64 = 2;
+    /// Offsets are multiples of eight.
+    const OFFSET: u64 = 0xfff8;
+
+    #[inline]
+    fn new(place: Fragment) -> Self {
+        let flags = Self::PRESENT | if place.more { Self::MORE } else { 0 };
+        let offset = u64::from(place.offset) & Self::OFFSET;
+        FragmentField(
+            flags | offset | u64::from(place.header_at) << 16 | u64::from(place.id) << 32,
+        )
+    }
+
+    #[inline]
+    fn get(self) -> Option<Fragment> {
+        (self.0 & Self::PRESENT != 0).then_some(Fragment {
+            offset: (self.0 & Self::OFFSET) as u16,
+            more: self.0 & Self::MORE != 0,
+            id: (self.0 >> 32) as u32,
+            header_at: (self.0 >> 16) as u16,
+        })
+    }
+}
+
 /// What a packet's IP header, and an IPv6 chain of extension headers, say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IpHeader {
@@ -192,9 +224,7 @@ pub struct IpHeader {
     pub protocol: u8,
     /// Offset of the byte that names `protocol`.
     pub protocol_at: u16,
-    /// Set for any part of a fragmented packet (never for an atomic fragment's sake: RFC 6946 ones are `Some`
-    /// with offset 0 and no more).
-    pub fragment: Option<Fragment>,
+    fragment: FragmentField,
     /// Source address.
     pub source: Address,
     /// Destination address.
@@ -213,15 +243,18 @@ impl IpHeader {
     /// Reads the IP header of a packet that an ICMP error quotes, of which the end may be missing (RFC 792):
     /// `total_len` is the length that is there. Neither checksum nor addresses are checked.
     pub fn parse_quoted(quoted: &[u8]) -> Option<IpHeader> {
+        let mut header = IpHeader::default();
         match quoted.first()? >> 4 {
             4 => {
-                let mut header = Self::read_v4(quoted.first_chunk()?).ok()?;
+                header.read_v4(quoted.first_chunk()?).ok()?;
                 header.total_len = header.total_len.min(quoted.len() as u32);
                 (u32::from(header.header_len) <= header.total_len).then_some(header)
             }
             6 => {
                 let total_len = ipv6_total_len(quoted)?;
-                Self::read_v6(quoted.get(..total_len).unwrap_or(quoted)).ok()
+                let there = quoted.get(..total_len).unwrap_or(quoted);
+                header.read_v6(there).ok()?;
+                Some(header)
             }
             _ => None,
         }
@@ -231,39 +264,50 @@ impl IpHeader {
     /// The IPv4 checksum is checked too.
     #[inline]
     pub fn parse(packet: &[u8]) -> Result<IpHeader, DropReason> {
-        let header = match packet.first().map(|b| b >> 4) {
-            Some(4) => Self::parse_v4(packet)?,
-            Some(6) => Self::parse_v6(packet)?,
+        let mut header = IpHeader::default();
+        header.read(packet)?;
+        Ok(header)
+    }
+
+    /// The same into a header that has its place, which after an error holds nothing of use.
+    #[inline(always)]
+    pub fn read(&mut self, packet: &[u8]) -> Result<(), DropReason> {
+        match packet.first().map(|b| b >> 4) {
+            Some(4) => self.check_v4(packet)?,
+            Some(6) => {
+                let total_len = ipv6_total_len(packet).ok_or(DropReason::IpMalformed)?;
+                self.read_v6(packet.get(..total_len).ok_or(DropReason::IpMalformed)?)?;
+            }
             _ => return Err(DropReason::IpMalformed),
-        };
-        if header.source.is_valid_source(header.version)
-            && header.destination.is_valid_destination(header.version)
+        }
+        if self.source.is_valid_source(self.version)
+            && self.destination.is_valid_destination(self.version)
         {
-            return Ok(header);
+            return Ok(());
         }
         // Duplicate address detection speaks from the unspecified address (RFC 4862 5.4.2).
-        if header.source.0 == 0
-            && header.protocol == protocol::ICMPV6
-            && header.destination.is_multicast()
+        if self.source.0 == 0
+            && self.protocol == protocol::ICMPV6
+            && self.destination.is_multicast()
         {
-            return Ok(header);
+            return Ok(());
         }
         Err(DropReason::IpMartian)
     }
 
-    #[inline]
-    fn parse_v4(packet: &[u8]) -> Result<IpHeader, DropReason> {
+    #[inline(always)]
+    fn check_v4(&mut self, packet: &[u8]) -> Result<(), DropReason> {
         let fixed = packet.first_chunk().ok_or(DropReason::IpMalformed)?;
-        let header = Self::read_v4(fixed)?;
-        if header.total_len as usize > packet.len() {
+        self.read_v4(fixed)?;
+        if self.total_len as usize > packet.len() {
             return Err(DropReason::IpMalformed);
         }
-        if usize::from(header.header_len) > IPV4_HEADER {
-            Self::check_long_v4(packet, usize::from(header.header_len))?;
+        if usize::from(self.header_len) > IPV4_HEADER {
+            Self::check_long_v4(packet, usize::from(self.header_len))?;
         } else if !checksum::is_ipv4_header_sound(fixed) {
             return Err(DropReason::IpChecksum);
         }
-        Ok(header)
+        Ok(())
     }
 
     /// Checksum and options of an IPv4 header that is longer than the fixed part.
@@ -276,75 +320,63 @@ impl IpHeader {
         check_options(whole.get(IPV4_HEADER..).unwrap_or_default())
     }
 
-    #[inline]
-    fn read_v4(h: &[u8; IPV4_HEADER]) -> Result<IpHeader, DropReason> {
+    #[inline(always)]
+    fn read_v4(&mut self, h: &[u8; IPV4_HEADER]) -> Result<(), DropReason> {
         let header_len = usize::from(h[0] & 15) * 4;
         let total_len = usize::from(u16::from_be_bytes([h[2], h[3]]));
         if header_len < IPV4_HEADER || total_len < header_len {
             return Err(DropReason::IpMalformed);
         }
-        let frag = u16::from_be_bytes([h[6], h[7]]);
-        let offset = (frag & 0x1fff) * 8;
-        let more = frag & 0x2000 != 0;
-        let fragment = (offset != 0 || more).then(|| Fragment {
-            offset,
-            more,
-            id: u32::from(u16::from_be_bytes([h[4], h[5]])),
-            header_at: 0,
-        });
-        Ok(IpHeader {
-            version: IpVersion::V4,
-            traffic_class: h[1],
-            hop_limit: h[8],
-            dont_fragment: frag & 0x4000 != 0,
-            header_len: header_len as u16,
-            total_len: total_len as u32,
-            protocol: h[9],
-            protocol_at: 9,
-            fragment,
-            source: Address::v4([h[12], h[13], h[14], h[15]]),
-            destination: Address::v4([h[16], h[17], h[18], h[19]]),
-        })
-    }
-
-    #[inline]
-    fn parse_v6(packet: &[u8]) -> Result<IpHeader, DropReason> {
-        let total_len = ipv6_total_len(packet).ok_or(DropReason::IpMalformed)?;
-        Self::read_v6(packet.get(..total_len).ok_or(DropReason::IpMalformed)?)
+        let place = u16::from_be_bytes([h[6], h[7]]);
+        let (offset, more) = ((place & 0x1fff) * 8, place & 0x2000 != 0);
+        self.fragment = match offset != 0 || more {
+            true => FragmentField::new(Fragment {
+                offset,
+                more,
+                id: u32::from(u16::from_be_bytes([h[4], h[5]])),
+                header_at: 0,
+            }),
+            false => FragmentField::default(),
+        };
+        self.version = IpVersion::V4;
+        self.traffic_class = h[1];
+        self.hop_limit = h[8];
+        self.dont_fragment = place & 0x4000 != 0;
+        self.header_len = header_len as u16;
+        self.total_len = total_len as u32;
+        self.protocol = h[9];
+        self.protocol_at = 9;
+        self.source = Address::v4([h[12], h[13], h[14], h[15]]);
+        self.destination = Address::v4([h[16], h[17], h[18], h[19]]);
+        Ok(())
     }
 
     /// Reads all of `packet`, whatever its length field says.
-    #[inline]
-    fn read_v6(packet: &[u8]) -> Result<IpHeader, DropReason> {
+    #[inline(always)]
+    fn read_v6(&mut self, packet: &[u8]) -> Result<(), DropReason> {
         let h: &[u8; IPV6_HEADER] = packet.first_chunk().ok_or(DropReason::IpMalformed)?;
         let address = |at: usize| {
-            h.get(at..)
-                .and_then(|a| a.first_chunk())
-                .map(|a| Address::v6(*a))
+            let bytes = h.get(at..).and_then(|a| a.first_chunk());
+            bytes.map_or(Address::default(), |bytes| Address::v6(*bytes))
         };
-        let mut header = IpHeader {
-            version: IpVersion::V6,
-            traffic_class: h[0] << 4 | h[1] >> 4,
-            hop_limit: h[7],
-            dont_fragment: true,
-            header_len: IPV6_HEADER as u16,
-            total_len: packet.len() as u32,
-            protocol: h[6],
-            protocol_at: 6,
-            fragment: None,
-            source: address(8).unwrap_or_default(),
-            destination: address(24).unwrap_or_default(),
-        };
-        if matches!(
-            header.protocol,
+        self.version = IpVersion::V6;
+        self.traffic_class = h[0] << 4 | h[1] >> 4;
+        self.hop_limit = h[7];
+        self.dont_fragment = true;
+        self.header_len = IPV6_HEADER as u16;
+        self.total_len = packet.len() as u32;
+        self.protocol = h[6];
+        self.protocol_at = 6;
+        self.fragment = FragmentField::default();
+        self.source = address(8);
+        self.destination = address(24);
+        match self.protocol {
             protocol::HOP_BY_HOP
-                | protocol::ROUTING
-                | protocol::FRAGMENT
-                | protocol::DESTINATION_OPTIONS
-        ) {
-            header.follow_extension_headers(packet)?;
+            | protocol::ROUTING
+            | protocol::FRAGMENT
+            | protocol::DESTINATION_OPTIONS => self.follow_extension_headers(packet),
+            _ => Ok(()),
         }
-        Ok(header)
     }
 
     /// Walks the chain of RFC 8200 4 up to the upper layer, ESP or AH.
@@ -368,14 +400,14 @@ impl IpHeader {
                     8 + 8 * usize::from(len)
                 }
                 // RFC 8200 4.1: at most one; a second would hide what the first says.
-                protocol::FRAGMENT if self.fragment.is_some() => return Err(bad),
+                protocol::FRAGMENT if self.fragment().is_some() => return Err(bad),
                 protocol::FRAGMENT => {
                     let field = be16(packet, at + 2).ok_or(bad)?;
                     let id = packet
                         .get(at + 4..)
                         .and_then(|h| h.first_chunk())
                         .ok_or(bad)?;
-                    self.fragment = Some(Fragment {
+                    self.fragment = FragmentField::new(Fragment {
                         offset: field & 0xfff8,
                         more: field & 1 != 0,
                         id: u32::from_be_bytes(*id),
@@ -392,11 +424,23 @@ impl IpHeader {
             }
             self.header_len = u16::try_from(at + len).map_err(|_| bad)?;
             // Behind a later fragment's header comes payload, not a header.
-            if self.fragment.is_some_and(|f| f.offset != 0) {
+            if self.fragment().is_some_and(|f| f.offset != 0) {
                 return Ok(());
             }
         }
         Err(bad)
+    }
+
+    /// Set for any part of a fragmented packet, and for atomic fragments (RFC 6946): those have offset 0 and no
+    /// more.
+    #[inline]
+    pub fn fragment(&self) -> Option<Fragment> {
+        self.fragment.get()
+    }
+
+    /// As if it were no fragment.
+    pub(crate) fn forget_fragment(&mut self) {
+        self.fragment = FragmentField::default();
     }
 
     /// The payload's length in bytes.
@@ -407,7 +451,7 @@ impl IpHeader {
     /// True for a fragment behind whose fragment header come more extension headers: only the first fragment
     /// knows the upper layer.
     pub fn hides_protocol(&self) -> bool {
-        let Some(place) = self.fragment.filter(|_| self.version == IpVersion::V6) else {
+        let Some(place) = self.fragment().filter(|_| self.version == IpVersion::V6) else {
             return false;
         };
         let extension = matches!(
@@ -421,8 +465,9 @@ impl IpHeader {
     }
 
     /// True for a part of a packet that another part must complete.
+    #[inline]
     pub fn is_fragment(&self) -> bool {
-        self.fragment.is_some_and(|f| f.offset != 0 || f.more)
+        self.fragment.0 & (FragmentField::MORE | FragmentField::OFFSET) != 0
     }
 }
 
@@ -451,7 +496,7 @@ fn check_options(mut options: &[u8]) -> Result<(), DropReason> {
 /// `None` for other protocols, later fragments and payloads too short.
 #[inline]
 pub fn ports(packet: &[u8], header: &IpHeader) -> Option<[u8; 4]> {
-    if header.fragment.is_some_and(|f| f.offset != 0) {
+    if header.fragment.0 & FragmentField::OFFSET != 0 {
         return None;
     }
     let payload = packet.get(usize::from(header.header_len)..header.total_len as usize)?;

@@ -29,10 +29,10 @@ pub(crate) fn is_neighbor_discovery(frame: &[u8], header: &Frame) -> bool {
 pub(crate) fn quoted_key(packet: &[u8], ip: &IpHeader, flow: Flow) -> Option<SelectorKey> {
     let quoted = icmp::parse_error(packet, ip)?.quoted;
     let mut about = IpHeader::parse_quoted(quoted)?;
-    if about.source != ip.destination || about.fragment.is_some_and(|f| f.offset != 0) {
+    if about.source != ip.destination || about.fragment().is_some_and(|f| f.offset != 0) {
         return None;
     }
-    about.fragment = None;
+    about.forget_fragment();
     let ports = ip::ports(quoted, &about);
     Some(SelectorKey::from_parts(&about, ports, flow))
 }

@@ -67,7 +67,7 @@ impl Message {
         if header.version != IpVersion::V6
             || header.protocol != protocol::ICMPV6
             || header.hop_limit != HOP_LIMIT
-            || header.fragment.is_some()
+            || header.fragment().is_some()
         {
             return None;
         }

@@ -293,10 +293,12 @@ impl<T> Waiting<T> {
     }
 }
 
-/// A packet that has come in and passed the checks of Ethernet and IP.
+/// A packet that has come in and passed the checks of Ethernet and IP. It stays where it is written until it is
+/// decided: to move what was just written costs more than all lookups.
 #[derive(Debug)]
 struct Arrival<B> {
-    buf: B,
+    /// Taken out when it is decided.
+    buf: Option<B>,
     ip: IpHeader,
     from: InterfaceId,
     side: Side,
@@ -448,24 +450,22 @@ impl<E: Engine, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B> {
         for arrival in &mut burst {
             match arrival.side {
                 Side::Protected => self.look_up_outbound(&mut arrival.flow),
-                Side::Unprotected => self.look_up_spi(arrival.buf.data(), &arrival.ip),
+                Side::Unprotected => self.look_up_spi(arrival.buf.as_ref(), &arrival.ip),
             }
         }
-        for Arrival {
-            buf,
-            ip,
-            from,
-            side,
-            flow,
-        } in burst.drain(..)
-        {
-            match side {
+        for arrival in &mut burst {
+            let Some(buf) = arrival.buf.take() else {
+                continue;
+            };
+            let (ip, from) = (&arrival.ip, arrival.from);
+            match arrival.side {
                 Side::Protected => {
-                    self.outbound_flow(io, buf, &ip, Origin::Interface(from), &flow);
+                    self.outbound_flow(io, buf, ip, Origin::Interface(from), &arrival.flow);
                 }
-                Side::Unprotected => self.inbound(io, buf, &ip, from),
+                Side::Unprotected => self.inbound(io, buf, ip, from),
             }
         }
+        burst.clear();
         self.arrivals.end(burst);
     }
 
@@ -483,10 +483,10 @@ impl<E: Engine, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B> {
 
     /// The SPI of plain ESP brings its SA nearer.
     #[inline]
-    fn look_up_spi(&self, packet: &[u8], ip: &IpHeader) {
+    fn look_up_spi(&self, packet: Option<&B>, ip: &IpHeader) {
         let spi = packet
-            .get(usize::from(ip.header_len)..)
-            .and_then(|p| p.first_chunk());
+            .and_then(|packet| packet.data().get(usize::from(ip.header_len)..))
+            .and_then(|esp| esp.first_chunk());
         if let (protocol::ESP, Some(spi)) = (ip.protocol, spi) {
             let found =
                 self.sad
@@ -581,7 +581,7 @@ impl<E: Engine, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B> {
     }
 
     /// IP: what the header says, and where the packet's flow or SA will be found.
-    #[inline]
+    #[inline(always)]
     fn arrive<I: Outlet<Buf = B>>(
         &mut self,
         io: &mut I,
@@ -590,11 +590,13 @@ impl<E: Engine, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B> {
         from: InterfaceId,
         side: Side,
     ) {
-        let ip = match IpHeader::parse(buf.data()) {
-            Ok(ip) if ip.version.ethertype() == ethertype => ip,
-            Ok(_) => return self.drop(io, buf, DropReason::IpMalformed),
-            Err(reason) => return self.drop(io, buf, reason),
-        };
+        let mut ip = IpHeader::default();
+        if let Err(reason) = ip.read(buf.data()) {
+            return self.drop(io, buf, reason);
+        }
+        if ip.version.ethertype() != ethertype {
+            return self.drop(io, buf, DropReason::IpMalformed);
+        }
         buf.truncate(ip.total_len as usize);
         let mut flow = KnownFlow::default();
         if side == Side::Protected {
@@ -603,7 +605,7 @@ impl<E: Engine, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B> {
             self.flows.prefetch(flow.hash);
         }
         self.arrivals.push(Arrival {
-            buf,
+            buf: Some(buf),
             ip,
             from,
             side,

@@ -308,7 +308,7 @@ impl<B: PacketBuf> Reassembler<B> {
         mut fragment: B,
         header: &IpHeader,
     ) -> Reassembled<B> {
-        let Some(place) = header.fragment else {
+        let Some(place) = header.fragment() else {
             return Reassembled::Complete(fragment);
         };
         if !header.is_fragment() {

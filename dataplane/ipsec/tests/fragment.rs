@@ -71,7 +71,7 @@ fn only_options_with_the_copied_flag_are_repeated() {
             assert_eq!(part[20..24], [148, 4, 0, 0]);
         }
         let h = parse(part);
-        let place = h.fragment.unwrap();
+        let place = h.fragment().unwrap();
         assert_eq!(usize::from(place.offset), offset);
         assert_eq!(place.more, i + 1 < parts.len());
         assert_eq!(place.id, 9);
@@ -86,14 +86,14 @@ fn a_fragment_of_a_fragment_keeps_its_place() {
     let places: Vec<_> = cut(&middle, 52, 0)
         .unwrap()
         .iter()
-        .map(|p| parse(p).fragment.map(|f| (f.offset, f.more, f.id)).unwrap())
+        .map(|p| parse(p).fragment().map(|f| (f.offset, f.more, f.id)).unwrap())
         .collect();
     assert_eq!(places, [(40, true, 77), (72, true, 77)]);
     let last = ipv4(17, 77, 5, &[], &[1; 33]);
     let more: Vec<_> = cut(&last, 52, 0)
         .unwrap()
         .iter()
-        .map(|p| parse(p).fragment.unwrap().more)
+        .map(|p| parse(p).fragment().unwrap().more)
         .collect();
     assert_eq!(more, [true, false]);
 }

@@ -226,7 +226,7 @@ fn packets_do_not_mix() {
         let whole = complete(rig.push(&parts[0]));
         let h = parse(&whole);
         assert_eq!(h.payload_len(), 13);
-        assert!(h.fragment.is_none());
+        assert!(h.fragment().is_none());
     }
 }
 

@@ -86,7 +86,7 @@ fn every_field_of_an_ipv4_header() {
         id: 0x1234,
         header_at: 0,
     };
-    assert_eq!((h.fragment, h.dont_fragment), (Some(place), false));
+    assert_eq!((h.fragment(), h.dont_fragment), (Some(place), false));
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn every_field_of_an_ipv6_header() {
     );
     assert_eq!(h.source.to_ip().to_string(), "2001:db8::1");
     assert_eq!(h.destination.to_ip().to_string(), "2001:db8::2");
-    assert!(h.dont_fragment && h.fragment.is_none());
+    assert!(h.dont_fragment && h.fragment().is_none());
 }
 
 #[test]
@@ -305,7 +305,7 @@ fn ipv6_fragments() {
         header_at: 48,
     };
     assert_eq!(
-        (h.fragment, h.header_len, h.protocol),
+        (h.fragment(), h.header_len, h.protocol),
         (Some(first), 64, 17)
     );
     assert_eq!(ports(&packet, &h), Some([0, 1, 0, 2]));
@@ -320,7 +320,7 @@ fn ipv6_fragments() {
     assert_eq!(ports(&packet, &h), None);
     // RFC 6946: an atomic fragment is there, and is no part of anything.
     let h = IpHeader::parse(&chain(&[(44, &fragment_header(0, false))])).unwrap();
-    assert!(h.fragment.is_some() && !h.is_fragment());
+    assert!(h.fragment().is_some() && !h.is_fragment());
 }
 
 #[test]
