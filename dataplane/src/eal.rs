@@ -70,7 +70,10 @@ fn arguments(policy: &Policy, cores: &[usize]) -> Vec<String> {
         .join(",");
     let mut args = vec![format!("--lcores=0@({list})"), "--no-telemetry".into()];
     let bytes = memory(policy);
-    if dpdk::free_hugepage_bytes() > bytes {
+    if policy.runtime.eal.iter().any(|arg| arg == "--no-huge") {
+        // The operator has decided about memory.
+        args.push("--no-shconf".into());
+    } else if dpdk::free_hugepage_bytes() > bytes {
         args.push("--in-memory".into());
     } else {
         args.extend([

@@ -42,6 +42,10 @@ impl PacketBuf for Packet {
         self.0.truncate(len);
     }
     #[inline(always)]
+    fn reshape(&mut self, front: isize, len: usize) -> Result<&mut [u8], NoRoom> {
+        self.0.reshape(front, len).map_err(|_| NoRoom)
+    }
+    #[inline(always)]
     fn len(&self) -> usize {
         self.0.len()
     }

@@ -24,6 +24,9 @@ pub trait PacketBuf {
     fn trim_front(&mut self, n: usize);
     /// Keeps the first `len` bytes; no effect if the packet is not longer.
     fn truncate(&mut self, len: usize);
+    /// Moves the packet's start by `front` bytes, backwards if negative, and makes it `len` bytes long: what comes
+    /// in is undefined. Gives the packet as it is then; after an error it is as before.
+    fn reshape(&mut self, front: isize, len: usize) -> Result<&mut [u8], NoRoom>;
     /// Length in bytes.
     fn len(&self) -> usize {
         self.data().len()
@@ -111,5 +114,13 @@ impl PacketBuf for TestBuf {
     }
     fn truncate(&mut self, len: usize) {
         self.end = self.end.min(self.start + len);
+    }
+    fn reshape(&mut self, front: isize, len: usize) -> Result<&mut [u8], NoRoom> {
+        let start = self.start.checked_add_signed(front).ok_or(NoRoom)?;
+        let end = start
+            .checked_add(len)
+            .filter(|end| *end <= self.bytes.len());
+        (self.start, self.end) = (start, end.ok_or(NoRoom)?);
+        Ok(self.data_mut())
     }
 }

@@ -5,9 +5,9 @@
 //! link header | outer IP | UDP | SPI, sequence number | IV | inner packet | padding, pad length, next header | ICV
 //! ```
 
-use crate::esp::{ESP_HEADER, TRAILER};
+use crate::esp::{ESP_HEADER, LONGEST_TRAILER, TRAILER};
 use crate::flow::{Adjacency, Egress};
-use crate::ip::IpHeader;
+use crate::ip::IpVersion;
 use crate::sa::Shape;
 use crate::tunnel::OuterHeader;
 use crate::{InterfaceId, NoRoom, PacketBuf};
@@ -55,9 +55,14 @@ impl Default for Envelope {
     }
 }
 
-/// What is open in an envelope for one packet.
+/// An inner packet, and what is open in its envelope.
 #[derive(Debug)]
 pub(crate) struct Letter<'a> {
+    /// Length in bytes.
+    pub(crate) len: usize,
+    pub(crate) version: IpVersion,
+    pub(crate) class: u8,
+    pub(crate) dont_fragment: bool,
     pub(crate) sequence: u64,
     pub(crate) iv: &'a [u8; LONGEST_IV],
     pub(crate) id: u16,
@@ -109,58 +114,86 @@ impl Envelope {
         }
     }
 
-    /// Puts an inner packet into the envelope; returns where ESP begins. Only cipher and ICV are missing then
-    /// (RFC 4303 3.3).
-    #[inline]
+    /// True if a packet in a frame has room for all that is added.
+    #[inline(always)]
+    pub(crate) fn has_room<B: PacketBuf>(&self, buf: &B) -> bool {
+        buf.headroom() >= ROOM && buf.tailroom() >= LONGEST_TRAILER
+    }
+
+    /// Puts an inner packet into the envelope: the `letter.len` bytes of `buf` behind the first `skip`, which go.
+    /// Returns where ESP begins. Only cipher and ICV are missing then (RFC 4303 3.3).
+    #[inline(always)]
     pub(crate) fn close<B: PacketBuf>(
         &self,
         buf: &mut B,
-        ip: &IpHeader,
+        skip: usize,
         outer: &OuterHeader,
         letter: &Letter<'_>,
     ) -> Result<usize, NoRoom> {
-        let pad = self.append_trailer(buf, ip.version.tunnel_protocol())?;
-        let total = buf.len() + ROOM - usize::from(self.ip_at);
-        debug_assert!(pad < 256);
-        buf.prepend(ROOM)?;
-        let front: &mut [u8; ROOM] = buf.data_mut().first_chunk_mut().ok_or(NoRoom)?;
-        *front = self.bytes;
-        let (ip_at, esp_at) = (usize::from(self.ip_at), usize::from(self.esp_at));
-        let header = front.get_mut(ip_at..esp_at).ok_or(NoRoom)?;
-        outer.complete(header, total, ip.traffic_class, ip.dont_fragment, letter.id);
-        let esp = front.get_mut(esp_at..).ok_or(NoRoom)?;
-        let (head, iv) = esp.split_first_chunk_mut::<ESP_HEADER>().ok_or(NoRoom)?;
-        head[4..].copy_from_slice(&(letter.sequence as u32).to_be_bytes());
-        match iv.len() {
-            8 => iv.copy_from_slice(&letter.iv[..8]),
-            LONGEST_IV => iv.copy_from_slice(letter.iv),
-            n => iv.copy_from_slice(letter.iv.get(..n).ok_or(NoRoom)?),
+        let pad = (letter.len + TRAILER).wrapping_neg() & usize::from(self.mask);
+        let front = ROOM - usize::from(self.start);
+        let end = front + letter.len;
+        let len = end + pad + TRAILER + usize::from(self.icv_len);
+        let packet = buf.reshape(skip as isize - front as isize, len)?;
+        let (head, tail) = packet.split_at_mut_checked(end).ok_or(NoRoom)?;
+        write_trailer(tail, pad, letter.version.tunnel_protocol())?;
+        let head = head.get_mut(..front).ok_or(NoRoom)?;
+        copy_front(head, &self.bytes)?;
+        let ip_at = usize::from(self.ip_at - self.start);
+        let esp_at = usize::from(self.esp_at - self.start);
+        let (head, esp) = head.split_at_mut_checked(esp_at).ok_or(NoRoom)?;
+        outer.complete(
+            head.get_mut(ip_at..).ok_or(NoRoom)?,
+            len - ip_at,
+            letter.class,
+            letter.dont_fragment,
+            letter.id,
+        );
+        let (header, iv) = esp.split_first_chunk_mut::<ESP_HEADER>().ok_or(NoRoom)?;
+        header[4..].copy_from_slice(&(letter.sequence as u32).to_be_bytes());
+        if let Some(iv) = iv.first_chunk_mut::<LONGEST_IV>() {
+            *iv = *letter.iv;
+        } else if let Some(iv) = iv.first_chunk_mut::<8>() {
+            iv.copy_from_slice(&letter.iv[..8]);
         }
-        buf.trim_front(usize::from(self.start));
-        Ok(esp_at - usize::from(self.start))
+        Ok(esp_at)
     }
+}
 
-    /// Padding, pad length, next header, and room for the ICV (RFC 4303 2.4 to 2.8). Returns the pad length.
-    #[inline]
-    fn append_trailer<B: PacketBuf>(&self, buf: &mut B, next_header: u8) -> Result<usize, NoRoom> {
-        let end = buf.len();
-        let pad = (end + TRAILER).wrapping_neg() & usize::from(self.mask);
-        buf.append(pad + TRAILER + usize::from(self.icv_len))?;
-        let tail = buf.data_mut().get_mut(end..).ok_or(NoRoom)?;
-        let fill = if pad < 7 { 0 } else { pad };
-        for (byte, value) in tail.iter_mut().zip(1..=fill as u8) {
+/// Copies the end of `bytes` to `front`, which is as long as a link header and an IP header at least: in pieces of
+/// fixed length, which may overlap.
+#[inline(always)]
+fn copy_front(front: &mut [u8], bytes: &[u8; ROOM]) -> Result<(), NoRoom> {
+    const PIECE: usize = 32;
+    let from = bytes.get(ROOM - front.len()..).ok_or(NoRoom)?;
+    *front.first_chunk_mut::<PIECE>().ok_or(NoRoom)? = *from.first_chunk().ok_or(NoRoom)?;
+    if front.len() > 2 * PIECE {
+        let (to, from) = (front.get_mut(PIECE..), from.get(PIECE..));
+        let to = to.and_then(|to| to.first_chunk_mut::<PIECE>());
+        *to.ok_or(NoRoom)? = *from.and_then(|from| from.first_chunk()).ok_or(NoRoom)?;
+    }
+    *front.last_chunk_mut::<PIECE>().ok_or(NoRoom)? = *from.last_chunk().ok_or(NoRoom)?;
+    Ok(())
+}
+
+/// Padding, pad length and next header at the front of `tail` (RFC 4303 2.4 to 2.6); an ICV of eight bytes or more
+/// follows, so there is room to write whole words.
+#[inline(always)]
+fn write_trailer(tail: &mut [u8], pad: usize, next_header: u8) -> Result<(), NoRoom> {
+    // The last six bytes of padding at most, and the trailer, make one word.
+    let short = pad.min(6);
+    if pad > short {
+        for (byte, value) in tail.iter_mut().zip(1..=pad as u8) {
             *byte = value;
         }
-        // The last six bytes of padding at most, and the trailer, as one word: an ICV of eight bytes or more
-        // follows, so there is room for it.
-        let short = pad.min(6);
-        let mut word = 0x0006_0504_0302_0100u64 >> 8 & ((1 << (8 * short)) - 1);
-        word += (pad - short) as u64 * (0x0101_0101_0101 & ((1 << (8 * short)) - 1));
-        word |= (pad as u64 | u64::from(next_header) << 8) << (8 * short);
-        let last = tail
-            .get_mut(pad - short..)
-            .and_then(|t| t.first_chunk_mut());
-        *last.ok_or(NoRoom)? = word.to_le_bytes();
-        Ok(pad)
     }
+    let padding = (1 << (8 * short)) - 1;
+    let mut word = 0x0605_0403_0201 & padding;
+    word += (pad - short) as u64 * (0x0101_0101_0101 & padding);
+    word |= (pad as u64 | u64::from(next_header) << 8) << (8 * short);
+    let last = tail
+        .get_mut(pad - short..)
+        .and_then(|t| t.first_chunk_mut());
+    *last.ok_or(NoRoom)? = word.to_le_bytes();
+    Ok(())
 }

@@ -100,6 +100,19 @@ impl LinkHeader {
         }
     }
 
+    /// Writes the header over the front of a frame.
+    #[inline(always)]
+    pub(crate) fn write(&self, frame: &mut [u8]) {
+        match (self.bytes.last_chunk::<HEADER>(), frame.first_chunk_mut()) {
+            (Some(from), Some(to)) if usize::from(self.len) == HEADER => *to = *from,
+            _ => {
+                if let Some(to) = frame.first_chunk_mut() {
+                    *to = self.bytes;
+                }
+            }
+        }
+    }
+
     /// Puts the header in front of a packet.
     #[inline]
     pub fn prepend_to<B: PacketBuf>(&self, buf: &mut B) -> Result<(), NoRoom> {

@@ -45,8 +45,29 @@ impl FlowKey {
     /// The key of a packet on `path`; `ports` as [`crate::ip::ports`] reads them.
     #[inline(always)]
     pub fn new(ip: &IpHeader, ports: Option<[u8; 4]>, path: Path) -> Self {
+        let mut key = Self::plain(ip.source, ip.destination, ip.protocol, ports, path);
+        if ip.is_fragment() {
+            key.upper = key.upper & !0xffff_ffff & !NO_PORTS | HIDDEN_PORTS;
+        }
+        key
+    }
+
+    /// Destination of the packet.
+    #[inline(always)]
+    pub(crate) fn destination(&self) -> Address {
+        self.destination
+    }
+
+    /// The same of a packet that is no fragment.
+    #[inline(always)]
+    pub(crate) fn plain(
+        source: Address,
+        destination: Address,
+        protocol: u8,
+        ports: Option<[u8; 4]>,
+        path: Path,
+    ) -> Self {
         let ports = match ports {
-            _ if ip.is_fragment() => HIDDEN_PORTS,
             Some(ports) => u64::from(u32::from_ne_bytes(ports)),
             None => NO_PORTS,
         };
@@ -58,9 +79,9 @@ impl FlowKey {
             Path::Decapsulated(sa) => (4, sa),
         };
         FlowKey {
-            source: ip.source,
-            destination: ip.destination,
-            upper: ports | u64::from(ip.protocol) << 32 | path << 40,
+            source,
+            destination,
+            upper: ports | u64::from(protocol) << 32 | path << 40,
             sa,
         }
     }
@@ -132,8 +153,8 @@ impl Adjacencies {
 
     /// An adjacency.
     #[inline]
-    pub fn get(&self, id: AdjacencyId) -> Option<Adjacency> {
-        self.list.get(id.0 as usize).copied()
+    pub fn get(&self, id: AdjacencyId) -> Option<&Adjacency> {
+        self.list.get(id.0 as usize)
     }
 
     /// The place of a neighbour for packets of a version.
@@ -324,13 +345,20 @@ impl FlowCache {
 
     /// What is known about a flow.
     #[inline(always)]
-    pub fn get(&self, hash: u64, key: &FlowKey) -> Option<Decision> {
+    pub fn get(&self, hash: u64, key: &FlowKey) -> Option<&Decision> {
+        let slot = &self.set(hash)?[first_way(hash)];
+        match slot.holds(key, self.generation) {
+            true => Some(&slot.decision),
+            false => self.get_elsewhere(hash, key),
+        }
+    }
+
+    /// In the other ways of the set.
+    fn get_elsewhere(&self, hash: u64, key: &FlowKey) -> Option<&Decision> {
         let set = self.set(hash)?;
-        let first = first_way(hash);
-        (0..WAYS).find_map(|way| {
-            let slot = &set[(first + way) % WAYS];
-            slot.holds(key, self.generation).then_some(slot.decision)
-        })
+        let ways = (1..WAYS).map(|way| &set[(first_way(hash) + way) % WAYS]);
+        let mut found = ways.filter(|slot| slot.holds(key, self.generation));
+        found.next().map(|slot| &slot.decision)
     }
 
     /// Remembers a decision, in the place of a stale one if there is one.

@@ -169,7 +169,7 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         origin: Origin,
         way: AdjacencyId,
     ) {
-        match self.adjacencies.get(way) {
+        match self.adjacencies.get(way).copied() {
             Some(way) => self.forward(io, buf, ip, origin, &way),
             None => self.drop(io, buf, DropReason::InterfaceDown),
         }

@@ -156,6 +156,7 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
                     at: at as u32,
                     class: ip.traffic_class,
                     depth,
+                    link: 0,
                 };
                 self.push_opening(io, item, ah.is_some().then_some(ip));
             }
@@ -194,7 +195,7 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
 
     /// Into the open lane, or, for AH under the IP header `ah`, into the verify lane.
     #[inline]
-    fn push_opening<I: Outlet<Buf = B>>(
+    pub(crate) fn push_opening<I: Outlet<Buf = B>>(
         &mut self,
         io: &mut I,
         item: Opening<B>,
@@ -269,18 +270,34 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         ok: bool,
         ah: Option<AhHeader>,
     ) {
-        let Opening {
-            mut buf,
-            slot,
-            at,
-            class,
-            sequence,
-            depth,
-        } = item;
-        let stripped = self
-            .accept(slot, sequence, ok)
-            .and_then(|mode| self.strip(&mut buf, slot, class, at as usize, ah.as_ref(), mode));
-        let (mode, carries_bundle) = match stripped {
+        let (mut buf, mut item) = item.split();
+        let mode = match self.accept(item.slot, item.sequence, ok) {
+            Ok(mode) => mode,
+            Err(reason) => return self.drop_inbound(io, buf, item.slot, reason),
+        };
+        if item.link != 0 {
+            match self.express_opened(io, buf, &item) {
+                None => return,
+                Some(back) => buf = back,
+            }
+            buf.trim_front(usize::from(item.link));
+            item.at -= u32::from(item.link);
+        }
+        self.accepted(io, buf, &item, ah, mode);
+    }
+
+    /// The same for an authentic packet, the whole way.
+    fn accepted<I: Outlet<Buf = B>>(
+        &mut self,
+        io: &mut I,
+        mut buf: B,
+        item: &Opening<()>,
+        ah: Option<AhHeader>,
+        mode: Mode,
+    ) {
+        let (slot, at, depth) = (item.slot, item.at as usize, item.depth);
+        let stripped = self.strip(&mut buf, slot, item.class, at, ah.as_ref(), mode);
+        let carries_bundle = match stripped {
             Ok(found) => found,
             Err(reason) => return self.drop_inbound(io, buf, slot, reason),
         };
@@ -361,7 +378,7 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         at: usize,
         ah: Option<&AhHeader>,
         mode: Mode,
-    ) -> Result<(Mode, bool), DropReason> {
+    ) -> Result<bool, DropReason> {
         let sa = self.sad.inbound.get(slot).ok_or(DropReason::BadSpi)?;
         match (mode, ah) {
             (Mode::Tunnel, None) => {
@@ -387,7 +404,7 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
                 ah::strip_transport(buf, &ip, ah);
             }
         }
-        Ok((mode, sa.carries_bundle))
+        Ok(sa.carries_bundle)
     }
 
     /// A packet out of an SA: one that its SA may carry, to us, to a neighbour on the protected side, or out
@@ -407,7 +424,7 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         let path = Path::Decapsulated(sa.serial);
         let key = FlowKey::new(ip, ip::ports(buf.data(), ip), path);
         let hash = self.flows.hash(&key);
-        let verdict = match self.flows.get(hash, &key) {
+        let verdict = match self.flows.get(hash, &key).copied() {
             Some(decision) => decision.verdict,
             None => {
                 self.counters.flow_misses.add(1);
@@ -522,7 +539,7 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         }
         let key = FlowKey::new(ip, ip::ports(buf.data(), ip), Path::InboundClear);
         let hash = self.clear_flows.hash(&key);
-        let decision = match self.clear_flows.get(hash, &key) {
+        let decision = match self.clear_flows.get(hash, &key).copied() {
             Some(decision) => decision,
             None => {
                 self.counters.flow_misses.add(1);

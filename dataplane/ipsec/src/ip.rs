@@ -189,9 +189,7 @@ impl FragmentField {
     fn new(place: Fragment) -> Self {
         let flags = Self::PRESENT | if place.more { Self::MORE } else { 0 };
         let offset = u64::from(place.offset) & Self::OFFSET;
-        FragmentField(
-            flags | offset | u64::from(place.header_at) << 16 | u64::from(place.id) << 32,
-        )
+        FragmentField(flags | offset | u64::from(place.header_at) << 16 | u64::from(place.id) << 32)
     }
 
     #[inline]
@@ -514,14 +512,13 @@ pub fn ports(packet: &[u8], header: &IpHeader) -> Option<[u8; 4]> {
 
 /// Decrements the TTL or hop limit of the packet at the front of `packet`; the caller has checked that it is
 /// above one. IPv4's checksum is updated as RFC 1624 says.
-#[inline]
+#[inline(always)]
 pub fn decrement_hop_limit(packet: &mut [u8], version: IpVersion) {
     match version {
         IpVersion::V4 => {
             if let Some(h) = packet.first_chunk_mut::<IPV4_HEADER>() {
                 h[8] = h[8].wrapping_sub(1);
-                let new = u16::from_be_bytes([h[8], h[9]]);
-                [h[10], h[11]] = checksum::update([h[10], h[11]], new.wrapping_add(0x0100), new);
+                [h[10], h[11]] = checksum::update([h[10], h[11]], 0x0100, 0);
             }
         }
         IpVersion::V6 => {

@@ -37,7 +37,7 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         };
         let key = FlowKey::new(ip, ip::ports(buf.data(), ip), path);
         let hash = self.flows.hash(&key);
-        let decision = self.flows.get(hash, &key);
+        let decision = self.flows.get(hash, &key).copied();
         let flow = KnownFlow {
             key,
             hash,

@@ -8,8 +8,8 @@
 //!                                                     -> bypass | discard | local           |
 //!                                                                              sealed ------+-> transmit
 //! ```
-//! A burst's lookups are made in steps before any of its packets is decided; ciphers run over lanes, which are
-//! emptied when a burst ends or a lane is full. Whatever is not forwarded is dropped for one [`DropReason`] and counted. For all of a worker's life
+//! Plain packets of flows already decided take the short way of [`crate::express`]; ciphers run over lanes, which
+//! are emptied when a burst ends or a lane is full. Whatever is not forwarded is dropped for one [`DropReason`] and counted. For all of a worker's life
 //! `received + created + injected + taken_over = transmitted + drops + punted + handed_off + consumed + held`.
 
 use std::sync::Arc;
@@ -23,11 +23,11 @@ use crate::ah::MaskedHeader;
 use crate::counters::{Counter, WorkerCounters};
 use crate::engine::{AhJob, Engine, EspJob};
 use crate::ethernet::{self, Frame, ethertype};
+use crate::express::Arrival;
 use crate::fib::{Fib, Interface, Neighbors};
-use crate::flow::{Adjacencies, Decision, FlowCache, FlowKey, Path, Verdict};
+use crate::flow::{Adjacencies, Decision, FlowCache};
 use crate::icmp::RateLimit;
-use crate::ip::{self, Address, IpHeader, protocol};
-use crate::outbound::KnownFlow;
+use crate::ip::{Address, IpHeader};
 use crate::reassembly::{Reassembled, Reassembler};
 use crate::sa::SaRef;
 use crate::sad::Sad;
@@ -244,6 +244,53 @@ pub(crate) struct Opening<B> {
     pub(crate) class: u8,
     /// How many IPsec headers came off before.
     pub(crate) depth: u8,
+    /// Length of the link header that the packet still has.
+    pub(crate) link: u8,
+}
+
+impl Sealing<()> {
+    #[inline(always)]
+    pub(crate) fn with<B>(self, buf: B) -> Sealing<B> {
+        Sealing {
+            buf,
+            sequence: self.sequence,
+            slot: self.slot,
+            at: self.at,
+            payload: self.payload,
+            addressed: self.addressed,
+        }
+    }
+}
+
+impl<B> Opening<B> {
+    #[inline(always)]
+    pub(crate) fn split(self) -> (B, Opening<()>) {
+        let rest = Opening {
+            buf: (),
+            sequence: self.sequence,
+            slot: self.slot,
+            at: self.at,
+            class: self.class,
+            depth: self.depth,
+            link: self.link,
+        };
+        (self.buf, rest)
+    }
+}
+
+impl Opening<()> {
+    #[inline(always)]
+    pub(crate) fn with<B>(self, buf: B) -> Opening<B> {
+        Opening {
+            buf,
+            sequence: self.sequence,
+            slot: self.slot,
+            at: self.at,
+            class: self.class,
+            depth: self.depth,
+            link: self.link,
+        }
+    }
 }
 
 pub(crate) type Lane<T> = ArrayVec<T, BURST>;
@@ -291,18 +338,6 @@ impl<T> Waiting<T> {
     pub(crate) fn end(&mut self, list: Vec<T>) {
         self.spare.push(list);
     }
-}
-
-/// A packet that has come in and passed the checks of Ethernet and IP. It stays where it is written until it is
-/// decided: to move what was just written costs more than all lookups.
-#[derive(Debug)]
-struct Arrival<B> {
-    /// Taken out when it is decided.
-    buf: Option<B>,
-    ip: IpHeader,
-    from: InterfaceId,
-    side: Side,
-    flow: KnownFlow,
 }
 
 /// The engine's job for an ESP packet at offset `at` of `buf`; `None` if the SA is gone.
@@ -371,7 +406,8 @@ pub struct Pipeline<E: Engine, C, B> {
     /// Of clear fragments from the unprotected side, and of all others: who fills the first one does no harm to
     /// the protected side.
     pub(crate) reassemblers: [Reassembler<B>; 2],
-    arrivals: Waiting<Arrival<B>>,
+    /// Places for a burst.
+    arrivals: Vec<Arrival<B>>,
     pub(crate) sealing: Waiting<Sealing<B>>,
     pub(crate) signing: Waiting<(Sealing<B>, MaskedHeader)>,
     pub(crate) opening: Waiting<Opening<B>>,
@@ -407,7 +443,7 @@ impl<E: Engine, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B> {
             reassemblers: [(); 2].map(|()| Reassembler::new(REASSEMBLIES, REASSEMBLY_TIMEOUT)),
             adjacencies: Adjacencies::new(),
             inbound_serial: 0,
-            arrivals: Waiting::new(),
+            arrivals: (0..BURST).map(|_| Arrival::default()).collect(),
             sealing: Waiting::new(),
             signing: Waiting::new(),
             opening: Waiting::new(),
@@ -436,66 +472,17 @@ impl<E: Engine, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B> {
             self.forget_flows();
         }
         self.counters.received.add(frames.len() as u64);
-        for frame in frames.drain(..) {
-            self.admit(io, port, frame);
+        let untagged = self.untagged(port);
+        let mut arrivals = std::mem::take(&mut self.arrivals);
+        while !frames.is_empty() {
+            let count = frames.len().min(BURST);
+            for (frame, arrival) in frames.drain(..count).zip(&mut arrivals) {
+                self.arrive(untagged, arrival, frame);
+            }
+            self.run_arrivals(io, port, arrivals.get_mut(..count).unwrap_or_default());
         }
-        self.run_arrivals(io);
+        self.arrivals = arrivals;
         self.flush(io);
-    }
-
-    /// Looks up what a burst needs, in steps, so that its cache misses overlap; then decides packet by packet, in
-    /// order.
-    fn run_arrivals<I: Outlet<Buf = B>>(&mut self, io: &mut I) {
-        let mut burst = self.arrivals.begin();
-        for arrival in &mut burst {
-            match arrival.side {
-                Side::Protected => self.look_up_outbound(&mut arrival.flow),
-                Side::Unprotected => self.look_up_spi(arrival.buf.as_ref(), &arrival.ip),
-            }
-        }
-        for arrival in &mut burst {
-            let Some(buf) = arrival.buf.take() else {
-                continue;
-            };
-            let (ip, from) = (&arrival.ip, arrival.from);
-            match arrival.side {
-                Side::Protected => {
-                    self.outbound_flow(io, buf, ip, Origin::Interface(from), &arrival.flow);
-                }
-                Side::Unprotected => self.inbound(io, buf, ip, from),
-            }
-        }
-        burst.clear();
-        self.arrivals.end(burst);
-    }
-
-    #[inline]
-    fn look_up_outbound(&self, flow: &mut KnownFlow) {
-        flow.decision = self.flows.get(flow.hash, &flow.key);
-        if let Some(Decision {
-            verdict: Verdict::Protect(sa),
-            ..
-        }) = flow.decision
-        {
-            self.sad.outbound.prefetch(sa.slot);
-        }
-    }
-
-    /// The SPI of plain ESP brings its SA nearer.
-    #[inline]
-    fn look_up_spi(&self, packet: Option<&B>, ip: &IpHeader) {
-        let spi = packet
-            .and_then(|packet| packet.data().get(usize::from(ip.header_len)..))
-            .and_then(|esp| esp.first_chunk());
-        if let (protocol::ESP, Some(spi)) = (ip.protocol, spi) {
-            let found =
-                self.sad
-                    .index
-                    .lookup(u32::from_be_bytes(*spi), protocol::ESP, ip.destination);
-            if let Some(sa) = found {
-                self.sad.inbound.prefetch(sa.slot);
-            }
-        }
     }
 
     /// Takes over a packet from another worker.
@@ -557,7 +544,7 @@ impl<E: Engine, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B> {
     }
 
     /// Ethernet: which interface, which protocol.
-    fn admit<I: Outlet<Buf = B>>(&mut self, io: &mut I, port: usize, buf: B) {
+    pub(crate) fn admit<I: Outlet<Buf = B>>(&mut self, io: &mut I, port: usize, buf: B) {
         let (frame, id, side) = match self.classify(port, buf.data()) {
             Ok(found) => found,
             Err(reason) => return self.drop(io, buf, reason),
@@ -574,45 +561,17 @@ impl<E: Engine, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B> {
                     return self.drop(io, buf, DropReason::Multicast);
                 }
                 buf.trim_front(frame.len);
-                self.arrive(io, buf, frame.ethertype, id, side);
+                self.reenter(io, buf, |p, io, buf, ip| {
+                    if ip.version.ethertype() != frame.ethertype {
+                        return p.drop(io, buf, DropReason::IpMalformed);
+                    }
+                    match side {
+                        Side::Protected => p.outbound(io, buf, &ip, Origin::Interface(id)),
+                        Side::Unprotected => p.inbound(io, buf, &ip, id),
+                    }
+                });
             }
             _ => self.drop(io, buf, DropReason::UnknownEthertype),
-        }
-    }
-
-    /// IP: what the header says, and where the packet's flow or SA will be found.
-    #[inline(always)]
-    fn arrive<I: Outlet<Buf = B>>(
-        &mut self,
-        io: &mut I,
-        mut buf: B,
-        ethertype: u16,
-        from: InterfaceId,
-        side: Side,
-    ) {
-        let mut ip = IpHeader::default();
-        if let Err(reason) = ip.read(buf.data()) {
-            return self.drop(io, buf, reason);
-        }
-        if ip.version.ethertype() != ethertype {
-            return self.drop(io, buf, DropReason::IpMalformed);
-        }
-        buf.truncate(ip.total_len as usize);
-        let mut flow = KnownFlow::default();
-        if side == Side::Protected {
-            flow.key = FlowKey::new(&ip, ip::ports(buf.data(), &ip), Path::Outbound);
-            flow.hash = self.flows.hash(&flow.key);
-            self.flows.prefetch(flow.hash);
-        }
-        self.arrivals.push(Arrival {
-            buf: Some(buf),
-            ip,
-            from,
-            side,
-            flow,
-        });
-        if self.arrivals.is_full() {
-            self.run_arrivals(io);
         }
     }
 

@@ -5,10 +5,9 @@
 //! bundles, packets too long, neighbours unknown) is built header by header.
 
 use portcullis_config::Df;
-use rand_core::RngCore;
 
 use crate::engine::{AhJob, Engine, EspJob};
-use crate::envelope::{Envelope, LONGEST_IV, Letter};
+use crate::envelope::{Envelope, Letter};
 use crate::esp::EspFields;
 use crate::icmp::IcmpError;
 use crate::ip::{IPV6_HEADER, IpHeader, IpVersion, protocol};
@@ -22,11 +21,6 @@ use crate::{DropReason, PacketBuf, ah, esp};
 
 /// RFC 8200 5: every IPv6 link carries packets of this size.
 const IPV6_MINIMUM_MTU: usize = 1280;
-
-/// RFC 6864 4.2: unique for an SA, and apart from those of other SAs to the same peer.
-fn identification(spi: u32, sequence: u64) -> u16 {
-    (spi.wrapping_mul(0x9e37_79b1) >> 16).wrapping_add(sequence as u32) as u16
-}
 
 impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     /// Protects a packet with an SA of this worker, whose hop limit is already decremented.
@@ -53,7 +47,6 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     }
 
     /// Puts a packet into its SA's envelope and into the lane.
-    #[inline]
     fn enclose<I: Outlet<Buf = B>>(&mut self, io: &mut I, mut buf: B, ip: &IpHeader, slot: u32) {
         let payload = buf.len();
         let enclosed = self
@@ -61,18 +54,17 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             .and_then(|sequence| {
                 let sa = self.sad.outbound.get(slot).ok_or(DropReason::NoSa)?;
                 let outer = sa.outer.as_ref().ok_or(DropReason::NoSa)?;
-                let mut iv = [0; LONGEST_IV];
-                match sa.shape.needs_random_iv() {
-                    true => self.rng.fill_bytes(&mut iv),
-                    // Counter modes: the sequence number is unique under the key (RFC 4106 3.1).
-                    false => iv[..8].copy_from_slice(&sequence.to_be_bytes()),
-                }
+                let iv = sa.iv(sequence, &mut self.rng);
                 let letter = Letter {
+                    len: payload,
+                    version: ip.version,
+                    class: ip.traffic_class,
+                    dont_fragment: ip.dont_fragment,
                     sequence,
                     iv: &iv,
-                    id: identification(sa.spi, sequence),
+                    id: sa.identification(sequence),
                 };
-                let at = sa.envelope.close(&mut buf, ip, outer, &letter);
+                let at = sa.envelope.close(&mut buf, 0, outer, &letter);
                 Ok((sequence, at.map_err(|_| DropReason::NoRoomInBuffer)?))
             });
         match enclosed {
@@ -252,7 +244,7 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     }
 
     #[inline]
-    fn push_sealing<I: Outlet<Buf = B>>(&mut self, io: &mut I, item: Sealing<B>) {
+    pub(crate) fn push_sealing<I: Outlet<Buf = B>>(&mut self, io: &mut I, item: Sealing<B>) {
         self.sealing.push(item);
         if self.sealing.is_full() {
             self.run_sealing(io);
@@ -309,12 +301,7 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             ),
         };
         if sa.shape.is_esp() {
-            let mut iv = [0; 16];
-            match sa.shape.needs_random_iv() {
-                true => self.rng.fill_bytes(&mut iv),
-                // Counter modes: the sequence number is unique under the key (RFC 4106 3.1).
-                false => iv[..8].copy_from_slice(&sequence.to_be_bytes()),
-            }
+            let iv = sa.iv(sequence, &mut self.rng);
             let fields = EspFields {
                 spi: sa.spi,
                 sequence,
@@ -344,7 +331,7 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
                     total,
                     ip.traffic_class,
                     df.unwrap_or(true),
-                    identification(sa.spi, sequence),
+                    sa.identification(sequence),
                 );
             }
             (None, _) => {

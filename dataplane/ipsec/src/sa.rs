@@ -6,9 +6,11 @@ use portcullis_config::{
     Cipher, Df, Dscp, Integrity, Limits, Mode, SaConfig, Transform, UdpEncapsulation,
 };
 
+use rand_core::RngCore;
+
 use crate::DropReason;
 use crate::counters::SaCounters;
-use crate::envelope::Envelope;
+use crate::envelope::{Envelope, LONGEST_IV};
 use crate::flow::Adjacency;
 use crate::ip::Address;
 use crate::replay::ReplayWindow;
@@ -154,6 +156,17 @@ impl Life {
         self.charge_at_bounds(bytes, now)
     }
 
+    /// Counts one packet of `bytes` if that has no consequences; false if it has, and then it is not counted.
+    #[inline(always)]
+    pub fn charge_quietly(&mut self, bytes: usize, now: u64) -> bool {
+        let (packets, bytes) = (self.packets + 1, self.bytes + bytes as u64);
+        let quiet = packets <= self.next.packets && bytes <= self.next.bytes && now < self.next.at;
+        if quiet {
+            (self.packets, self.bytes) = (packets, bytes);
+        }
+        quiet
+    }
+
     #[cold]
     fn charge_at_bounds(&mut self, bytes: usize, now: u64) -> LifeState {
         if self.exceeds(&self.hard, now) {
@@ -261,6 +274,10 @@ pub struct OutboundSa<K> {
     pub envelope: Envelope,
     /// Last sequence number used.
     pub sequence: u64,
+    /// Last one that there is (RFC 4303 3.3.3).
+    pub last_sequence: u64,
+    /// Each packet's IV must be random.
+    random_iv: bool,
     /// Lifetime.
     pub life: Life,
     /// Counters shared with the control thread.
@@ -309,6 +326,11 @@ impl<K> OutboundSa<K> {
             shape: Shape::new(config.transform),
             esn: config.esn,
             sequence: 0,
+            last_sequence: match config.esn {
+                true => u64::MAX,
+                false => u64::from(u32::MAX),
+            },
+            random_iv: Shape::new(config.transform).needs_random_iv(),
             outer,
             udp: config.udp,
             df,
@@ -322,15 +344,28 @@ impl<K> OutboundSa<K> {
         }
     }
 
+    /// The IV of a packet, at the front.
+    #[inline]
+    pub(crate) fn iv(&self, sequence: u64, rng: &mut impl RngCore) -> [u8; LONGEST_IV] {
+        let mut iv = [0; LONGEST_IV];
+        match self.random_iv {
+            true => rng.fill_bytes(&mut iv),
+            // Counter modes: the sequence number is unique under the key (RFC 4106 3.1).
+            false => iv[..8].copy_from_slice(&sequence.to_be_bytes()),
+        }
+        iv
+    }
+
+    /// IPv4's identification. RFC 6864 4.2: unique for an SA, and apart from those of other SAs to the same peer.
+    #[inline]
+    pub(crate) fn identification(&self, sequence: u64) -> u16 {
+        (self.spi.wrapping_mul(0x9e37_79b1) >> 16).wrapping_add(sequence as u32) as u16
+    }
+
     /// Takes the next sequence number, unless it would repeat (RFC 4303 3.3.3).
     #[inline]
     pub fn next_sequence(&mut self) -> Result<u64, DropReason> {
-        let last = if self.esn {
-            u64::MAX
-        } else {
-            u64::from(u32::MAX)
-        };
-        if self.sequence >= last {
+        if self.sequence >= self.last_sequence {
             return Err(DropReason::SequenceOverflow);
         }
         self.sequence += 1;

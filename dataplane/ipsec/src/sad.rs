@@ -61,6 +61,14 @@ impl SpiIndex {
         None
     }
 
+    /// Asks for the memory that [`SpiIndex::lookup`] will read.
+    #[inline]
+    pub fn prefetch(&self, spi: u32) {
+        if let Some(slot) = self.slots.get(self.home(spi)) {
+            prefetch::soon(slot);
+        }
+    }
+
     /// Finds the SA of a packet.
     #[inline]
     pub fn lookup(&self, spi: u32, protocol: u8, destination: Address) -> Option<SaRef> {

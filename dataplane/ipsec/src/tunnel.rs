@@ -242,6 +242,12 @@ const DECAPSULATED_ECN: [[Option<u8>; 4]; 4] = [
     [Some(3), Some(3), Some(3), Some(3)],
 ];
 
+/// True if an outer header's ECN field may change the inner one (RFC 6040 4.2).
+#[inline]
+pub(crate) fn is_ect(outer_class: u8) -> bool {
+    outer_class & ECN != 0
+}
+
 /// Carries congestion marks of the outer header, whose TOS or traffic class is `outer_class`, over into the
 /// inner packet (RFC 6040 4.2).
 #[inline]
@@ -255,7 +261,7 @@ pub fn decapsulate_ecn(
         IpVersion::V6 => (inner, 4),
     };
     let class = *h.get(1).ok_or(DropReason::InnerMalformed)?;
-    if outer_class & ECN == 0 {
+    if !is_ect(outer_class) {
         return Ok(()); // the first column: nothing changes
     }
     let old = class >> shift & ECN;

@@ -86,7 +86,12 @@ fn a_fragment_of_a_fragment_keeps_its_place() {
     let places: Vec<_> = cut(&middle, 52, 0)
         .unwrap()
         .iter()
-        .map(|p| parse(p).fragment().map(|f| (f.offset, f.more, f.id)).unwrap())
+        .map(|p| {
+            parse(p)
+                .fragment()
+                .map(|f| (f.offset, f.more, f.id))
+                .unwrap()
+        })
         .collect();
     assert_eq!(places, [(40, true, 77), (72, true, 77)]);
     let last = ipv4(17, 77, 5, &[], &[1; 33]);

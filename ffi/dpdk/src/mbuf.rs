@@ -192,6 +192,22 @@ impl Mbuf {
         self.place(self.data_off(), len);
     }
 
+    /// Moves the start by `front` bytes, backwards if negative, and makes the packet `len` bytes long; what comes in
+    /// is undefined. Gives the packet's bytes; after an error it is as before.
+    #[inline(always)]
+    pub fn reshape(&mut self, front: isize, len: usize) -> Result<&mut [u8], NoRoom> {
+        let offset = self.data_off() as isize + front;
+        let room = usize::from(self.buf_len());
+        match usize::try_from(offset) {
+            Ok(offset) if offset <= room && len <= room - offset => {
+                // Both are at most the buffer's length, which is 16 bits.
+                self.place(offset as u16, len as u16);
+                Ok(self.data_mut())
+            }
+            _ => Err(NoRoom),
+        }
+    }
+
     /// Gives all of `bufs` back to their pools, which is cheaper than one by one.
     pub fn free_bulk<const N: usize>(bufs: &mut ArrayVec<Mbuf, N>) {
         let count = bufs.len() as u32;

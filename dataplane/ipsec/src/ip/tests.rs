@@ -73,7 +73,7 @@ fn every_field_of_an_ipv4_header() {
         total_len: 50,
         protocol: 50,
         protocol_at: 9,
-        fragment: None,
+        fragment: FragmentField::default(),
         source: Address::v4([192, 0, 2, 1]),
         destination: Address::v4([198, 51, 100, 2]),
     };

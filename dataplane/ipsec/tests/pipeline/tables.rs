@@ -102,7 +102,7 @@ fn key(n: usize, path: Path) -> FlowKey {
 }
 
 fn get(cache: &FlowCache, key: FlowKey) -> Option<Decision> {
-    cache.get(cache.hash(&key), &key)
+    cache.get(cache.hash(&key), &key).copied()
 }
 
 fn insert(cache: &mut FlowCache, key: FlowKey, decision: Decision) {

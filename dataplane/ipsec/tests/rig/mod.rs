@@ -35,6 +35,9 @@ use portcullis_ipsec::sad::{Slab, SpiEntry, SpiIndex};
 use portcullis_ipsec::spd::{CompiledSelector, EntryAction, Linear, Spd};
 use portcullis_ipsec::{DropReason, InterfaceId, Io, PacketBuf};
 
+/// The SPD's classifier.
+pub type Classifier = Linear;
+
 /// Port and interface of the unprotected side.
 pub const WIRE: u16 = 0;
 /// Port and interface of the protected side.
