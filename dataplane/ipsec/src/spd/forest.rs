@@ -22,7 +22,7 @@ const FEW: usize = 3;
 const ALLOWANCE: usize = 16;
 const ALLOWANCE_BESIDES: usize = 1 << 10;
 /// At most so many times the boxes are in the parts of a cut: what is not spent at once serves finer parts.
-const GROWTH: usize = 3;
+const GROWTH: usize = 4;
 /// So many slots are as large as one box.
 const SLOTS_PER_BOX: usize = size_of::<Packed>() / size_of::<Step>();
 
@@ -205,7 +205,7 @@ impl Forest {
 struct Cut {
     dimension: usize,
     shift: u32,
-    /// First box, counted in slots, of each maximal run of slots that the same boxes reach into.
+    /// First slot of each maximal run of slots into which the same boxes reach.
     runs: Vec<u32>,
     /// Sum of the squares of the runs' boxes: what lookups cost.
     cost: u64,
@@ -292,12 +292,12 @@ impl Builder<'_> {
         let origin = low >> cut.shift;
         let count = ((high >> cut.shift) - origin) as usize + 1;
         let children = self.distribute(list, bounds, cut);
-        let total: usize = children.iter().map(|(list, _)| list.len()).sum();
+        let total: usize = children.iter().map(|(list, _)| leaf_size(list.len())).sum();
         let first = self.forest.steps.len();
         self.forest.steps.resize(first + count, EMPTY);
         let to_share = allowance - count / SLOTS_PER_BOX;
         for ((child, bounds), (index, &slot)) in children.iter().zip(cut.runs.iter().enumerate()) {
-            let share = to_share as u64 * child.len() as u64 / total.max(1) as u64;
+            let share = to_share as u64 * leaf_size(child.len()) as u64 / total.max(1) as u64;
             let step = self.grow(child, bounds, share as usize);
             let end = cut.runs.get(index + 1).map_or(count, |&slot| slot as usize);
             if let Some(slots) = self
@@ -376,6 +376,11 @@ impl Builder<'_> {
     }
 }
 
+/// Boxes stored for a leaf of so many, the one that ends it included; an empty one is there already.
+fn leaf_size(boxes: usize) -> usize {
+    boxes + usize::from(boxes > 0)
+}
+
 /// First slots of the runs, the boxes stored in all of them, and the sum of the squares.
 fn runs(begin: &[u32], end: &[u32]) -> (Vec<usize>, usize, u64) {
     let (mut runs, mut stored, mut cost, mut inside, mut ended) = (Vec::new(), 0, 0, 0, 1);
@@ -383,7 +388,7 @@ fn runs(begin: &[u32], end: &[u32]) -> (Vec<usize>, usize, u64) {
         inside += begin;
         if begin > 0 || ended > 0 {
             runs.push(slot);
-            stored += inside as usize;
+            stored += leaf_size(inside as usize);
             cost += u64::from(inside) * u64::from(inside);
         }
         inside -= end;
