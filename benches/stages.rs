@@ -1,21 +1,31 @@
 //! Each stage of the packet path by itself, in time for each packet: `cargo bench --bench stages`.
 
 use std::hint::black_box;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
+use criterion::measurement::WallTime;
+use criterion::{BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput};
+use ipnet::IpNet;
 use portcullis::engine::FastEngine;
-use portcullis_config::{
-    AddressRange, AeadIcv, AesKey, Cipher, Integrity, Secret, Selector, Transform, UpperLayer,
-};
+use portcullis_config::{AeadIcv, AesKey, Cipher, Integrity, Secret, Transform};
+use portcullis_ipsec::InterfaceId;
 use portcullis_ipsec::checksum::checksum;
 use portcullis_ipsec::engine::portable::Portable;
 use portcullis_ipsec::engine::{Engine, EspJob};
+use portcullis_ipsec::fib::{Fib, Hop, Neighbors};
 use portcullis_ipsec::flow::{Decision, FlowCache, FlowKey, Path, Verdict};
 use portcullis_ipsec::ip::{Address, IpHeader};
 use portcullis_ipsec::replay::ReplayWindow;
 use portcullis_ipsec::sa::SaRef;
 use portcullis_ipsec::sad::{SpiEntry, SpiIndex};
-use portcullis_ipsec::spd::{Classifier, Flow, Linear, SelectorKey};
+use portcullis_ipsec::spd::{Classifier, Tree};
+
+#[path = "../dataplane/ipsec/tests/spd_shapes/mod.rs"]
+mod spd_shapes;
+
+use spd_shapes::{Random, SHAPES, matching};
+
+type Group<'a> = BenchmarkGroup<'a, WallTime>;
 
 /// Packets in a burst.
 const BURST: usize = 32;
@@ -70,27 +80,105 @@ fn flow_hit(c: &mut Criterion) {
     });
 }
 
+/// Keys that are looked up in turn: more than the branch predictor can learn.
+const KEYS: usize = 8192;
+
+/// Measures lookups of `KEYS` different keys, reported for each.
+fn lookups<K>(group: &mut Group, id: BenchmarkId, keys: &[K], mut lookup: impl FnMut(&K)) {
+    group.throughput(Throughput::Elements(keys.len() as u64));
+    group.bench_function(id, |b| b.iter(|| keys.iter().for_each(&mut lookup)));
+}
+
 fn spd_miss(c: &mut Criterion) {
-    let mut group = c.benchmark_group("SPD classifier, last entry");
-    for entries in [1u32, 100, 10_000] {
-        let selector = |host: u32| {
-            let address = Address::v4((0x0a00_0000 | host).to_be_bytes()).to_ip();
-            let remote = vec![AddressRange {
-                start: address,
-                end: address,
-            }];
-            Selector {
-                local: Vec::new(),
-                remote,
-                upper: UpperLayer::Any,
-            }
+    for (shape, entries) in SHAPES {
+        let mut group = c.benchmark_group(format!("SPD miss, {shape}"));
+        for count in [1, 100, 1000, 10_000] {
+            let random = &mut Random::new(7);
+            let selectors = entries(count, random);
+            let keys: Vec<_> = (0..KEYS).map(|_| matching(&selectors, random)).collect();
+            let tree = Tree::build(&selectors);
+            lookups(
+                &mut group,
+                BenchmarkId::from_parameter(count),
+                &keys,
+                |key| {
+                    black_box(tree.classify(key));
+                },
+            );
+        }
+    }
+}
+
+fn spd_build(c: &mut Criterion) {
+    let mut group = c.benchmark_group("SPD of 10000 entries built");
+    group.sample_size(10);
+    for (shape, entries) in SHAPES {
+        let selectors = entries(10_000, &mut Random::new(7));
+        group.bench_function(shape, |b| b.iter(|| Tree::build(&selectors)));
+    }
+}
+
+fn route(c: &mut Criterion) {
+    for v4 in [true, false] {
+        let family = if v4 { "IPv4" } else { "IPv6" };
+        let mut group = c.benchmark_group(format!("route, {family}"));
+        for count in [10, 1000, 10_000] {
+            let random = &mut Random::new(3);
+            let routes: Vec<_> = (0..count).map(|_| random_route(v4, random)).collect();
+            let keys: Vec<_> = (0..KEYS)
+                .map(|_| Address::from(random.pick(&routes).0.addr()))
+                .collect();
+            let fib = Fib::new(Vec::new(), &routes);
+            lookups(
+                &mut group,
+                BenchmarkId::from_parameter(count),
+                &keys,
+                |key| {
+                    black_box(fib.route(*key));
+                },
+            );
+        }
+    }
+}
+
+/// To one of eight gateways, from an address anywhere in the prefix.
+fn random_route(v4: bool, random: &mut Random) -> (IpNet, Hop) {
+    let net = if v4 {
+        let length = random.pick(&[16, 20, 22, 24, 24, 24, 24, 28, 32]);
+        IpNet::new(Ipv4Addr::from_bits(random.word()).into(), length)
+    } else {
+        let address = 0x2001_u128 << 112 | u128::from(random.word()) << 80;
+        IpNet::new(
+            Ipv6Addr::from_bits(address | u128::from(random.word()) << 48).into(),
+            random.pick(&[32, 48, 56, 64]),
+        )
+    };
+    let hop = Hop {
+        interface: InterfaceId(1),
+        via: Some(Address::v4([192, 0, 2, random.below(8) as u8])),
+    };
+    (net.unwrap(), hop)
+}
+
+fn neighbor(c: &mut Criterion) {
+    let mut group = c.benchmark_group("neighbour");
+    for count in [10, 10_000] {
+        let random = &mut Random::new(4);
+        let station = |host: u32| {
+            let address = Address::v4((0x0a00_0000 + host).to_be_bytes());
+            (InterfaceId(1), address)
         };
-        let classifier = Linear::build(&(0..entries).map(selector).collect::<Vec<_>>());
-        let packet = packet(entries - 1);
-        let key = SelectorKey::of(&packet, &IpHeader::parse(&packet).unwrap(), Flow::Outbound);
-        group.bench_function(BenchmarkId::from_parameter(entries), |b| {
-            b.iter(|| classifier.classify(black_box(&key)))
-        });
+        let known = (0..count).map(|host| (station(host), [2; 6])).collect();
+        let neighbors = Neighbors(known);
+        let keys: Vec<_> = (0..KEYS).map(|_| station(random.below(count))).collect();
+        lookups(
+            &mut group,
+            BenchmarkId::from_parameter(count),
+            &keys,
+            |key| {
+                black_box(neighbors.0.get(key));
+            },
+        );
     }
 }
 
@@ -182,7 +270,9 @@ fn engines(c: &mut Criterion) {
 
 fn main() {
     let mut c = Criterion::default().configure_from_args();
-    for stage in [parse, flow_hit, spd_miss, sad, replay, engines] {
+    for stage in [
+        parse, flow_hit, spd_miss, spd_build, route, neighbor, sad, replay, engines,
+    ] {
         stage(&mut c);
     }
     c.final_summary();

@@ -6,7 +6,7 @@ use portcullis_config::{Action, Interface, Policy};
 use portcullis_ipsec::InterfaceId;
 pub use portcullis_ipsec::fib::Fib;
 use portcullis_ipsec::fib::{self, Hop};
-use portcullis_ipsec::spd::{EntryAction, Linear, Spd};
+use portcullis_ipsec::spd::{EntryAction, Spd, Tree};
 
 /// RFC 3948 2: where UDP-encapsulated ESP comes in.
 const ESP_UDP_PORT: u16 = 4500;
@@ -39,7 +39,7 @@ pub fn build(policy: &Policy, interfaces: Vec<fib::Interface>) -> Fib {
 }
 
 /// The SPD of a policy.
-pub fn spd(policy: &Policy) -> Arc<Spd<Linear>> {
+pub fn spd(policy: &Policy) -> Arc<Spd<Tree>> {
     let action = |action: &Action| match action {
         Action::Discard => EntryAction::Discard,
         Action::Bypass => EntryAction::Bypass,

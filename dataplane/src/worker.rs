@@ -10,7 +10,7 @@ use portcullis_ipsec::command::{Command, Retired};
 use portcullis_ipsec::counters::{Counter, WorkerCounters};
 use portcullis_ipsec::engine::Engine;
 use portcullis_ipsec::pipeline::{Event, Handoff, Inject, Outlet, Pipeline, Punt};
-use portcullis_ipsec::spd::Linear;
+use portcullis_ipsec::spd::Tree;
 use portcullis_ipsec::{DropReason, InterfaceId, Io};
 
 use crate::engine::FastEngine;
@@ -35,9 +35,9 @@ pub type GatewayEngine = FastEngine;
 /// Its keys.
 pub type Key = <FastEngine as Engine>::Key;
 /// Orders from control.
-pub type WorkerCommand = Command<Key, Linear>;
+pub type WorkerCommand = Command<Key, Tree>;
 /// What control frees.
-pub type WorkerRetired = Retired<Key, Linear>;
+pub type WorkerRetired = Retired<Key, Tree>;
 
 /// From control to a worker.
 #[derive(Debug)]
@@ -318,7 +318,7 @@ fn copy_frames(
 /// One worker.
 pub struct Worker {
     /// Packet processing.
-    pub pipeline: Pipeline<GatewayEngine, Linear, Packet>,
+    pub pipeline: Pipeline<GatewayEngine, Tree, Packet>,
     /// Devices and rings.
     pub io: WorkerIo,
     /// Shared with control.

@@ -1,11 +1,13 @@
 //! Interfaces, routes and neighbours as a worker sees them: immutable snapshots.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, Hasher, RandomState};
 
 use ipnet::IpNet;
 use portcullis_config::Side;
 
 use crate::InterfaceId;
+use crate::intervals::AddressIntervals;
 use crate::ip::Address;
 
 /// An IP interface.
@@ -24,17 +26,34 @@ pub struct Interface {
 }
 
 /// Routes and local addresses.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Fib {
     interfaces: Box<[Interface]>,
-    /// Prefix lengths in use, longest first, each with its prefixes: (mapped prefix length, prefix -> hop).
-    routes: Vec<(u32, HashMap<u128, Hop>)>,
-    local: Box<[Address]>,
-    broadcast: Box<[Address]>,
+    intervals: AddressIntervals,
+    /// For each interval: where among `hops`, [`LOCAL`] and [`BROADCAST`].
+    places: Box<[u32]>,
+    /// Each hop once, behind `None`.
+    hops: Box<[Option<Hop>]>,
+}
+
+/// Of an interval with one of our own addresses.
+const LOCAL: u32 = 1 << 31;
+/// Of an interval with a broadcast address.
+const BROADCAST: u32 = 1 << 30;
+
+/// What is known of an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Destination {
+    /// One of our own.
+    pub local: bool,
+    /// Limited or directed broadcast.
+    pub broadcast: bool,
+    /// By longest-prefix match.
+    pub hop: Option<Hop>,
 }
 
 /// Where a packet goes next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Hop {
     /// Leaves by this interface.
     pub interface: InterfaceId,
@@ -42,70 +61,123 @@ pub struct Hop {
     pub via: Option<Address>,
 }
 
-/// A prefix in the mapped address space: IPv4 /n is /(96 + n).
-fn mapped(net: &IpNet) -> (u32, u128) {
+/// A range of addresses in the mapped space.
+type Range = (Address, Address);
+
+/// A prefix in the mapped address space, where IPv4 /n is /(96 + n).
+fn mapped(net: &IpNet) -> (u32, Range) {
     let len = u32::from(net.prefix_len()) + if matches!(net, IpNet::V4(_)) { 96 } else { 0 };
-    (len, mask(Address::from(net.network()), len))
+    let host = u128::MAX.checked_shr(len).unwrap_or(0);
+    let first = Address::from(net.addr()).0 & !host;
+    (len, (Address(first), Address(first | host)))
 }
 
-fn mask(address: Address, len: u32) -> u128 {
-    address.0 & u128::MAX.checked_shl(128 - len).unwrap_or(0)
+/// What the interfaces' addresses say.
+#[derive(Default)]
+struct Connected {
+    routes: Vec<(IpNet, Hop)>,
+    local: Vec<Address>,
+    broadcast: Vec<Address>,
+}
+
+impl Connected {
+    fn new(interfaces: &[Interface]) -> Self {
+        let mut connected = Connected::default();
+        connected.broadcast.push(Address::v4([255; 4]));
+        for (index, interface) in interfaces.iter().enumerate() {
+            let on_link = Hop {
+                interface: InterfaceId(index as u16),
+                via: None,
+            };
+            for net in &interface.addresses {
+                connected.routes.push((*net, on_link));
+                connected.local.push(Address::from(net.addr()));
+                if let IpNet::V4(n) = net {
+                    if n.prefix_len() < 31 {
+                        let broadcast = Address::v4(n.broadcast().octets());
+                        connected.broadcast.push(broadcast);
+                    }
+                }
+            }
+            let is_v6 = |net: &IpNet| matches!(net, IpNet::V6(_));
+            if interface.addresses.iter().any(is_v6) {
+                connected.local.push(link_local(interface.mac));
+            }
+        }
+        connected
+    }
+}
+
+impl Default for Fib {
+    fn default() -> Self {
+        Fib::new(Vec::new(), &[])
+    }
 }
 
 impl Fib {
     /// Builds the table; connected prefixes come from the interfaces' addresses.
     pub fn new(interfaces: Vec<Interface>, routes: &[(IpNet, Hop)]) -> Self {
-        let mut by_length: HashMap<u32, HashMap<u128, Hop>> = HashMap::new();
-        let mut insert = |net: &IpNet, hop: Hop| {
-            let (len, prefix) = mapped(net);
-            by_length.entry(len).or_default().insert(prefix, hop);
-        };
-        let mut local = Vec::new();
-        let mut broadcast = vec![Address::v4([255; 4])];
-        for (index, interface) in interfaces.iter().enumerate() {
-            for net in &interface.addresses {
-                insert(
-                    &net.trunc(),
-                    Hop {
-                        interface: InterfaceId(index as u16),
-                        via: None,
-                    },
-                );
-                local.push(Address::from(net.addr()));
-                if let IpNet::V4(n) = net {
-                    if n.prefix_len() < 31 {
-                        broadcast.push(Address::v4(n.broadcast().octets()));
-                    }
+        let connected = Connected::new(&interfaces);
+        let mut hops = vec![None];
+        let mut places: HashMap<Hop, u32> = HashMap::new();
+        // By length: a longer prefix is laid over a shorter one. A later route replaces an earlier one.
+        let mut prefixes: BTreeMap<(u32, Range), u32> = BTreeMap::new();
+        for (net, hop) in connected.routes.iter().chain(routes) {
+            let place = *places.entry(*hop).or_insert_with(|| {
+                hops.push(Some(*hop));
+                hops.len() as u32 - 1
+            });
+            prefixes.insert(mapped(net), place);
+        }
+        // An IPv6 prefix around the mapped addresses says nothing of IPv4; its 0.0.0.0/0 is the next longer one.
+        let v4 = (Address::v4([0; 4]), Address::v4([255; 4]));
+        prefixes.entry((96, v4)).or_insert(0);
+
+        let single = |address: &Address| (*address, *address);
+        let stations = connected.local.iter().chain(&connected.broadcast);
+        let ranges = prefixes.keys().map(|(_, range)| *range);
+        let intervals = AddressIntervals::new(ranges.chain(stations.map(single)));
+        let mut places = vec![0; intervals.count() as usize];
+        for ((_, (first, last)), place) in &prefixes {
+            let (first, last) = (intervals.rank(*first), intervals.rank(*last));
+            if let Some(covered) = places.get_mut(first as usize..=last as usize) {
+                covered.fill(*place);
+            }
+        }
+        let mut mark = |addresses: &[Address], bit: u32| {
+            for address in addresses {
+                if let Some(place) = places.get_mut(intervals.rank(*address) as usize) {
+                    *place |= bit;
                 }
             }
-            if interface
-                .addresses
-                .iter()
-                .any(|n| matches!(n, IpNet::V6(_)))
-            {
-                local.push(link_local(interface.mac));
-            }
-        }
-        for (net, hop) in routes {
-            insert(net, *hop);
-        }
-        let mut routes: Vec<_> = by_length.into_iter().collect();
-        routes.sort_by_key(|(len, _)| std::cmp::Reverse(*len));
+        };
+        mark(&connected.local, LOCAL);
+        mark(&connected.broadcast, BROADCAST);
         Fib {
             interfaces: interfaces.into(),
-            routes,
-            local: local.into(),
-            broadcast: broadcast.into(),
+            places: places.into(),
+            hops: hops.into(),
+            intervals,
+        }
+    }
+
+    /// All that is known of an address, in one lookup.
+    #[inline]
+    pub fn destination(&self, address: Address) -> Destination {
+        let rank = self.intervals.rank(address) as usize;
+        let place = self.places.get(rank).copied().unwrap_or_default();
+        let hop = (place & !(LOCAL | BROADCAST)) as usize;
+        Destination {
+            local: place & LOCAL != 0,
+            broadcast: place & BROADCAST != 0,
+            hop: self.hops.get(hop).copied().flatten(),
         }
     }
 
     /// Longest-prefix match.
+    #[inline]
     pub fn route(&self, destination: Address) -> Option<Hop> {
-        let family = 96 * u32::from(destination.is_v4());
-        self.routes
-            .iter()
-            .take_while(|(len, _)| *len >= family)
-            .find_map(|(len, prefixes)| prefixes.get(&mask(destination, *len)).copied())
+        self.destination(destination).hop
     }
 
     /// An interface.
@@ -119,13 +191,15 @@ impl Fib {
     }
 
     /// One of our own addresses.
+    #[inline]
     pub fn is_local(&self, address: Address) -> bool {
-        self.local.contains(&address)
+        self.destination(address).local
     }
 
     /// Limited or directed broadcast.
+    #[inline]
     pub fn is_broadcast(&self, address: Address) -> bool {
-        self.broadcast.contains(&address)
+        self.destination(address).broadcast
     }
 
     /// Source address for a packet that this gateway sends out of `interface` to a destination of that family:
@@ -152,4 +226,70 @@ pub fn link_local(mac: [u8; 6]) -> Address {
 
 /// Known neighbours.
 #[derive(Debug, Default)]
-pub struct Neighbors(pub HashMap<(InterfaceId, Address), [u8; 6]>);
+pub struct Neighbors(pub HashMap<(InterfaceId, Address), [u8; 6], Seeded>);
+
+/// Builds hashers for addresses: faster than the standard library's, and with a seed of the system's, so that
+/// nobody can choose addresses that collide.
+#[derive(Clone, Copy, Debug)]
+pub struct Seeded([u64; 2]);
+
+impl Default for Seeded {
+    fn default() -> Self {
+        let system = RandomState::new();
+        Seeded([system.hash_one(0), system.hash_one(1)])
+    }
+}
+
+impl BuildHasher for Seeded {
+    type Hasher = Folded;
+
+    #[inline]
+    fn build_hasher(&self) -> Folded {
+        Folded {
+            state: self.0[0],
+            key: self.0[1] | 1,
+        }
+    }
+}
+
+/// Multiplies and folds, word by word.
+#[derive(Clone, Copy, Debug)]
+pub struct Folded {
+    state: u64,
+    key: u64,
+}
+
+impl Hasher for Folded {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word.iter_mut()
+                .zip(chunk)
+                .for_each(|(to, from)| *to = *from);
+            self.write_u64(u64::from_le_bytes(word));
+        }
+    }
+
+    #[inline]
+    fn write_u16(&mut self, word: u16) {
+        self.write_u64(word.into());
+    }
+
+    #[inline]
+    fn write_u64(&mut self, word: u64) {
+        let product = u128::from(self.state ^ word) * u128::from(self.key);
+        self.state =
+            (product as u64 ^ (product >> 64) as u64).wrapping_add(self.key.rotate_left(32));
+    }
+
+    #[inline]
+    fn write_u128(&mut self, word: u128) {
+        self.write_u64((word >> 64) as u64);
+        self.write_u64(word as u64);
+    }
+
+    #[inline]
+    fn finish(&self) -> u64 {
+        self.state
+    }
+}

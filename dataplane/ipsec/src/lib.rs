@@ -22,6 +22,7 @@ mod forward;
 pub mod fragment;
 pub mod icmp;
 mod inbound;
+mod intervals;
 pub mod ip;
 mod local;
 pub mod ndp;

@@ -4,6 +4,11 @@ use portcullis_config::{AddressRange, PortRange, Selector, UpperLayer};
 
 use crate::ip::{Address, IpHeader, protocol};
 
+mod forest;
+mod tree;
+
+pub use tree::Tree;
+
 /// What a selector looks at in one packet, seen from this gateway: local is our side whatever the direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SelectorKey {

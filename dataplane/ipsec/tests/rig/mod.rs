@@ -32,7 +32,7 @@ use portcullis_ipsec::pipeline::{
 };
 use portcullis_ipsec::sa::{InboundSa, OutboundSa, SaRef, Shape};
 use portcullis_ipsec::sad::{Slab, SpiEntry, SpiIndex};
-use portcullis_ipsec::spd::{CompiledSelector, EntryAction, Linear, Spd};
+use portcullis_ipsec::spd::{CompiledSelector, EntryAction, Spd, Tree};
 use portcullis_ipsec::{DropReason, InterfaceId, Io, PacketBuf};
 
 /// The SPD's classifier.
@@ -191,18 +191,19 @@ impl Site {
                 at(LAN, format!("fd0{n}::{n}0"), 10),
                 at(VLAN, format!("172.16.{n}.{n}0"), 10),
             ]
-            .into(),
+            .into_iter()
+            .collect(),
         )
     }
 
     /// Policy and topology.
-    pub fn view(&self) -> View<Linear> {
+    pub fn view(&self) -> View<Tree> {
         let port = |untagged, vlans| PortInterfaces {
             untagged: Some(InterfaceId(untagged)),
             vlans,
         };
         View {
-            spd: Arc::new(Spd::<Linear>::new(&self.entries())),
+            spd: Arc::new(Spd::<Tree>::new(&self.entries())),
             bindings: self.spd.iter().map(|e| self.bindings(e)).collect(),
             hits: self.spd.iter().map(|_| EntryCounters::default()).collect(),
             fib: Arc::new(self.routes()),
@@ -285,7 +286,7 @@ impl Site {
 
 /// A gateway and what it gave out.
 pub struct Gateway {
-    pub pipeline: Pipeline<Portable, Linear, TestBuf>,
+    pub pipeline: Pipeline<Portable, Tree, TestBuf>,
     pub io: TestIo,
     pub counters: Arc<WorkerCounters>,
     pub sas: Vec<Arc<SaCounters>>,
@@ -295,7 +296,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    pub fn apply(&mut self, command: Command<Key, Linear>) {
+    pub fn apply(&mut self, command: Command<Key, Tree>) {
         self.pipeline.apply(command);
     }
 
