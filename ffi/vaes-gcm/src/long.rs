@@ -1,0 +1,191 @@
+//! Packets of more than two vectors whose blocks all have their power of H, one after the other: while four vectors
+//! are enciphered, the four before are hashed. The tags are made for four packets at a time.
+
+use core::arch::x86_64::*;
+
+use crate::EspPacket;
+use crate::aes::each_round;
+use crate::ghash::Sums;
+use crate::kernel::{
+    Ending, QUAD, body, counter_0, counters, hashed_first, lengths, take_quad,
+};
+use crate::key::{POWERS, Schedule};
+use crate::vector::{self, V};
+
+/// From the SPI to the end of the payload: one power is for the block of lengths.
+pub(crate) const LIMIT: usize = (POWERS - 1) * 16;
+
+/// Vectors that are enciphered side by side.
+const GROUP: usize = 4;
+type Group = [V; GROUP];
+
+/// Seals or opens the packets in the set, whose keys have `R` rounds.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,bmi2")]
+pub(crate) fn run<const SEAL: bool, const R: usize>(packets: &mut [EspPacket<'_>], mut set: u64) {
+    while set != 0 {
+        let (count, places) = take_quad(&mut set);
+        let mut ending = Ending::none(packets[places[0]].key.schedule());
+        ending.count = count;
+        ending.places = places;
+        let mut sums = [Sums::zero(); QUAD];
+        for j in 0..count {
+            let packet = &mut packets[places[j]];
+            let schedule = packet.key.schedule();
+            ending.schedules[j] = schedule;
+            ending.lengths[j] = lengths(packet);
+            let sequence_high = packet.sequence_high;
+            let mut cipher = Cipher::<SEAL, R>::new(schedule, body(packet));
+            ending.masks[j] = cipher.run(body(packet), sequence_high);
+            sums[j] = cipher.sums;
+        }
+        ending.finish::<SEAL>(packets, &sums);
+    }
+}
+
+/// One packet on its way.
+struct Cipher<'a, const SEAL: bool, const R: usize> {
+    schedule: &'a Schedule,
+    counter_0: V,
+    /// The vector that is to be enciphered next.
+    next: usize,
+    /// The power of H for the vector that is to be hashed next.
+    exponent: usize,
+    sums: Sums,
+}
+
+impl<'a, const SEAL: bool, const R: usize> Cipher<'a, SEAL, R> {
+    #[inline]
+    #[target_feature(enable = "avx512f,vaes")]
+    fn new(schedule: &'a Schedule, body: &[u8]) -> Self {
+        Cipher {
+            schedule,
+            counter_0: counter_0(schedule, body),
+            next: 0,
+            exponent: body.len().div_ceil(16) + 1,
+            sums: Sums::zero(),
+        }
+    }
+
+    /// All of a packet; returns what its tag is masked with.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,vaes,vpclmulqdq,bmi2")]
+    fn run(&mut self, body: &mut [u8], sequence_high: Option<u32>) -> __m128i {
+        let mut x = self.encrypt::<GROUP>(None);
+        let mask = _mm512_castsi512_si128(x[0]);
+        // So is the key stream of the header zero.
+        x[0] = _mm512_maskz_mov_epi64(0xfc, x[0]);
+        let (first, rest) = body.split_at_mut(body.len().min(64 * GROUP));
+        let mut hashed = if rest.is_empty() {
+            add_part::<SEAL, GROUP>(first, x)
+        } else {
+            add::<SEAL>(first.as_chunks_mut::<64>().0, x)
+        };
+        hashed[0] = hashed_first(hashed[0], sequence_high);
+        for vector in &mut hashed[1..] {
+            *vector = vector::reverse_bytes(*vector);
+        }
+        let (groups, rest) = rest.as_chunks_mut::<{ 64 * GROUP }>();
+        for group in groups {
+            let x = self.encrypt::<GROUP>(Some(&hashed));
+            hashed = add::<SEAL>(group.as_chunks_mut::<64>().0, x);
+            for vector in &mut hashed {
+                *vector = vector::reverse_bytes(*vector);
+            };
+        }
+        match rest.len().div_ceil(64) {
+            0 => self.hash(&hashed),
+            1 => self.tail::<1>(rest, &hashed),
+            2 => self.tail::<2>(rest, &hashed),
+            3 => self.tail::<3>(rest, &hashed),
+            _ => self.tail::<4>(rest, &hashed),
+        }
+        mask
+    }
+
+    /// The key streams of the next `N` vectors; meanwhile hashes the four before.
+    #[inline]
+    #[target_feature(enable = "avx512f,vaes,vpclmulqdq")]
+    fn encrypt<const N: usize>(&mut self, before: Option<&Group>) -> [V; N] {
+        let mut x = [self.counter_0; N];
+        for (j, x) in x.iter_mut().enumerate() {
+            *x = counters(self.schedule, *x, self.next + j);
+        }
+        self.next += N;
+        let mut sums = self.sums;
+        each_round!(ROUND of R => {
+            let key = self.schedule.round(ROUND);
+            for x in &mut x {
+                *x = _mm512_aesenc_epi128(*x, key);
+            }
+            if let (3, Some([a, b, _, _])) | (6, Some([_, _, a, b])) = (ROUND, before) {
+                let exponent = self.exponent.wrapping_sub(ROUND / 6 * 8);
+                sums.add_products([*a, *b], [
+                    self.schedule.powers(exponent),
+                    self.schedule.powers(exponent.wrapping_sub(4)),
+                ]);
+            }
+        });
+        self.sums = sums;
+        if before.is_some() {
+            self.exponent = self.exponent.wrapping_sub(4 * GROUP);
+        }
+        let key = self.schedule.round(R);
+        for x in &mut x {
+            *x = _mm512_aesenclast_epi128(*x, key);
+        }
+        x
+    }
+
+    /// Adds `hashed` to the hash.
+    #[inline]
+    #[target_feature(enable = "avx512f,vpclmulqdq")]
+    fn hash<const N: usize>(&mut self, hashed: &[V; N]) {
+        for (j, &vector) in hashed.iter().enumerate() {
+            let h = self.schedule.powers(self.exponent.wrapping_sub(4 * j));
+            self.sums.add_product(vector, h);
+        }
+        self.exponent = self.exponent.wrapping_sub(4 * N);
+    }
+
+    /// The last `N` vectors.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,vaes,vpclmulqdq,bmi2")]
+    fn tail<const N: usize>(&mut self, rest: &mut [u8], before: &Group) {
+        let x = self.encrypt::<N>(Some(before));
+        let mut hashed = add_part::<SEAL, N>(rest, x);
+        for vector in &mut hashed {
+            *vector = vector::reverse_bytes(*vector);
+        }
+        self.hash(&hashed);
+    }
+}
+
+/// Adds key streams to whole vectors; returns the ciphertext.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn add<const SEAL: bool>(bytes: &mut [[u8; 64]], x: Group) -> Group {
+    let mut hashed = [_mm512_setzero_si512(); GROUP];
+    for ((bytes, x), hashed) in bytes.iter_mut().zip(x).zip(&mut hashed) {
+        let data = vector::load(bytes);
+        let out = _mm512_xor_si512(data, x);
+        vector::store(bytes, out);
+        *hashed = if SEAL { out } else { data };
+    }
+    hashed
+}
+
+/// Adds key streams to at most `N` vectors, the last one perhaps a part of one; returns the ciphertext, zeros behind.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,bmi2")]
+pub(crate) fn add_part<const SEAL: bool, const N: usize>(mut bytes: &mut [u8], x: [V; N]) -> [V; N] {
+    let mut hashed = [_mm512_setzero_si512(); N];
+    for (x, hashed) in x.into_iter().zip(&mut hashed) {
+        let (part, behind) = bytes.split_at_mut(bytes.len().min(64));
+        let data = vector::load_part(part);
+        let out = _mm512_xor_si512(data, x);
+        vector::store_part(part, out);
+        *hashed = if SEAL { vector::keep_part(part, out) } else { data };
+        bytes = behind;
+    }
+    hashed
+}

@@ -1,0 +1,1 @@
+#[test] fn starts() { vaes_gcm::Kernel::new().unwrap(); }
