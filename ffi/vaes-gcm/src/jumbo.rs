@@ -2,12 +2,13 @@
 
 use core::arch::x86_64::*;
 
-use crate::EspPacket;
 use crate::aes::each_round;
+use crate::counter;
 use crate::ghash::Sums;
-use crate::kernel::{Ending, QUAD, body, counter_block_0, hashed_first, lengths};
 use crate::key::{POWERS, Schedule};
+use crate::lane::{Lane, Lanes, QUAD, Set};
 use crate::long::add_part;
+use crate::tag;
 use crate::vector::{self, V};
 
 /// Vectors that are enciphered side by side.
@@ -15,33 +16,28 @@ const GROUP: usize = 4;
 /// Blocks with one reduction: whole groups, and a power left for the block of lengths.
 const CHUNK: usize = (POWERS - 1) / (4 * GROUP) * (4 * GROUP);
 
-/// Seals or opens the packets in the set, whose keys have `R` rounds.
+/// Seals or opens the packets in the set, whose keys have `R` rounds; returns which ones are sealed or authentic.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,bmi2")]
-pub(crate) fn run<const SEAL: bool, const R: usize>(packets: &mut [EspPacket<'_>], mut set: u64) {
+pub(crate) fn run<const SEAL: bool, const R: usize>(lanes: &mut Lanes<'_>, mut set: Set) -> Set {
+    let mut done = 0;
     while set != 0 {
         let place = set.trailing_zeros() as usize;
         set &= set - 1;
-        let packet = &mut packets[place];
-        let schedule = packet.key.schedule();
-        let mut ending = Ending::none(schedule);
-        ending.count = 1;
-        ending.places[0] = place;
-        ending.lengths[0] = lengths(packet);
-        let sequence_high = packet.sequence_high;
         let mut sums = [Sums::zero(); QUAD];
-        (sums[0], ending.masks[0]) = cipher::<SEAL, R>(schedule, body(packet), sequence_high);
-        ending.finish::<SEAL>(packets, &sums);
+        let mask;
+        (sums[0], mask) = cipher::<SEAL, R>(lanes.at_mut(place));
+        let tags = tag::make(lanes, [place; QUAD], &sums, mask);
+        done |= tag::finish::<SEAL>(lanes, [place; QUAD], 1, &tags);
     }
+    done
 }
 
-/// All of a packet; returns its hash without the block of lengths, and what its tag is masked with.
+/// All of a packet; returns its hash without the block of lengths, and a vector whose first block masks the tag.
 #[target_feature(enable = "avx512f,avx512bw,vaes,vpclmulqdq,bmi2")]
-fn cipher<const SEAL: bool, const R: usize>(
-    schedule: &Schedule,
-    body: &mut [u8],
-    sequence_high: Option<u32>,
-) -> (Sums, __m128i) {
-    let mut counters = Counters::new(schedule, body);
+fn cipher<const SEAL: bool, const R: usize>(lane: &mut Lane<'_>) -> (Sums, V) {
+    let body = lane.take_body();
+    let schedule = lane.schedule;
+    let mut counters = Counters::new(lane);
     let mut mask = None;
     let mut sums = Sums::zero();
     let mut carry = _mm512_setzero_si512();
@@ -56,13 +52,13 @@ fn cipher<const SEAL: bool, const R: usize>(
             let mut x = encrypt::<R>(schedule, counters.next());
             let first = mask.is_none();
             if first {
-                mask = Some(_mm512_castsi512_si128(x[0]));
-                x[0] = _mm512_maskz_mov_epi64(0xfc, x[0]);
+                mask = Some(x[0]);
+                x[0] = counter::behind_header(x[0]);
             }
             let hashed = add_part::<SEAL, GROUP>(bytes, x);
             for (j, vector) in hashed.into_iter().enumerate() {
                 let vector = if first && j == 0 {
-                    hashed_first(vector, sequence_high)
+                    counter::hashed_first(vector, &lane.aad)
                 } else {
                     vector::reverse_bytes(vector)
                 };
@@ -74,21 +70,21 @@ fn cipher<const SEAL: bool, const R: usize>(
         let zero = Sums::zero();
         carry = Sums::total(&[sums, zero, zero, zero]).reduce();
     }
-    (sums, mask.unwrap_or(_mm_setzero_si128()))
+    (sums, mask.unwrap_or(_mm512_setzero_si512()))
 }
 
 /// Counter blocks, beginning with counter 1, with round key 0.
 struct Counters {
-    counter_0: V,
+    block_0: V,
     counters: V,
 }
 
 impl Counters {
     #[target_feature(enable = "avx512f")]
-    fn new(schedule: &Schedule, body: &[u8]) -> Self {
+    fn new(lane: &Lane<'_>) -> Self {
         let counters = _mm512_setr_epi32(0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4);
         Counters {
-            counter_0: counter_block_0(schedule, body),
+            block_0: counter::block_0(lane.schedule, &lane.header),
             counters,
         }
     }
@@ -100,7 +96,7 @@ impl Counters {
         let big_endian = _mm512_broadcast_i32x4(_mm_setr_epi8(
             0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 15, 14, 13, 12,
         ));
-        let mut blocks = [self.counter_0; GROUP];
+        let mut blocks = [self.block_0; GROUP];
         for block in &mut blocks {
             let counters = _mm512_shuffle_epi8(self.counters, big_endian);
             *block = _mm512_xor_si512(*block, counters);

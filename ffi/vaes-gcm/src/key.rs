@@ -74,12 +74,7 @@ impl Key {
         if !matches!(icv_len, 8 | 12 | 16) {
             return None;
         }
-        let mut schedule = Box::new(Schedule {
-            powers: [[0; 16]; POWERS + PADDING],
-            start: [0; 16],
-            rounds: [[0; 16]; 14],
-            counters: [0; POWERS + PADDING],
-        });
+        let mut schedule = Box::new(Schedule::ZERO);
         schedule.expand_rounds(key, size);
         schedule.expand_powers(size);
         schedule.expand_counters();
@@ -100,6 +95,14 @@ impl Key {
 }
 
 impl Schedule {
+    /// In lieu of a key.
+    pub(crate) const ZERO: Self = Schedule {
+        powers: [[0; 16]; POWERS + PADDING],
+        start: [0; 16],
+        rounds: [[0; 16]; 14],
+        counters: [0; POWERS + PADDING],
+    };
+
     /// FIPS 197 5.2, the words as they lie in memory.
     #[target_feature(enable = "aes")]
     fn expand_rounds(&mut self, key: &[u8], size: KeySize) {

@@ -15,6 +15,8 @@
 #[cfg(all(target_arch = "x86_64", avx512_intrinsics))]
 mod aes;
 #[cfg(all(target_arch = "x86_64", avx512_intrinsics))]
+mod counter;
+#[cfg(all(target_arch = "x86_64", avx512_intrinsics))]
 mod ghash;
 #[cfg(all(target_arch = "x86_64", avx512_intrinsics))]
 mod jumbo;
@@ -25,9 +27,13 @@ mod key;
 #[cfg(all(target_arch = "x86_64", avx512_intrinsics))]
 mod known_answer;
 #[cfg(all(target_arch = "x86_64", avx512_intrinsics))]
+mod lane;
+#[cfg(all(target_arch = "x86_64", avx512_intrinsics))]
 mod long;
 #[cfg(all(target_arch = "x86_64", avx512_intrinsics))]
 mod short;
+#[cfg(all(target_arch = "x86_64", avx512_intrinsics))]
+mod tag;
 #[cfg(all(target_arch = "x86_64", avx512_intrinsics))]
 mod vector;
 

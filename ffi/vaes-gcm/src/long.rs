@@ -3,14 +3,13 @@
 
 use core::arch::x86_64::*;
 
-use crate::EspPacket;
 use crate::aes::each_round;
+use crate::counter;
 use crate::ghash::Sums;
-use crate::kernel::{
-    Ending, QUAD, body, counter_0, counters, hashed_first, lengths, take_quad,
-};
 use crate::key::{POWERS, Schedule};
-use crate::vector::{self, V};
+use crate::lane::{Lane, Lanes, QUAD, Set, take_quad};
+use crate::tag;
+use crate::vector::{self, Block, V};
 
 /// From the SPI to the end of the payload: one power is for the block of lengths.
 pub(crate) const LIMIT: usize = (POWERS - 1) * 16;
@@ -19,33 +18,31 @@ pub(crate) const LIMIT: usize = (POWERS - 1) * 16;
 const GROUP: usize = 4;
 type Group = [V; GROUP];
 
-/// Seals or opens the packets in the set, whose keys have `R` rounds.
+/// Seals or opens the packets in the set, whose keys have `R` rounds; returns which ones are sealed or authentic.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,bmi2")]
-pub(crate) fn run<const SEAL: bool, const R: usize>(packets: &mut [EspPacket<'_>], mut set: u64) {
+pub(crate) fn run<const SEAL: bool, const R: usize>(lanes: &mut Lanes<'_>, mut set: Set) -> Set {
+    let mut done = 0;
     while set != 0 {
         let (count, places) = take_quad(&mut set);
-        let mut ending = Ending::none(packets[places[0]].key.schedule());
-        ending.count = count;
-        ending.places = places;
         let mut sums = [Sums::zero(); QUAD];
-        for j in 0..count {
-            let packet = &mut packets[places[j]];
-            let schedule = packet.key.schedule();
-            ending.schedules[j] = schedule;
-            ending.lengths[j] = lengths(packet);
-            let sequence_high = packet.sequence_high;
-            let mut cipher = Cipher::<SEAL, R>::new(schedule, body(packet));
-            ending.masks[j] = cipher.run(body(packet), sequence_high);
-            sums[j] = cipher.sums;
+        let mut masks = [_mm512_setzero_si512(); QUAD];
+        for ((&place, sums), mask) in places.iter().zip(&mut sums).zip(&mut masks).take(count) {
+            let lane = lanes.at_mut(place);
+            let body = lane.take_body();
+            let mut cipher = Cipher::<SEAL, R>::new(lane, body.len());
+            *mask = cipher.run(body, &lane.aad);
+            *sums = cipher.sums;
         }
-        ending.finish::<SEAL>(packets, &sums);
+        let tags = tag::make(lanes, places, &sums, tag::masks(masks));
+        done |= tag::finish::<SEAL>(lanes, places, count, &tags);
     }
+    done
 }
 
 /// One packet on its way.
 struct Cipher<'a, const SEAL: bool, const R: usize> {
     schedule: &'a Schedule,
-    counter_0: V,
+    state_0: V,
     /// The vector that is to be enciphered next.
     next: usize,
     /// The power of H for the vector that is to be hashed next.
@@ -56,31 +53,30 @@ struct Cipher<'a, const SEAL: bool, const R: usize> {
 impl<'a, const SEAL: bool, const R: usize> Cipher<'a, SEAL, R> {
     #[inline]
     #[target_feature(enable = "avx512f,vaes")]
-    fn new(schedule: &'a Schedule, body: &[u8]) -> Self {
+    fn new(lane: &Lane<'a>, body: usize) -> Self {
         Cipher {
-            schedule,
-            counter_0: counter_0(schedule, body),
+            schedule: lane.schedule,
+            state_0: counter::state_0(lane.schedule, &lane.header),
             next: 0,
-            exponent: body.len().div_ceil(16) + 1,
+            exponent: body.div_ceil(16) + 1,
             sums: Sums::zero(),
         }
     }
 
-    /// All of a packet; returns what its tag is masked with.
+    /// All of a packet; the first block of what is returned masks the tag.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,vaes,vpclmulqdq,bmi2")]
-    fn run(&mut self, body: &mut [u8], sequence_high: Option<u32>) -> __m128i {
+    fn run(&mut self, body: &mut [u8], aad: &Block) -> V {
         let mut x = self.encrypt::<GROUP>(None);
-        let mask = _mm512_castsi512_si128(x[0]);
-        // So is the key stream of the header zero.
-        x[0] = _mm512_maskz_mov_epi64(0xfc, x[0]);
+        let mask = x[0];
+        x[0] = counter::behind_header(x[0]);
         let (first, rest) = body.split_at_mut(body.len().min(64 * GROUP));
         let mut hashed = if rest.is_empty() {
             add_part::<SEAL, GROUP>(first, x)
         } else {
             add::<SEAL>(first.as_chunks_mut::<64>().0, x)
         };
-        hashed[0] = hashed_first(hashed[0], sequence_high);
+        hashed[0] = counter::hashed_first(hashed[0], aad);
         for vector in &mut hashed[1..] {
             *vector = vector::reverse_bytes(*vector);
         }
@@ -106,9 +102,9 @@ impl<'a, const SEAL: bool, const R: usize> Cipher<'a, SEAL, R> {
     #[inline]
     #[target_feature(enable = "avx512f,vaes,vpclmulqdq")]
     fn encrypt<const N: usize>(&mut self, before: Option<&Group>) -> [V; N] {
-        let mut x = [self.counter_0; N];
+        let mut x = [self.state_0; N];
         for (j, x) in x.iter_mut().enumerate() {
-            *x = counters(self.schedule, *x, self.next + j);
+            *x = counter::states(self.schedule, *x, self.next + j);
         }
         self.next += N;
         let mut sums = self.sums;

@@ -2,12 +2,12 @@
 
 use core::arch::x86_64::*;
 
-use crate::EspPacket;
 use crate::aes::each_round;
+use crate::counter;
 use crate::ghash::Sums;
-use crate::kernel::{
-    Ending, QUAD, body, cipher_first, counter_0, counters, hashed_first, lengths, take_quad,
-};
+use crate::key::Schedule;
+use crate::lane::{Lanes, QUAD, Set, take_quad};
+use crate::tag;
 use crate::vector::{self, V};
 
 /// From the SPI to the end of the payload.
@@ -15,67 +15,103 @@ pub(crate) const LIMIT: usize = 128;
 
 /// Four packets that are enciphered and yet to be hashed.
 struct Pending<'a> {
-    ending: Ending<'a>,
+    count: usize,
+    places: [usize; QUAD],
+    schedules: [&'a Schedule; QUAD],
+    masks: V,
     vectors: [[V; 2]; QUAD],
     /// The power of H for the first block of each.
     exponents: [usize; QUAD],
 }
 
-/// Seals or opens the packets in the set, whose keys have `R` rounds.
+/// Runs `$body` for each of four packets, with its number as a constant.
+macro_rules! each_lane {
+    ($j:ident => $body:block) => {
+        each_lane!(@ $j => $body; 0 1 2 3)
+    };
+    (@ $j:ident => $body:block; $($n:literal)*) => {
+        $({
+            const $j: usize = $n;
+            $body
+        })*
+    };
+}
+
+/// Seals or opens the packets in the set, whose keys have `R` rounds; returns which ones are sealed or authentic.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,bmi2")]
-pub(crate) fn run<const SEAL: bool, const R: usize>(packets: &mut [EspPacket<'_>], mut set: u64) {
+pub(crate) fn run<const SEAL: bool, const R: usize>(lanes: &mut Lanes<'_>, mut set: Set) -> Set {
     let zero = _mm512_setzero_si512();
-    let any = packets[set.trailing_zeros() as usize].key.schedule();
+    let mut done = 0;
     let mut pending = Pending {
-        ending: Ending::none(any),
+        count: 0,
+        places: [0; QUAD],
+        schedules: [&Schedule::ZERO; QUAD],
+        masks: zero,
         vectors: [[zero; 2]; QUAD],
         exponents: [0; QUAD],
     };
     while set != 0 {
         let (count, places) = take_quad(&mut set);
-        let schedules = places.map(|place| packets[place].key.schedule());
+        let schedules = places.map(|place| lanes.at(place).schedule);
+        let bodies = places.map(|place| lanes.at_mut(place).take_body());
+        let exponents = bodies.each_ref().map(|body| body.len().div_ceil(16) + 1);
+        let parts = bodies.map(|body| body.split_at_mut(body.len().min(64)));
+
         let mut x = [[zero; 2]; QUAD];
-        for j in 0..QUAD {
-            let start = counter_0(schedules[j], body(&mut packets[places[j]]));
-            x[j] = [
-                counters(schedules[j], start, 0),
-                counters(schedules[j], start, 1),
+        each_lane!(J => {
+            let state_0 = counter::state_0(schedules[J], &lanes.at(places[J]).header);
+            x[J] = [
+                counter::states(schedules[J], state_0, 0),
+                counter::states(schedules[J], state_0, 1),
             ];
-        }
+        });
         let mut sums = [Sums::zero(); QUAD];
         each_round!(ROUND of R => {
-            for j in 0..QUAD {
-                let key = schedules[j].round(ROUND);
-                x[j] = x[j].map(|x| _mm512_aesenc_epi128(x, key));
-            }
+            each_lane!(J => {
+                let key = schedules[J].round(ROUND);
+                x[J][0] = _mm512_aesenc_epi128(x[J][0], key);
+                x[J][1] = _mm512_aesenc_epi128(x[J][1], key);
+            });
             if ROUND % 2 == 0 && ROUND / 2 <= QUAD {
                 hash(&pending, ROUND / 2 - 1, &mut sums[ROUND / 2 - 1]);
             }
         });
-        for j in 0..QUAD {
-            let key = schedules[j].round(R);
-            x[j] = x[j].map(|x| _mm512_aesenclast_epi128(x, key));
-        }
-        pending.ending.finish::<SEAL>(packets, &sums);
-        pending = cipher::<SEAL>(packets, places, x, Ending {
+        each_lane!(J => {
+            let key = schedules[J].round(R);
+            x[J][0] = _mm512_aesenclast_epi128(x[J][0], key);
+            x[J][1] = _mm512_aesenclast_epi128(x[J][1], key);
+        });
+        let tags = tag::make(lanes, pending.places, &sums, pending.masks);
+        let masks = tag::masks([x[0][0], x[1][0], x[2][0], x[3][0]]);
+        let mut vectors = [[zero; 2]; QUAD];
+        let [a, b, c, d] = parts;
+        let aad = |j: usize| &lanes.at(places[j]).aad;
+        vectors[0] = cipher::<SEAL>(a, x[0], aad(0));
+        vectors[1] = cipher::<SEAL>(b, x[1], aad(1));
+        vectors[2] = cipher::<SEAL>(c, x[2], aad(2));
+        vectors[3] = cipher::<SEAL>(d, x[3], aad(3));
+        done |= tag::finish::<SEAL>(lanes, pending.places, pending.count, &tags);
+        pending = Pending {
             count,
             places,
             schedules,
-            masks: x.map(|x| _mm512_castsi512_si128(x[0])),
-            lengths: [[0; 2]; QUAD],
-        });
+            masks,
+            vectors,
+            exponents,
+        };
     }
     let mut sums = [Sums::zero(); QUAD];
-    for j in 0..QUAD {
-        hash(&pending, j, &mut sums[j]);
-    }
-    pending.ending.finish::<SEAL>(packets, &sums);
+    each_lane!(J => {
+        hash(&pending, J, &mut sums[J]);
+    });
+    let tags = tag::make(lanes, pending.places, &sums, pending.masks);
+    done | tag::finish::<SEAL>(lanes, pending.places, pending.count, &tags)
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,vpclmulqdq")]
 fn hash(pending: &Pending<'_>, j: usize, sums: &mut Sums) {
-    let (schedule, exponent) = (pending.ending.schedules[j], pending.exponents[j]);
+    let (schedule, exponent) = (pending.schedules[j], pending.exponents[j]);
     sums.add_products(
         pending.vectors[j],
         [
@@ -85,55 +121,31 @@ fn hash(pending: &Pending<'_>, j: usize, sums: &mut Sums) {
     );
 }
 
-/// Adds the key streams `x` to four packets. All are read before any is written: a packet that is there twice is
-/// twice the same.
+/// Adds the key stream `x` to the two vectors of a packet, the second one perhaps empty; returns what is hashed.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,bmi2")]
-fn cipher<'a, const SEAL: bool>(
-    packets: &mut [EspPacket<'_>],
-    places: [usize; QUAD],
-    x: [[V; 2]; QUAD],
-    mut ending: Ending<'a>,
-) -> Pending<'a> {
-    let mut vectors = [[_mm512_setzero_si512(); 2]; QUAD];
-    let mut exponents = [0; QUAD];
-    for j in 0..QUAD {
-        let (first, second) = halves(body(&mut packets[places[j]]));
-        vectors[j] = [vector::load_part(first), vector::load_part(second)];
-    }
-    for j in 0..QUAD {
-        let packet = &mut packets[places[j]];
-        ending.lengths[j] = lengths(packet);
-        let sequence_high = packet.sequence_high;
-        let body = body(packet);
-        exponents[j] = body.len().div_ceil(16) + 1;
-        let (first, second) = halves(body);
-        let out = [
-            cipher_first(vectors[j][0], x[j][0]),
-            _mm512_xor_si512(vectors[j][1], x[j][1]),
-        ];
-        vector::store_part(first, out[0]);
-        vector::store_part(second, out[1]);
-        if SEAL {
-            vectors[j] = [
-                vector::keep_part(first, out[0]),
-                vector::keep_part(second, out[1]),
-            ];
-        }
-        vectors[j] = [
-            hashed_first(vectors[j][0], sequence_high),
-            vector::reverse_bytes(vectors[j][1]),
-        ];
-    }
-    Pending {
-        ending,
-        vectors,
-        exponents,
-    }
-}
-
-/// The two vectors of a packet, the second one perhaps empty.
-#[inline]
-fn halves(body: &mut [u8]) -> (&mut [u8], &mut [u8]) {
-    body.split_at_mut(body.len().min(64))
+fn cipher<const SEAL: bool>(
+    (first, second): (&mut [u8], &mut [u8]),
+    x: [V; 2],
+    aad: &[u8; 16],
+) -> [V; 2] {
+    let data = [vector::load_part(first), vector::load_part(second)];
+    let out = [
+        _mm512_xor_si512(data[0], counter::behind_header(x[0])),
+        _mm512_xor_si512(data[1], x[1]),
+    ];
+    vector::store_part(first, out[0]);
+    vector::store_part(second, out[1]);
+    let hashed = if SEAL {
+        [
+            vector::keep_part(first, out[0]),
+            vector::keep_part(second, out[1]),
+        ]
+    } else {
+        data
+    };
+    [
+        counter::hashed_first(hashed[0], aad),
+        vector::reverse_bytes(hashed[1]),
+    ]
 }
