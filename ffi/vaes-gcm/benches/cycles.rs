@@ -54,39 +54,41 @@ mod x86_64 {
         key
     }
 
-    /// Runs all bursts of a load `rounds` times; the least cycles a packet.
-    fn best(load: &mut Load, mut burst: impl FnMut(usize, &mut [Vec<u8>])) -> f64 {
-        let mut least = u64::MAX;
-        for _ in 0..load.rounds() {
-            let start = now();
-            for (i, packets) in load.packets.chunks_mut(BURST).enumerate() {
-                burst(i * BURST, packets);
-            }
-            least = least.min(now() - start);
-        }
-        least as f64 / load.packets.len() as f64
-    }
-
     fn now() -> u64 {
         // SAFETY: reads a register that every x86-64 CPU has.
         unsafe { _rdtsc() }
     }
 
+    /// Runs all bursts of a load several times; the least cycles a packet.
+    fn best<T>(rounds: usize, packets: &mut [T], mut run: impl FnMut(&mut [T])) -> f64 {
+        let mut least = u64::MAX;
+        for _ in 0..rounds {
+            let start = now();
+            for burst in packets.chunks_mut(BURST) {
+                run(burst);
+            }
+            least = least.min(now() - start);
+        }
+        least as f64 / packets.len() as f64
+    }
+
     fn fast(kernel: &Kernel, load: &mut Load, seal: bool) -> f64 {
         let expand = |key: &[u8; 32]| kernel.key(&key[..load.key_len], [1; 4], ICV).unwrap();
         let keys: Vec<Key> = load.keys.iter().map(expand).collect();
-        let esn = load.esn.then_some(7);
-        best(load, |first, packets| {
-            let mut burst = arrayvec(packets, |i, packet| EspPacket {
-                key: &keys[(first + i) % keys.len()],
-                packet,
-                sequence_high: esn,
-                ok: false,
-            });
+        let (rounds, sequence_high) = (load.rounds(), load.esn.then_some(7));
+        let packet = |(i, packet)| EspPacket {
+            key: &keys[i % keys.len()],
+            packet,
+            sequence_high,
+            ok: false,
+        };
+        let packets = load.packets.iter_mut().map(Vec::as_mut_slice);
+        let mut packets: Vec<_> = packets.enumerate().map(packet).collect();
+        best(rounds, &mut packets, |burst| {
             if seal {
-                kernel.seal(&mut burst);
+                kernel.seal(burst);
             } else {
-                kernel.open(&mut burst);
+                kernel.open(burst);
             }
         })
     }
@@ -94,42 +96,30 @@ mod x86_64 {
     fn ipsec_mb(manager: &mut Manager, load: &mut Load, seal: bool) -> f64 {
         let expand = |key: &[u8; 32]| manager.gcm_key(&key[..load.key_len]).unwrap();
         let keys: Vec<GcmKey> = load.keys.iter().map(expand).collect();
-        best(load, |first, packets| {
-            let mut ok = [false; BURST];
-            let mut ok = ok.iter_mut();
-            let mut burst = arrayvec(packets, |i, packet| {
-                let (aad, rest) = packet.split_at_mut(8);
-                let (iv, rest) = rest.split_at_mut(8);
-                let (data, tag) = rest.split_at_mut(rest.len() - ICV);
-                let mut nonce = [1; 12];
-                nonce[4..].copy_from_slice(iv);
-                GcmJob {
-                    key: &keys[(first + i) % keys.len()],
-                    nonce,
-                    aad,
-                    data,
-                    tag,
-                    ok: ok.next().unwrap(),
-                }
+        let rounds = load.rounds();
+        let mut oks = vec![false; load.packets.len()];
+        let mut jobs = Vec::new();
+        for ((i, packet), ok) in load.packets.iter_mut().enumerate().zip(&mut oks) {
+            let (aad, rest) = packet.split_at_mut(8);
+            let (iv, rest) = rest.split_at_mut(8);
+            let (data, tag) = rest.split_at_mut(rest.len() - ICV);
+            let mut nonce = [1; 12];
+            nonce[4..].copy_from_slice(iv);
+            jobs.push(GcmJob {
+                key: &keys[i % keys.len()],
+                nonce,
+                aad,
+                data,
+                tag,
+                ok,
             });
+        }
+        best(rounds, &mut jobs, |burst| {
             if seal {
-                manager.seal(&mut burst);
+                manager.seal(burst);
             } else {
-                manager.open(&mut burst);
+                manager.open(burst);
             }
-        })
-    }
-
-    /// An array of what `make` makes of each packet.
-    fn arrayvec<'p, T>(
-        packets: &'p mut [Vec<u8>],
-        mut make: impl FnMut(usize, &'p mut [u8]) -> T,
-    ) -> [T; BURST] {
-        let packets: &mut [Vec<u8>; BURST] = packets.try_into().unwrap();
-        let mut i = 0;
-        packets.each_mut().map(|packet| {
-            i += 1;
-            make(i - 1, packet)
         })
     }
 
@@ -140,7 +130,11 @@ mod x86_64 {
         println!("{:<24} {:>6} {:>17} {:>17}", "payload", "keys", "seal  (ipsec-mb)", "open  (ipsec-mb)");
         let quick = std::env::args().any(|a| a == "--quick");
         for key_len in if quick { vec![16] } else { vec![16, 24, 32] } {
+            let only: Vec<String> = std::env::args().filter(|a| !a.starts_with('-')).skip(1).collect();
             for (name, sizes) in [("44", &[44][..]), ("68", &[68]), ("128", &[128]), ("200", &[200]), ("516", &[516]), ("1424", &[1424]), ("IMIX", &IMIX), ("9000", &[9000])] {
+                if !only.is_empty() && !only.iter().any(|o| o == name) {
+                    continue;
+                }
                 for keys in [1, 32, 1000] {
                     let mut load = Load::new(sizes, keys, key_len);
                     let mut cycles = [f64::MAX; 4];

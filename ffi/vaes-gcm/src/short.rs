@@ -52,10 +52,16 @@ pub(crate) fn run<const SEAL: bool, const R: usize>(lanes: &mut Lanes<'_>, mut s
     };
     while set != 0 {
         let (count, places) = take_quad(&mut set);
-        let schedules = places.map(|place| lanes.at(place).schedule);
-        let bodies = places.map(|place| lanes.at_mut(place).take_body());
-        let exponents = bodies.each_ref().map(|body| body.len().div_ceil(16) + 1);
-        let parts = bodies.map(|body| body.split_at_mut(body.len().min(64)));
+        let mut schedules = [&Schedule::ZERO; QUAD];
+        let mut exponents = [0; QUAD];
+        let mut parts: [(&mut [u8], &mut [u8]); QUAD] = [(&mut [], &mut []), (&mut [], &mut []), (&mut [], &mut []), (&mut [], &mut [])];
+        each_lane!(J => {
+            let lane = lanes.at_mut(places[J]);
+            schedules[J] = lane.schedule;
+            let body = lane.take_body();
+            exponents[J] = body.len().div_ceil(16) + 1;
+            parts[J] = body.split_at_mut(body.len().min(64));
+        });
 
         let mut x = [[zero; 2]; QUAD];
         each_lane!(J => {
