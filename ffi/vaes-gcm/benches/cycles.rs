@@ -127,11 +127,26 @@ mod x86_64 {
         let kernel = Kernel::new().unwrap();
         let mut manager = Manager::new().unwrap();
         println!("TSC cycles a packet, bursts of {BURST}");
-        println!("{:<24} {:>6} {:>17} {:>17}", "payload", "keys", "seal  (ipsec-mb)", "open  (ipsec-mb)");
+        println!(
+            "{:<24} {:>6} {:>17} {:>17}",
+            "payload", "keys", "seal  (ipsec-mb)", "open  (ipsec-mb)"
+        );
         let quick = std::env::args().any(|a| a == "--quick");
         for key_len in if quick { vec![16] } else { vec![16, 24, 32] } {
-            let only: Vec<String> = std::env::args().filter(|a| !a.starts_with('-')).skip(1).collect();
-            for (name, sizes) in [("44", &[44][..]), ("68", &[68]), ("128", &[128]), ("200", &[200]), ("516", &[516]), ("1424", &[1424]), ("IMIX", &IMIX), ("9000", &[9000])] {
+            let only: Vec<String> = std::env::args()
+                .filter(|a| !a.starts_with('-'))
+                .skip(1)
+                .collect();
+            for (name, sizes) in [
+                ("44", &[44][..]),
+                ("68", &[68]),
+                ("128", &[128]),
+                ("200", &[200]),
+                ("516", &[516]),
+                ("1424", &[1424]),
+                ("IMIX", &IMIX),
+                ("9000", &[9000]),
+            ] {
                 if !only.is_empty() && !only.iter().any(|o| o == name) {
                     continue;
                 }

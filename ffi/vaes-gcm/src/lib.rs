@@ -2,51 +2,19 @@
 //! and VPCLMULQDQ.
 //!
 //! A [`Kernel`] is the proof that the CPU can do it and has done it right. Packets of one burst may differ in
-//! everything: key, key length, size, ESN. The kernel works on vectors of four blocks, several vectors at a time,
-//! and hashes one group of vectors while it enciphers the next:
-//!
-//! * `ghash` has the arithmetic of GF(2^128),
-//! * `key` expands keys: AES round keys, powers of H, and what the first AES round makes of each counter,
-//! * `kernel` sorts a burst by size and seals or opens it,
-//! * `vector` is the only place that reads and writes memory by vectors, and never outside a slice.
+//! everything: key, key length, size, ESN.
 //!
 //! Without the intrinsics (rustc before 1.89) or on another architecture there is only [`Unsupported`].
 
-#[cfg(all(target_arch = "x86_64", avx512_intrinsics))]
-mod aes;
-#[cfg(all(target_arch = "x86_64", avx512_intrinsics))]
-mod counter;
-#[cfg(all(target_arch = "x86_64", avx512_intrinsics))]
-mod ghash;
-#[cfg(all(target_arch = "x86_64", avx512_intrinsics))]
-mod jumbo;
-#[cfg(all(target_arch = "x86_64", avx512_intrinsics))]
-mod kernel;
-#[cfg(all(target_arch = "x86_64", avx512_intrinsics))]
-mod key;
-#[cfg(all(target_arch = "x86_64", avx512_intrinsics))]
-mod known_answer;
-#[cfg(all(target_arch = "x86_64", avx512_intrinsics))]
-mod lane;
-#[cfg(all(target_arch = "x86_64", avx512_intrinsics))]
-mod long;
-#[cfg(all(target_arch = "x86_64", avx512_intrinsics))]
-mod short;
-#[cfg(all(target_arch = "x86_64", avx512_intrinsics))]
-mod tag;
-#[cfg(all(target_arch = "x86_64", avx512_intrinsics))]
-mod vector;
-
-#[cfg(not(all(target_arch = "x86_64", avx512_intrinsics)))]
-#[path = "absent.rs"]
-mod kernel;
-#[cfg(not(all(target_arch = "x86_64", avx512_intrinsics)))]
-use kernel as key;
+#[cfg_attr(
+    not(all(target_arch = "x86_64", avx512_intrinsics)),
+    path = "absent.rs"
+)]
+mod avx512;
 
 use std::fmt;
 
-pub use kernel::Kernel;
-pub use key::Key;
+pub use avx512::{Kernel, Key};
 
 /// Why there is no kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

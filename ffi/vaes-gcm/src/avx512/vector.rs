@@ -28,9 +28,7 @@ pub(crate) fn broadcast(block: &Block) -> V {
 #[target_feature(enable = "avx512f")]
 pub(crate) fn insert(v: V, place: __mmask16, block: &Block) -> V {
     // SAFETY: reads the 16 bytes of `block`, at any alignment.
-    _mm512_mask_broadcast_i32x4(v, place, unsafe {
-        _mm_loadu_si128(block.as_ptr().cast())
-    })
+    _mm512_mask_broadcast_i32x4(v, place, unsafe { _mm_loadu_si128(block.as_ptr().cast()) })
 }
 
 #[inline]
@@ -93,13 +91,6 @@ pub(crate) fn load_words<const N: usize>(table: &[u32; N], first: usize) -> V {
 #[target_feature(enable = "avx512f,avx512bw")]
 pub(crate) fn reverse_bytes(v: V) -> V {
     _mm512_shuffle_epi8(v, reversal())
-}
-
-/// Like [`reverse_bytes`], and zero where `keep` is not set.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-pub(crate) fn reverse_bytes_of(keep: __mmask64, v: V) -> V {
-    _mm512_maskz_shuffle_epi8(keep, v, reversal())
 }
 
 #[inline]

@@ -1,18 +1,18 @@
-//! Packets of more than two vectors whose blocks all have their power of H, one after the other: while four vectors
+//! Packets of more than two vectors whose counters the key knows, one after the other: while four vectors
 //! are enciphered, the four before are hashed. The tags are made for four packets at a time.
 
 use core::arch::x86_64::*;
 
-use crate::aes::each_round;
-use crate::counter;
-use crate::ghash::Sums;
-use crate::key::{POWERS, Schedule};
-use crate::lane::{Lane, Lanes, QUAD, Set, take_quad};
-use crate::tag;
-use crate::vector::{self, Block, V};
+use super::aes::each_round;
+use super::counter;
+use super::ghash::Sums;
+use super::key::{COUNTERS, POWERS, Schedule};
+use super::lane::{Lane, Lanes, QUAD, Set, take_quad};
+use super::tag;
+use super::vector::{self, Block, V};
 
-/// From the SPI to the end of the payload: one power is for the block of lengths.
-pub(crate) const LIMIT: usize = (POWERS - 1) * 16;
+/// From the SPI to the end of the payload.
+pub(crate) const LIMIT: usize = COUNTERS * 16;
 
 /// Vectors that are enciphered side by side.
 const GROUP: usize = 4;
@@ -45,6 +45,8 @@ struct Cipher<'a, const SEAL: bool, const R: usize> {
     state_0: V,
     /// The vector that is to be enciphered next.
     next: usize,
+    /// Blocks behind those that are hashed with one reduction.
+    behind: usize,
     /// The power of H for the vector that is to be hashed next.
     exponent: usize,
     sums: Sums,
@@ -54,11 +56,13 @@ impl<'a, const SEAL: bool, const R: usize> Cipher<'a, SEAL, R> {
     #[inline]
     #[target_feature(enable = "avx512f,vaes")]
     fn new(lane: &Lane<'a>, body: usize) -> Self {
+        let (exponent, behind) = chunk(body.div_ceil(16));
         Cipher {
             schedule: lane.schedule,
             state_0: counter::state_0(lane.schedule, &lane.header),
             next: 0,
-            exponent: body.div_ceil(16) + 1,
+            behind,
+            exponent,
             sums: Sums::zero(),
         }
     }
@@ -86,7 +90,8 @@ impl<'a, const SEAL: bool, const R: usize> Cipher<'a, SEAL, R> {
             hashed = add::<SEAL>(group.as_chunks_mut::<64>().0, x);
             for vector in &mut hashed {
                 *vector = vector::reverse_bytes(*vector);
-            };
+            }
+            self.carry(&mut hashed[0]);
         }
         match rest.len().div_ceil(64) {
             0 => self.hash(&hashed),
@@ -108,17 +113,17 @@ impl<'a, const SEAL: bool, const R: usize> Cipher<'a, SEAL, R> {
         }
         self.next += N;
         let mut sums = self.sums;
+        let powers = self.powers();
         each_round!(ROUND of R => {
             let key = self.schedule.round(ROUND);
             for x in &mut x {
                 *x = _mm512_aesenc_epi128(*x, key);
             }
-            if let (3, Some([a, b, _, _])) | (6, Some([_, _, a, b])) = (ROUND, before) {
-                let exponent = self.exponent.wrapping_sub(ROUND / 6 * 8);
-                sums.add_products([*a, *b], [
-                    self.schedule.powers(exponent),
-                    self.schedule.powers(exponent.wrapping_sub(4)),
-                ]);
+            if let (3, Some([x, y, _, _])) = (ROUND, before) {
+                sums.add_products([*x, *y], [powers[0], powers[1]]);
+            }
+            if let (6, Some([_, _, x, y])) = (ROUND, before) {
+                sums.add_products([*x, *y], [powers[2], powers[3]]);
             }
         });
         self.sums = sums;
@@ -152,7 +157,45 @@ impl<'a, const SEAL: bool, const R: usize> Cipher<'a, SEAL, R> {
         for vector in &mut hashed {
             *vector = vector::reverse_bytes(*vector);
         }
+        self.carry(&mut hashed[0]);
         self.hash(&hashed);
+    }
+
+    /// The powers of H for the next four vectors. In the last chunk each block has its own. In one before it they are
+    /// those of the vectors' first blocks: what is short of them in the other blocks is made up for by the powers of
+    /// the vector that the hash is carried into.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn powers(&self) -> Group {
+        let e = self.exponent;
+        if self.behind == 0 {
+            [0, 4, 8, 12].map(|i| self.schedule.powers(e.wrapping_sub(i)))
+        } else {
+            [0, 4, 8, 12].map(|i| self.schedule.power(e.wrapping_sub(i)))
+        }
+    }
+
+    /// At the end of a chunk reduces the hash and adds it to the first vector of the next one.
+    #[inline]
+    #[target_feature(enable = "avx512f,vpclmulqdq")]
+    fn carry(&mut self, first: &mut V) {
+        if self.behind != 0 && self.exponent == 0 {
+            *first = _mm512_xor_si512(*first, self.sums.reduce());
+            self.sums = Sums::zero();
+            (self.exponent, self.behind) = chunk(self.behind);
+        }
+    }
+}
+
+/// How many blocks are hashed with one reduction, as the power of H of the first one, and how many are left. The last
+/// chunk has at least one block, and behind it the block of lengths.
+#[inline]
+fn chunk(blocks: usize) -> (usize, usize) {
+    const CHUNK: usize = POWERS - 4 * GROUP;
+    if blocks < POWERS {
+        (blocks + 1, 0)
+    } else {
+        (CHUNK, blocks - CHUNK)
     }
 }
 
@@ -173,14 +216,21 @@ fn add<const SEAL: bool>(bytes: &mut [[u8; 64]], x: Group) -> Group {
 /// Adds key streams to at most `N` vectors, the last one perhaps a part of one; returns the ciphertext, zeros behind.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,bmi2")]
-pub(crate) fn add_part<const SEAL: bool, const N: usize>(mut bytes: &mut [u8], x: [V; N]) -> [V; N] {
+pub(crate) fn add_part<const SEAL: bool, const N: usize>(
+    mut bytes: &mut [u8],
+    x: [V; N],
+) -> [V; N] {
     let mut hashed = [_mm512_setzero_si512(); N];
     for (x, hashed) in x.into_iter().zip(&mut hashed) {
         let (part, behind) = bytes.split_at_mut(bytes.len().min(64));
         let data = vector::load_part(part);
         let out = _mm512_xor_si512(data, x);
         vector::store_part(part, out);
-        *hashed = if SEAL { vector::keep_part(part, out) } else { data };
+        *hashed = if SEAL {
+            vector::keep_part(part, out)
+        } else {
+            data
+        };
         bytes = behind;
     }
     hashed

@@ -10,7 +10,7 @@
 
 use core::arch::x86_64::*;
 
-use crate::vector::V;
+use super::vector::V;
 
 /// The polynomial in reversed order, without its x^128, times x: 1 + x^121 + x^126 + x^127 in the order of integers.
 const POLYNOMIAL: u128 = 0xc200_0000_0000_0000_0000_0000_0000_0001;

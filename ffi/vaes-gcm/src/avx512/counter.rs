@@ -5,8 +5,8 @@
 
 use core::arch::x86_64::*;
 
-use crate::key::Schedule;
-use crate::vector::{self, Block, V};
+use super::key::Schedule;
+use super::vector::{self, Block, V};
 
 /// Counter 0 with round key 0 added. The IV is from byte 8 of the header on, and from byte 4 of the counter block.
 #[inline]

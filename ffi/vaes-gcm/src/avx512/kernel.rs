@@ -1,8 +1,9 @@
 //! Bursts: the packets that go together, one set after the other.
 
-use crate::key::Key;
-use crate::lane::{LANES, Lanes};
-use crate::{EspPacket, Unsupported, jumbo, known_answer, long, short};
+use super::key::Key;
+use super::lane::{LANES, Lanes};
+use super::{jumbo, known_answer, long, short};
+use crate::{EspPacket, Unsupported};
 
 /// Proof that this CPU has what the kernel needs and that it passed its known answers.
 #[derive(Clone, Copy, Debug)]

@@ -2,10 +2,10 @@
 
 use std::mem;
 
+use super::key::{KeySize, Schedule};
+use super::vector::Block;
+use super::{long, short};
 use crate::EspPacket;
-use crate::key::{KeySize, Schedule};
-use crate::vector::Block;
-use crate::{long, short};
 
 /// Packets of a burst; a bit each in a [`Set`].
 pub(crate) const LANES: usize = 32;
@@ -64,7 +64,10 @@ impl<'a> Lane<'a> {
         // RFC 4106 5. In a reversed block the first bytes are the high ones.
         let (aad, aad_len) = match packet.sequence_high {
             None => ((spi << 96) | (sequence << 64), 8),
-            Some(high) => ((spi << 96) | (u128::from(high) << 64) | (sequence << 32), 12),
+            Some(high) => (
+                (spi << 96) | (u128::from(high) << 64) | (sequence << 32),
+                12,
+            ),
         };
         let payload = body.len() - HEADER;
         let lengths = (aad_len * 8) << 64 | (payload as u128 * 8);

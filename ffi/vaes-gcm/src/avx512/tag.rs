@@ -2,9 +2,9 @@
 
 use core::arch::x86_64::*;
 
-use crate::ghash::Sums;
-use crate::lane::{Lanes, QUAD, Set};
-use crate::vector::{self, V};
+use super::ghash::Sums;
+use super::lane::{Lanes, QUAD, Set};
+use super::vector::{self, V};
 
 /// Hashes the blocks of lengths, reduces, and adds the enciphered block with counter 1, of which `masks` has four.
 #[inline]

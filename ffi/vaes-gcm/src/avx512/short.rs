@@ -2,13 +2,13 @@
 
 use core::arch::x86_64::*;
 
-use crate::aes::each_round;
-use crate::counter;
-use crate::ghash::Sums;
-use crate::key::Schedule;
-use crate::lane::{Lanes, QUAD, Set, take_quad};
-use crate::tag;
-use crate::vector::{self, V};
+use super::aes::each_round;
+use super::counter;
+use super::ghash::Sums;
+use super::key::Schedule;
+use super::lane::{Lanes, QUAD, Set, take_quad};
+use super::tag;
+use super::vector::{self, V};
 
 /// From the SPI to the end of the payload.
 pub(crate) const LIMIT: usize = 128;
@@ -54,7 +54,12 @@ pub(crate) fn run<const SEAL: bool, const R: usize>(lanes: &mut Lanes<'_>, mut s
         let (count, places) = take_quad(&mut set);
         let mut schedules = [&Schedule::ZERO; QUAD];
         let mut exponents = [0; QUAD];
-        let mut parts: [(&mut [u8], &mut [u8]); QUAD] = [(&mut [], &mut []), (&mut [], &mut []), (&mut [], &mut []), (&mut [], &mut [])];
+        let mut parts: [(&mut [u8], &mut [u8]); QUAD] = [
+            (&mut [], &mut []),
+            (&mut [], &mut []),
+            (&mut [], &mut []),
+            (&mut [], &mut []),
+        ];
         each_lane!(J => {
             let lane = lanes.at_mut(places[J]);
             schedules[J] = lane.schedule;
@@ -79,7 +84,7 @@ pub(crate) fn run<const SEAL: bool, const R: usize>(lanes: &mut Lanes<'_>, mut s
                 x[J][1] = _mm512_aesenc_epi128(x[J][1], key);
             });
             if ROUND % 2 == 0 && ROUND / 2 <= QUAD {
-                hash(&pending, ROUND / 2 - 1, &mut sums[ROUND / 2 - 1]);
+                hash(&pending, ROUND / 2 - 1, &mut sums);
             }
         });
         each_lane!(J => {
@@ -108,7 +113,7 @@ pub(crate) fn run<const SEAL: bool, const R: usize>(lanes: &mut Lanes<'_>, mut s
     }
     let mut sums = [Sums::zero(); QUAD];
     each_lane!(J => {
-        hash(&pending, J, &mut sums[J]);
+        hash(&pending, J, &mut sums);
     });
     let tags = tag::make(lanes, pending.places, &sums, pending.masks);
     done | tag::finish::<SEAL>(lanes, pending.places, pending.count, &tags)
@@ -118,7 +123,7 @@ pub(crate) fn run<const SEAL: bool, const R: usize>(lanes: &mut Lanes<'_>, mut s
 #[target_feature(enable = "avx512f,vpclmulqdq")]
 fn hash(pending: &Pending<'_>, j: usize, sums: &mut Sums) {
     let (schedule, exponent) = (pending.schedules[j], pending.exponents[j]);
-    sums.add_products(
+    sums[j].add_products(
         pending.vectors[j],
         [
             schedule.powers(exponent),

@@ -5,11 +5,13 @@ use std::fmt;
 
 use zeroize::Zeroize;
 
-use crate::ghash::{self, Sums};
-use crate::vector::{self, Block, V};
+use super::ghash::{self, Sums};
+use super::vector::{self, Block, V};
 
-/// So many blocks are hashed with one reduction: the AAD and a payload of 1 504 bytes.
-pub(crate) const POWERS: usize = 96;
+/// So many blocks are hashed with one reduction.
+pub(crate) const POWERS: usize = 48;
+/// So many blocks begin with round 2: the header, and a payload of 1 520 bytes.
+pub(crate) const COUNTERS: usize = 96;
 /// What a vector load may take behind the last power it needs.
 const PADDING: usize = 4;
 
@@ -57,7 +59,7 @@ pub(crate) struct Schedule {
     /// Round keys from 1 on.
     rounds: [Block; 14],
     /// What a counter changes in the first column of the state by the end of round 1; where, says [`counter_place`].
-    counters: [u32; POWERS + PADDING],
+    counters: [u32; COUNTERS + PADDING],
 }
 
 /// Where the word of a block's counter is, in a table read by vectors: vector 4g + j at word 16g + j, block i of it
@@ -100,7 +102,7 @@ impl Schedule {
         powers: [[0; 16]; POWERS + PADDING],
         start: [0; 16],
         rounds: [[0; 16]; 14],
-        counters: [0; POWERS + PADDING],
+        counters: [0; COUNTERS + PADDING],
     };
 
     /// FIPS 197 5.2, the words as they lie in memory.
@@ -165,7 +167,7 @@ impl Schedule {
             u32::from_le_bytes([a, b, c, d])
         };
         let zero = first_column(0, self);
-        for block in 0..POWERS {
+        for block in 0..COUNTERS {
             // Block 0 has counter 1: it enciphers the tag (SP 800-38D 7.1 step 2).
             self.counters[counter_place(block)] = zero ^ first_column(block as u32 + 1, self);
         }
@@ -206,6 +208,14 @@ impl Schedule {
     #[target_feature(enable = "avx512f")]
     pub(crate) fn powers(&self, exponent: usize) -> V {
         vector::load_blocks(&self.powers, POWERS.wrapping_sub(exponent))
+    }
+
+    /// H^`exponent` four times.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(crate) fn power(&self, exponent: usize) -> V {
+        let place = POWERS.wrapping_sub(exponent).min(POWERS - 1);
+        vector::broadcast(&self.powers[place])
     }
 
     /// H.

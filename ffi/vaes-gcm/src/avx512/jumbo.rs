@@ -2,14 +2,14 @@
 
 use core::arch::x86_64::*;
 
-use crate::aes::each_round;
-use crate::counter;
-use crate::ghash::Sums;
-use crate::key::{POWERS, Schedule};
-use crate::lane::{Lane, Lanes, QUAD, Set};
-use crate::long::add_part;
-use crate::tag;
-use crate::vector::{self, V};
+use super::aes::each_round;
+use super::counter;
+use super::ghash::Sums;
+use super::key::{POWERS, Schedule};
+use super::lane::{Lane, Lanes, QUAD, Set};
+use super::long::add_part;
+use super::tag;
+use super::vector::{self, V};
 
 /// Vectors that are enciphered side by side.
 const GROUP: usize = 4;
@@ -100,10 +100,7 @@ impl Counters {
         for block in &mut blocks {
             let counters = _mm512_shuffle_epi8(self.counters, big_endian);
             *block = _mm512_xor_si512(*block, counters);
-            self.counters = _mm512_add_epi32(
-                self.counters,
-                _mm512_maskz_set1_epi32(0x8888, 4),
-            );
+            self.counters = _mm512_add_epi32(self.counters, _mm512_maskz_set1_epi32(0x8888, 4));
         }
         blocks
     }
