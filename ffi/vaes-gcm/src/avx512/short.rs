@@ -121,7 +121,7 @@ pub(crate) fn run<const SEAL: bool, const R: usize>(lanes: &mut Lanes<'_>, mut s
 
 #[inline]
 #[target_feature(enable = "avx512f,vpclmulqdq")]
-fn hash(pending: &Pending<'_>, j: usize, sums: &mut Sums) {
+fn hash(pending: &Pending<'_>, j: usize, sums: &mut [Sums; QUAD]) {
     let (schedule, exponent) = (pending.schedules[j], pending.exponents[j]);
     sums[j].add_products(
         pending.vectors[j],
