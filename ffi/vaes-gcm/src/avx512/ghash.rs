@@ -10,7 +10,7 @@
 
 use core::arch::x86_64::*;
 
-use super::vector::V;
+use super::vector::{self, V};
 
 /// The polynomial in reversed order, without its x^128, times x: 1 + x^121 + x^126 + x^127 in the order of integers.
 const POLYNOMIAL: u128 = 0xc200_0000_0000_0000_0000_0000_0000_0001;
@@ -70,6 +70,15 @@ impl Sums {
         self.low = xor3(self.low, p[0], q[0]);
         self.middle = xor3(xor3(self.middle, p[1], q[1]), p[2], q[2]);
         self.high = xor3(self.high, p[3], q[3]);
+    }
+
+    /// See [`vector::hold`].
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(crate) fn hold(&mut self) {
+        vector::hold(&mut self.low);
+        vector::hold(&mut self.middle);
+        vector::hold(&mut self.high);
     }
 
     /// Adds up the four sums of each of four packets; one sum a packet is left.

@@ -82,9 +82,12 @@ pub(crate) fn run<const SEAL: bool, const R: usize>(lanes: &mut Lanes<'_>, mut s
                 let key = schedules[J].round(ROUND);
                 x[J][0] = _mm512_aesenc_epi128(x[J][0], key);
                 x[J][1] = _mm512_aesenc_epi128(x[J][1], key);
+                vector::hold(&mut x[J][0]);
+                vector::hold(&mut x[J][1]);
             });
             if ROUND % 2 == 0 && ROUND / 2 <= QUAD {
                 hash(&pending, ROUND / 2 - 1, &mut sums);
+                sums[ROUND / 2 - 1].hold();
             }
         });
         each_lane!(J => {

@@ -1,7 +1,7 @@
 //! Vectors of four blocks, and the only reads and writes of memory by vectors: each takes its bounds from a slice or
 //! an array, so that none is outside.
 
-use core::arch::x86_64::*;
+use core::arch::{asm, x86_64::*};
 
 /// Four blocks.
 pub(crate) type V = __m512i;
@@ -84,6 +84,21 @@ pub(crate) fn load_words<const N: usize>(table: &[u32; N], first: usize) -> V {
     const { assert!(N >= 16) };
     // SAFETY: `first` is at most N - 16, so that the 64 bytes from there on are in the table.
     unsafe { _mm512_loadu_si512(table.as_ptr().add(first.min(N - 16)).cast()) }
+}
+
+/// Keeps the compiler from computing `v` later than here. Left alone, it undoes the interleaving of independent chains
+/// and moves what is for later to where that is used.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(crate) fn hold(v: &mut V) {
+    // SAFETY: no instruction at all.
+    unsafe {
+        asm!(
+            "/* {0} */",
+            inout(zmm_reg) * v,
+            options(nomem, nostack, preserves_flags)
+        )
+    }
 }
 
 /// The block as a number whose most significant byte is the first one, and back.
