@@ -1,6 +1,6 @@
 //! What the kernel knows of each packet of a burst.
 
-use std::mem;
+use std::mem::{self, MaybeUninit};
 
 use super::key::{KeySize, Schedule};
 use super::vector::Block;
@@ -35,7 +35,10 @@ pub(crate) type Sets = [Set; KeySize::ALL.len()];
 
 /// The packets of a burst, and which of them are short, long and jumbo.
 pub(crate) struct Lanes<'a> {
-    lanes: [Lane<'a>; LANES],
+    /// The first `len` are there. An array of nothing in lieu of the others would cost more than a small burst.
+    lanes: [MaybeUninit<Lane<'a>>; LANES],
+    /// From 1 on.
+    len: usize,
     pub(crate) short: Sets,
     pub(crate) long: Sets,
     pub(crate) jumbo: Sets,
@@ -138,39 +141,54 @@ impl<'a> Lanes<'a> {
     /// At most [`LANES`] packets. Those too short for IV and ICV are in no set.
     #[inline]
     pub(crate) fn new(packets: &'a mut [EspPacket<'_>]) -> Self {
-        let mut sets = [Sets::default(); 3];
-        let mut packets = packets.iter_mut().enumerate();
-        let lanes = std::array::from_fn(|_| {
-            let Some((i, packet)) = packets.next() else {
-                return Lane::none();
-            };
-            packet.ok = false;
+        let mut lanes = Lanes {
+            lanes: [const { MaybeUninit::uninit() }; LANES],
+            len: 1,
+            short: Sets::default(),
+            long: Sets::default(),
+            jumbo: Sets::default(),
+        };
+        lanes.lanes[0].write(Lane::none());
+        for (i, (packet, place)) in packets.iter_mut().zip(&mut lanes.lanes).enumerate() {
             let key_size = packet.key.size as usize;
-            let Some(lane) = Lane::new(packet) else {
-                return Lane::none();
+            let lane = Lane::new(packet);
+            lanes.len = i + 1;
+            let Some(lane) = lane else {
+                place.write(Lane::none());
+                continue;
             };
             let body = lane.body.len();
-            let size = usize::from(body > short::LIMIT) + usize::from(body > long::LIMIT);
-            sets[size][key_size] |= 1 << i;
-            lane
-        });
-        let [short, long, jumbo] = sets;
-        Lanes {
-            lanes,
-            short,
-            long,
-            jumbo,
+            let sets = if body <= short::LIMIT {
+                &mut lanes.short
+            } else if body <= long::LIMIT {
+                &mut lanes.long
+            } else {
+                &mut lanes.jumbo
+            };
+            sets[key_size] |= 1 << i;
+            place.write(lane);
         }
+        lanes
     }
 
     #[inline]
     pub(crate) fn at(&self, place: usize) -> &Lane<'a> {
-        &self.lanes[place % LANES]
+        let lane = &self.lanes[self.clamp(place)];
+        // SAFETY: the place is one of the first `len`, which are written.
+        unsafe { lane.assume_init_ref() }
     }
 
     #[inline]
     pub(crate) fn at_mut(&mut self, place: usize) -> &mut Lane<'a> {
-        &mut self.lanes[place % LANES]
+        let place = self.clamp(place);
+        // SAFETY: the place is one of the first `len`, which are written.
+        unsafe { self.lanes[place].assume_init_mut() }
+    }
+
+    /// A place that is there, without a branch that would part what goes together.
+    #[inline]
+    fn clamp(&self, place: usize) -> usize {
+        place.min(self.len - 1) % LANES
     }
 }
 

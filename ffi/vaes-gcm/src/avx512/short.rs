@@ -87,7 +87,6 @@ pub(crate) fn run<const SEAL: bool, const R: usize>(lanes: &mut Lanes<'_>, mut s
             });
             if ROUND % 2 == 0 && ROUND / 2 <= QUAD {
                 hash(&pending, ROUND / 2 - 1, &mut sums);
-                sums[ROUND / 2 - 1].hold();
             }
         });
         each_lane!(J => {
@@ -133,6 +132,7 @@ fn hash(pending: &Pending<'_>, j: usize, sums: &mut [Sums; QUAD]) {
             schedule.powers(exponent.wrapping_sub(4)),
         ],
     );
+    sums[j].hold();
 }
 
 /// Adds the key stream `x` to the two vectors of a packet, the second one perhaps empty; returns what is hashed.
