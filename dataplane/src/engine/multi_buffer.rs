@@ -1,4 +1,5 @@
-//! AES-GCM by Intel's multi-buffer library, everything else by the portable engine.
+//! AES-GCM by our own kernel where the CPU has the instructions, else by Intel's multi-buffer library; everything
+//! else by the portable engine.
 
 use std::fmt;
 
@@ -8,6 +9,7 @@ use portcullis_config::{Cipher, Secret, Transform};
 use portcullis_ipsec::engine::parts::{Aad, EspParts, nonce, salted};
 use portcullis_ipsec::engine::portable::{self, Portable};
 use portcullis_ipsec::engine::{AhJob, Engine, EspJob, KeyError};
+use vaes_gcm::{EspPacket, Kernel};
 
 /// How many packets the library gets at once at most.
 const BURST: usize = 32;
@@ -18,18 +20,23 @@ const IV: usize = 8;
 #[derive(Debug, Default)]
 pub struct FastEngine {
     portable: Portable,
+    kernel: Option<Kernel>,
     manager: Option<Manager>,
 }
 
 impl FastEngine {
-    /// An engine that uses Intel's library, unless it fails its known answers: then it is as
-    /// [`FastEngine::portable`], and says so in the log.
+    /// An engine that uses the kernel and Intel's library, unless they fail their known answers: then it does
+    /// without, and says so in the log.
     pub fn new() -> Self {
+        let kernel = Kernel::new()
+            .inspect_err(|error| tracing::warn!("AES-GCM runs without AVX-512: {error}"))
+            .ok();
         let manager = Manager::new()
             .inspect_err(|error| tracing::warn!("AES-GCM runs on the portable engine: {error}"))
             .ok();
         FastEngine {
             portable: Portable::new(),
+            kernel,
             manager,
         }
     }
@@ -43,15 +50,25 @@ impl FastEngine {
     fn esp(
         &mut self,
         jobs: &mut [EspJob<'_, Key>],
+        kernel: impl Fn(&Kernel, &mut [EspPacket<'_>]),
         gcm: impl Fn(&mut Manager, &mut [GcmJob<'_>]),
         portable: impl Fn(&mut Portable, &mut [EspJob<'_, portable::Key>]),
     ) {
         for jobs in jobs.chunks_mut(BURST) {
+            if let Some(own) = &self.kernel {
+                if run_kernel(own, jobs, &kernel) == jobs.len() {
+                    continue;
+                }
+            }
             let mut aads = [Aad::default(); BURST];
             let mut batch = ArrayVec::<_, BURST>::new();
             for (job, aad) in jobs.iter_mut().zip(&mut aads) {
-                job.ok = false;
                 match &job.key.0 {
+                    Algorithm::Kernel(_) => continue,
+                    _ => job.ok = false,
+                }
+                match &job.key.0 {
+                    Algorithm::Kernel(_) => {}
                     Algorithm::Gcm(key) => batch.extend(key.job(job, aad)),
                     Algorithm::Portable(key) => {
                         let mut one = [EspJob {
@@ -96,6 +113,35 @@ impl FastEngine {
     }
 }
 
+/// Runs the jobs that are the kernel's, and says how many that were.
+#[inline]
+fn run_kernel(
+    kernel: &Kernel,
+    jobs: &mut [EspJob<'_, Key>],
+    run: impl Fn(&Kernel, &mut [EspPacket<'_>]),
+) -> usize {
+    let answers: ArrayVec<bool, BURST> = {
+        let mut batch = ArrayVec::<EspPacket<'_>, BURST>::new();
+        for job in &mut *jobs {
+            if let Algorithm::Kernel(key) = &job.key.0 {
+                batch.push(EspPacket {
+                    key,
+                    packet: job.packet,
+                    sequence_high: job.sequence_high,
+                    ok: false,
+                });
+            }
+        }
+        run(kernel, &mut batch);
+        batch.iter().map(|packet| packet.ok).collect()
+    };
+    let own = jobs
+        .iter_mut()
+        .filter(|job| matches!(job.key.0, Algorithm::Kernel(_)));
+    own.zip(&answers).for_each(|(job, ok)| job.ok = *ok);
+    answers.len()
+}
+
 /// Precomputed key schedule of one SA.
 pub struct Key(Algorithm);
 
@@ -108,6 +154,7 @@ impl fmt::Debug for Key {
 // A key is made once and read for each packet: no box between them.
 #[allow(clippy::large_enum_variant)]
 enum Algorithm {
+    Kernel(vaes_gcm::Key),
     Gcm(Gcm),
     Portable(portable::Key),
 }
@@ -145,6 +192,15 @@ impl Engine for FastEngine {
         integrity_key: &Secret,
     ) -> Result<Key, KeyError> {
         let algorithm = match (&self.manager, transform) {
+            (_, Transform::Esp(Cipher::AesGcm(aes, icv), None)) if self.kernel.is_some() => {
+                let (key, salt) = salted(cipher_key.expose())?;
+                if key.len() != aes.bytes() || !integrity_key.expose().is_empty() {
+                    return Err(KeyError::Length);
+                }
+                let kernel = self.kernel.as_ref().ok_or(KeyError::Unsupported)?;
+                let key = kernel.key(key, salt, icv.bytes());
+                Algorithm::Kernel(key.ok_or(KeyError::Length)?)
+            }
             (Some(manager), Transform::Esp(Cipher::AesGcm(aes, icv), None)) => {
                 let (key, salt) = salted(cipher_key.expose())?;
                 if key.len() != aes.bytes() || !integrity_key.expose().is_empty() {
@@ -162,11 +218,11 @@ impl Engine for FastEngine {
     }
 
     fn seal(&mut self, jobs: &mut [EspJob<'_, Key>]) {
-        self.esp(jobs, Manager::seal, Portable::seal);
+        self.esp(jobs, Kernel::seal, Manager::seal, Portable::seal);
     }
 
     fn open(&mut self, jobs: &mut [EspJob<'_, Key>]) {
-        self.esp(jobs, Manager::open, Portable::open);
+        self.esp(jobs, Kernel::open, Manager::open, Portable::open);
     }
 
     fn sign(&mut self, jobs: &mut [AhJob<'_, Key>]) {

@@ -36,7 +36,7 @@ use portcullis_ipsec::spd::{CompiledSelector, EntryAction, Spd, Tree};
 use portcullis_ipsec::{DropReason, InterfaceId, Io, PacketBuf};
 
 /// The SPD's classifier.
-pub type Classifier = Linear;
+pub type Classifier = Tree;
 
 /// Port and interface of the unprotected side.
 pub const WIRE: u16 = 0;

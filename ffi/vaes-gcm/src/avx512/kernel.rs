@@ -1,0 +1,77 @@
+//! Bursts: the packets that go together, one set after the other.
+
+use super::key::Key;
+use super::lane::{LANES, Lanes};
+use super::{jumbo, known_answer, long, short};
+use crate::{EspPacket, Unsupported};
+
+/// Proof that this CPU has what the kernel needs and that it passed its known answers.
+#[derive(Clone, Copy, Debug)]
+pub struct Kernel(());
+
+impl Kernel {
+    /// Looks at the CPU and computes known answers with distinct data in every lane.
+    pub fn new() -> Result<Self, Unsupported> {
+        macro_rules! require {
+            ($($feature:tt)*) => {
+                $(if !std::arch::is_x86_feature_detected!($feature) {
+                    return Err(Unsupported::Cpu($feature));
+                })*
+            };
+        }
+        require!("avx512f" "avx512bw" "avx512dq" "avx512vl" "vaes" "vpclmulqdq" "aes" "bmi2");
+        let kernel = Kernel(());
+        known_answer::check(&kernel)?;
+        Ok(kernel)
+    }
+
+    /// Expands a key of 16, 24 or 32 bytes, with the salt of RFC 4106 4 and ICVs of 8, 12 or 16 bytes; `None` for
+    /// other lengths.
+    pub fn key(&self, key: &[u8], salt: [u8; 4], icv_len: usize) -> Option<Key> {
+        // SAFETY: a `Kernel` exists only where the CPU has all that is enabled.
+        unsafe { Key::expand(key, salt, icv_len) }
+    }
+
+    /// Encrypts each payload in place and writes its ICV.
+    pub fn seal(&self, packets: &mut [EspPacket<'_>]) {
+        // SAFETY: a `Kernel` exists only where the CPU has all that is enabled.
+        unsafe { run::<true>(packets) }
+    }
+
+    /// Verifies each ICV in constant time and decrypts each payload in place.
+    pub fn open(&self, packets: &mut [EspPacket<'_>]) {
+        // SAFETY: a `Kernel` exists only where the CPU has all that is enabled.
+        unsafe { run::<false>(packets) }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,bmi2")]
+fn run<const SEAL: bool>(packets: &mut [EspPacket<'_>]) {
+    /// Calls a function for the packets of each key size, if there are any.
+    macro_rules! each_key_size {
+        ($run:path, $lanes:ident, $sets:ident) => {{
+            use $run as run;
+            let [aes128, aes192, aes256] = $lanes.$sets;
+            let mut done = 0;
+            if aes128 != 0 {
+                done |= run::<SEAL, 10>(&mut $lanes, aes128);
+            }
+            if aes192 != 0 {
+                done |= run::<SEAL, 12>(&mut $lanes, aes192);
+            }
+            if aes256 != 0 {
+                done |= run::<SEAL, 14>(&mut $lanes, aes256);
+            }
+            done
+        }};
+    }
+    for burst in packets.chunks_mut(LANES) {
+        let mut lanes = Lanes::new(burst);
+        let done = each_key_size!(short::run, lanes, short)
+            | each_key_size!(long::run, lanes, long)
+            | each_key_size!(jumbo::run, lanes, jumbo);
+        for (i, packet) in burst.iter_mut().enumerate() {
+            packet.ok = done >> i & 1 != 0;
+        }
+    }
+}

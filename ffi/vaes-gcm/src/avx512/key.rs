@@ -1,0 +1,263 @@
+//! Keys: AES round keys (FIPS 197 5.2), powers of H, and the first AES round of each counter.
+
+use core::arch::x86_64::*;
+use std::fmt;
+
+use zeroize::Zeroize;
+
+use super::ghash::{self, Sums};
+use super::vector::{self, Block, V};
+
+/// So many blocks are hashed with one reduction.
+pub(crate) const POWERS: usize = 48;
+/// So many blocks begin with round 2: the header, and a payload of 1 520 bytes.
+pub(crate) const COUNTERS: usize = 96;
+/// What a vector load may take behind the last power it needs.
+const PADDING: usize = 4;
+
+/// The key of an SA, expanded: round keys, salt, and powers of the hash key. Wiped when dropped.
+pub struct Key {
+    schedule: Box<Schedule>,
+    pub(crate) size: KeySize,
+    pub(crate) icv_len: usize,
+}
+
+/// How long the AES key is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeySize {
+    Aes128,
+    Aes192,
+    Aes256,
+}
+
+impl KeySize {
+    pub(crate) const ALL: [KeySize; 3] = [KeySize::Aes128, KeySize::Aes192, KeySize::Aes256];
+
+    fn of(key: &[u8]) -> Option<Self> {
+        match key.len() {
+            16 => Some(KeySize::Aes128),
+            24 => Some(KeySize::Aes192),
+            32 => Some(KeySize::Aes256),
+            _ => None,
+        }
+    }
+
+    /// FIPS 197 figure 4.
+    const fn rounds(self) -> usize {
+        10 + 2 * self as usize
+    }
+}
+
+/// What is expanded. A short packet touches the end of `powers`, `start`, `rounds` and the beginning of `counters`:
+/// they are neighbours.
+#[repr(C, align(64))]
+pub(crate) struct Schedule {
+    /// H^n times x at POWERS - n, zeros behind H.
+    powers: [Block; POWERS + PADDING],
+    /// Round key 0, with the salt added that begins each counter block.
+    start: Block,
+    /// Round keys from 1 on.
+    rounds: [Block; 14],
+    /// What a counter changes in the first column of the state by the end of round 1; where, says [`counter_place`].
+    counters: [u32; COUNTERS + PADDING],
+}
+
+/// Where the word of a block's counter is, in a table read by vectors: vector 4g + j at word 16g + j, block i of it
+/// four words further each. So the first columns of a vector's blocks are where they are needed.
+const fn counter_place(block: usize) -> usize {
+    let (vector, i) = (block / 4, block % 4);
+    16 * (vector / 4) + vector % 4 + 4 * i
+}
+
+impl Key {
+    #[target_feature(enable = "avx512f,avx512bw,aes,vaes,vpclmulqdq")]
+    pub(crate) fn expand(key: &[u8], salt: [u8; 4], icv_len: usize) -> Option<Self> {
+        let size = KeySize::of(key)?;
+        if !matches!(icv_len, 8 | 12 | 16) {
+            return None;
+        }
+        let mut schedule = Box::new(Schedule::ZERO);
+        schedule.expand_rounds(key, size);
+        schedule.expand_powers(size);
+        schedule.expand_counters();
+        for (byte, salt) in schedule.start.iter_mut().zip(salt) {
+            *byte ^= salt;
+        }
+        Some(Key {
+            schedule,
+            size,
+            icv_len,
+        })
+    }
+
+    #[inline]
+    pub(crate) fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+}
+
+impl Schedule {
+    /// In lieu of a key.
+    pub(crate) const ZERO: Self = Schedule {
+        powers: [[0; 16]; POWERS + PADDING],
+        start: [0; 16],
+        rounds: [[0; 16]; 14],
+        counters: [0; COUNTERS + PADDING],
+    };
+
+    /// FIPS 197 5.2, the words as they lie in memory.
+    #[target_feature(enable = "aes")]
+    fn expand_rounds(&mut self, key: &[u8], size: KeySize) {
+        let key_words = key.len() / 4;
+        let mut words = [0u32; 60];
+        for (word, bytes) in words.iter_mut().zip(key.chunks_exact(4)) {
+            *word = bytes.try_into().map_or(0, u32::from_le_bytes);
+        }
+        let mut rcon = 1u8;
+        for i in key_words..4 * (size.rounds() + 1) {
+            let mut word = words[i - 1];
+            if i % key_words == 0 {
+                // RotWord moves each byte one down.
+                word = sub_word(word).rotate_right(8) ^ u32::from(rcon);
+                rcon = (rcon << 1) ^ (0x1b * (rcon >> 7));
+            } else if key_words == 8 && i % 8 == 4 {
+                word = sub_word(word);
+            }
+            words[i] = words[i - key_words] ^ word;
+        }
+        let blocks = [&mut self.start].into_iter().chain(&mut self.rounds);
+        for (block, words) in blocks.zip(words.chunks_exact(4)) {
+            for (bytes, word) in block.chunks_exact_mut(4).zip(words) {
+                bytes.copy_from_slice(&word.to_le_bytes());
+            }
+        }
+        words.zeroize();
+    }
+
+    /// H is the zero block, enciphered (SP 800-38D 7.1 step 1).
+    #[target_feature(enable = "avx512f,aes,vaes,vpclmulqdq")]
+    fn expand_powers(&mut self, size: KeySize) {
+        let mut state = vector::broadcast(&self.start);
+        for r in 1..size.rounds() {
+            state = _mm512_aesenc_epi128(state, self.round(r));
+        }
+        state = _mm512_aesenclast_epi128(state, self.round(size.rounds()));
+        let mut block = first_block(state);
+        let mut h = ghash::double(u128::from_be_bytes(block)).to_le_bytes();
+        let multiplier = vector::broadcast(&h);
+        let mut power = multiplier;
+        for place in self.powers[..POWERS].iter_mut().rev() {
+            *place = first_block(power);
+            power = Sums::product(power, multiplier).reduce();
+        }
+        block.zeroize();
+        h.zeroize();
+    }
+
+    /// Of a counter below 256 only the last byte of the counter block depends. ShiftRows moves it into the first
+    /// column, where MixColumns adds multiples of what SubBytes made of it, whatever the other bytes are. So the end
+    /// of round 1 is that of counter 0, plus a word that depends on key and counter only.
+    #[target_feature(enable = "avx512f,aes,vaes")]
+    fn expand_counters(&mut self) {
+        let first_column = |counter: u32, schedule: &Self| {
+            let mut block = schedule.start;
+            block[15] ^= counter as u8;
+            let [a, b, c, d, ..] = schedule.after_round_1(&block);
+            block.zeroize();
+            u32::from_le_bytes([a, b, c, d])
+        };
+        let zero = first_column(0, self);
+        for block in 0..COUNTERS {
+            // Block 0 has counter 1: it enciphers the tag (SP 800-38D 7.1 step 2).
+            self.counters[counter_place(block)] = zero ^ first_column(block as u32 + 1, self);
+        }
+    }
+
+    #[target_feature(enable = "avx512f,aes,vaes")]
+    fn after_round_1(&self, state: &Block) -> Block {
+        first_block(_mm512_aesenc_epi128(
+            vector::broadcast(state),
+            self.round(1),
+        ))
+    }
+
+    /// Round key `r`, from 1 on.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(crate) fn round(&self, r: usize) -> V {
+        vector::broadcast(&self.rounds[r - 1])
+    }
+
+    /// Round key 0 and the salt.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(crate) fn start(&self) -> V {
+        vector::broadcast(&self.start)
+    }
+
+    /// What is to be added to the state of counter 0 after round 1 for the counters of a packet's `vector`th vector.
+    /// Only the first column of each block counts.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(crate) fn counters(&self, vector: usize) -> V {
+        vector::load_words(&self.counters, 16 * (vector / 4) + vector % 4)
+    }
+
+    /// H^`exponent` and the three powers below it; zeros below H^1.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(crate) fn powers(&self, exponent: usize) -> V {
+        vector::load_blocks(&self.powers, POWERS.wrapping_sub(exponent))
+    }
+
+    /// H^`exponent` four times.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(crate) fn power(&self, exponent: usize) -> V {
+        let place = POWERS.wrapping_sub(exponent).min(POWERS - 1);
+        vector::broadcast(&self.powers[place])
+    }
+
+    /// H.
+    #[inline]
+    pub(crate) fn h(&self) -> &Block {
+        &self.powers[POWERS - 1]
+    }
+}
+
+/// SubWord by the unit that has no table in memory.
+#[target_feature(enable = "aes")]
+fn sub_word(word: u32) -> u32 {
+    _mm_cvtsi128_si32(_mm_aeskeygenassist_si128::<0>(_mm_set1_epi32(word as i32))) as u32
+}
+
+#[target_feature(enable = "avx512f")]
+fn first_block(v: V) -> Block {
+    let mut bytes = [0; 64];
+    vector::store(&mut bytes, v);
+    let mut block = [0; 16];
+    block.copy_from_slice(&bytes[..16]);
+    bytes.zeroize();
+    block
+}
+
+impl Drop for Key {
+    fn drop(&mut self) {
+        let Schedule {
+            powers,
+            start,
+            rounds,
+            counters,
+        } = &mut *self.schedule;
+        powers.zeroize();
+        start.zeroize();
+        rounds.zeroize();
+        counters.zeroize();
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({:?})", self.size)
+    }
+}

@@ -1,0 +1,165 @@
+//! Packets of at most two vectors, four at a time: while four are enciphered, the four before are hashed.
+
+use core::arch::x86_64::*;
+
+use super::aes::each_round;
+use super::counter;
+use super::ghash::Sums;
+use super::key::Schedule;
+use super::lane::{Lanes, QUAD, Set, take_quad};
+use super::tag;
+use super::vector::{self, V};
+
+/// From the SPI to the end of the payload.
+pub(crate) const LIMIT: usize = 128;
+
+/// Four packets that are enciphered and yet to be hashed.
+struct Pending<'a> {
+    count: usize,
+    places: [usize; QUAD],
+    schedules: [&'a Schedule; QUAD],
+    masks: V,
+    vectors: [[V; 2]; QUAD],
+    /// The power of H for the first block of each.
+    exponents: [usize; QUAD],
+}
+
+/// Runs `$body` for each of four packets, with its number as a constant.
+macro_rules! each_lane {
+    ($j:ident => $body:block) => {
+        each_lane!(@ $j => $body; 0 1 2 3)
+    };
+    (@ $j:ident => $body:block; $($n:literal)*) => {
+        $({
+            const $j: usize = $n;
+            $body
+        })*
+    };
+}
+
+/// Seals or opens the packets in the set, whose keys have `R` rounds; returns which ones are sealed or authentic.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,bmi2")]
+pub(crate) fn run<const SEAL: bool, const R: usize>(lanes: &mut Lanes<'_>, mut set: Set) -> Set {
+    let zero = _mm512_setzero_si512();
+    let mut done = 0;
+    let mut pending = Pending {
+        count: 0,
+        places: [0; QUAD],
+        schedules: [&Schedule::ZERO; QUAD],
+        masks: zero,
+        vectors: [[zero; 2]; QUAD],
+        exponents: [0; QUAD],
+    };
+    while set != 0 {
+        let (count, places) = take_quad(&mut set);
+        let mut schedules = [&Schedule::ZERO; QUAD];
+        let mut exponents = [0; QUAD];
+        let mut parts: [(&mut [u8], &mut [u8]); QUAD] = [
+            (&mut [], &mut []),
+            (&mut [], &mut []),
+            (&mut [], &mut []),
+            (&mut [], &mut []),
+        ];
+        each_lane!(J => {
+            let lane = lanes.at_mut(places[J]);
+            schedules[J] = lane.schedule;
+            let body = lane.take_body();
+            exponents[J] = body.len().div_ceil(16) + 1;
+            parts[J] = body.split_at_mut(body.len().min(64));
+        });
+
+        let mut x = [[zero; 2]; QUAD];
+        each_lane!(J => {
+            let state_0 = counter::state_0(schedules[J], &lanes.at(places[J]).header);
+            x[J] = [
+                counter::states(schedules[J], state_0, 0),
+                counter::states(schedules[J], state_0, 1),
+            ];
+        });
+        let mut sums = [Sums::zero(); QUAD];
+        each_round!(ROUND of R => {
+            each_lane!(J => {
+                let key = schedules[J].round(ROUND);
+                x[J][0] = _mm512_aesenc_epi128(x[J][0], key);
+                x[J][1] = _mm512_aesenc_epi128(x[J][1], key);
+                vector::hold(&mut x[J][0]);
+                vector::hold(&mut x[J][1]);
+            });
+            if ROUND % 2 == 0 && ROUND / 2 <= QUAD {
+                hash(&pending, ROUND / 2 - 1, &mut sums);
+            }
+        });
+        each_lane!(J => {
+            let key = schedules[J].round(R);
+            x[J][0] = _mm512_aesenclast_epi128(x[J][0], key);
+            x[J][1] = _mm512_aesenclast_epi128(x[J][1], key);
+        });
+        let tags = tag::make(lanes, pending.places, &sums, pending.masks);
+        let masks = tag::masks([x[0][0], x[1][0], x[2][0], x[3][0]]);
+        let mut vectors = [[zero; 2]; QUAD];
+        let [a, b, c, d] = parts;
+        let aad = |j: usize| &lanes.at(places[j]).aad;
+        vectors[0] = cipher::<SEAL>(a, x[0], aad(0));
+        vectors[1] = cipher::<SEAL>(b, x[1], aad(1));
+        vectors[2] = cipher::<SEAL>(c, x[2], aad(2));
+        vectors[3] = cipher::<SEAL>(d, x[3], aad(3));
+        done |= tag::finish::<SEAL>(lanes, pending.places, pending.count, &tags);
+        pending = Pending {
+            count,
+            places,
+            schedules,
+            masks,
+            vectors,
+            exponents,
+        };
+    }
+    let mut sums = [Sums::zero(); QUAD];
+    each_lane!(J => {
+        hash(&pending, J, &mut sums);
+    });
+    let tags = tag::make(lanes, pending.places, &sums, pending.masks);
+    done | tag::finish::<SEAL>(lanes, pending.places, pending.count, &tags)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,vpclmulqdq")]
+fn hash(pending: &Pending<'_>, j: usize, sums: &mut [Sums; QUAD]) {
+    let (schedule, exponent) = (pending.schedules[j], pending.exponents[j]);
+    sums[j].add_products(
+        pending.vectors[j],
+        [
+            schedule.powers(exponent),
+            schedule.powers(exponent.wrapping_sub(4)),
+        ],
+    );
+    sums[j].hold();
+}
+
+/// Adds the key stream `x` to the two vectors of a packet, the second one perhaps empty; returns what is hashed.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,bmi2")]
+fn cipher<const SEAL: bool>(
+    (first, second): (&mut [u8], &mut [u8]),
+    x: [V; 2],
+    aad: &[u8; 16],
+) -> [V; 2] {
+    let data = [vector::load_part(first), vector::load_part(second)];
+    let out = [
+        _mm512_xor_si512(data[0], counter::behind_header(x[0])),
+        _mm512_xor_si512(data[1], x[1]),
+    ];
+    vector::store_part(first, out[0]);
+    vector::store_part(second, out[1]);
+    let hashed = if SEAL {
+        [
+            vector::keep_part(first, out[0]),
+            vector::keep_part(second, out[1]),
+        ]
+    } else {
+        data
+    };
+    [
+        counter::hashed_first(hashed[0], aad),
+        vector::reverse_bytes(hashed[1]),
+    ]
+}
