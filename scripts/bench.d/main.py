@@ -1,0 +1,187 @@
+"""Portcullis and DPDK's ipsec-secgw in turn: same packets, same devices, same core, alternating rounds."""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+import cases  # noqa: E402
+import plot  # noqa: E402
+from esp import Refused  # noqa: E402
+from gateways import MODES, Failed, Machine, Portcullis, Secgw  # noqa: E402
+from traffic import Traffic  # noqa: E402
+
+HUGE_PAGES = "/proc/sys/vm/nr_hugepages"
+PAGES = 400  # of 2 MB; what the largest case takes
+HEADER = f"{'case':<36}{'Mpps':>8}{'Gbit/s':>8}{'cycles':>8}{'peer Mpps':>11}{'cycles':>8}  {'ratio':>5}  peer's best mode"
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long is measured."""
+
+    rounds: int
+    seconds: float
+    probe: float
+
+
+QUICK = Effort(rounds=2, seconds=0.6, probe=0.25)
+FULL = Effort(rounds=3, seconds=1.5, probe=0.5)
+
+
+class HugePages:
+    """Gets 2 MB pages for both gateways where that is possible, and gives them back."""
+
+    def __enter__(self):
+        self.before, self.given = self._read(), False
+        if os.geteuid() == 0 and self.before < PAGES:
+            self._write(PAGES)
+        self.given = self._read() >= PAGES
+        return self.given
+
+    def __exit__(self, *_):
+        if os.geteuid() == 0 and self._read() != self.before:
+            self._write(self.before)
+
+    @staticmethod
+    def _read():
+        with open(HUGE_PAGES, encoding="ascii") as file:
+            return int(file.read())
+
+    @staticmethod
+    def _write(pages):
+        with open(HUGE_PAGES, "w", encoding="ascii") as file:
+            file.write(str(pages))
+
+
+def best_mode(machine, traffic, effort):
+    """The peer's fastest mode among those that do the job, and why each of the others does not."""
+    refused, rates = {}, {}
+    for mode in MODES:
+        peer = Secgw(machine, traffic, mode)
+        try:
+            peer.check()
+            rates[mode] = peer.rate(effort.probe)
+        except (Failed, Refused) as error:
+            refused[mode.name] = str(error)
+    return max(rates, key=rates.get, default=None), refused
+
+
+def measure(case, machine, effort):
+    """One row."""
+    traffic = Traffic(case)
+    ours = Portcullis(machine, traffic)
+    ours.check()
+    mode, refused = best_mode(machine, traffic, effort)
+    if mode is None:
+        print(f"{case.name}: no mode of the peer passes the check: {refused}", file=sys.stderr)
+    peer = mode and Secgw(machine, traffic, mode)
+    ours_rates, peer_rates = [], []
+    for _ in range(effort.rounds):
+        ours_rates.append(ours.rate(effort.seconds))
+        if peer:
+            peer_rates.append(peer.rate(effort.seconds))
+    return row(case, machine, traffic, ours_rates, peer_rates, mode, refused)
+
+
+def row(case, machine, traffic, ours, peer, mode, refused):
+    """The object of `--json`."""
+    hertz = cycles_per_second()
+    result = {
+        "case": case.name,
+        "direction": case.direction,
+        "size": case.size,
+        "suite": case.suite,
+        "sas": case.sas,
+        "spd": case.spd,
+        "flows": case.flows,
+        "headline": case.headline,
+        "huge_pages": machine.huge_pages,
+        "ours_mpps": round(max(ours) / 1e6, 3),
+        "ours_mpps_median": round(statistics.median(ours) / 1e6, 3),
+        "ours_gbps": round(max(ours) * traffic.mean_size() * 8 / 1e9, 2),
+        "ours_cycles": round(hertz / max(ours)),
+        "ours_cycles_median": round(hertz / statistics.median(ours)),
+        "peer": mode.name if mode else None,
+        "peer_refused": refused,
+    }
+    if peer:
+        result |= {
+            "peer_mpps": round(max(peer) / 1e6, 3),
+            "peer_mpps_median": round(statistics.median(peer) / 1e6, 3),
+            "peer_cycles": round(hertz / max(peer)),
+            "peer_cycles_median": round(hertz / statistics.median(peer)),
+            "ratio": round(max(ours) / max(peer), 2),
+            "ratio_median": round(statistics.median(ours) / statistics.median(peer), 2),
+        }
+    return result
+
+
+def cycles_per_second():
+    """Of the time stamp counter: the kernel counts two bogus instructions a cycle of it."""
+    with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
+        line = next(line for line in file if line.startswith("bogomips"))
+    return float(line.split(":")[1]) * 1e6 / 2
+
+
+def line(result):
+    """The row as text."""
+    text = f"{result['case']:<36}{result['ours_mpps']:>8.2f}{result['ours_gbps']:>8.1f}{result['ours_cycles']:>8}"
+    if result["peer"] is None:
+        return text + f"{'n/a':>11}{'':>8}  {'':>5}  passes no check"
+    return text + (
+        f"{result['peer_mpps']:>11.2f}{result['peer_cycles']:>8}  {result['ratio']:>5.2f}  {result['peer']}"
+    )
+
+
+def arguments():
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="the headline table, within three minutes")
+    parser.add_argument("--case", metavar="SUBSTRING", default="", help="only cases with this in their name")
+    parser.add_argument("--list", action="store_true", help="name the cases and end")
+    parser.add_argument("--json", metavar="FILE", help="write one object per case")
+    parser.add_argument("--svg", metavar="FILE", help="write a plot of the cases")
+    parser.add_argument("--small-pages", action="store_true", help="4 KB pages even where 2 MB pages can be had")
+    parser.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)), help="core of the worker")
+    return parser.parse_args()
+
+
+def main():
+    given = arguments()
+    chosen = [case for case in (cases.quick() if given.quick else cases.full()) if given.case in case.name]
+    if given.list:
+        print("\n".join(case.name for case in chosen))
+        return 0
+    effort = QUICK if given.quick else FULL
+    results, failed = [], []
+    with HugePages() as huge:
+        print(f"core {given.core}, {'4 KB' if given.small_pages or not huge else '2 MB'} pages, best of {effort.rounds}")
+        print(HEADER, flush=True)
+        for case in chosen:
+            with tempfile.TemporaryDirectory(prefix="portcullis-bench.") as directory:
+                machine = Machine(directory, given.core, huge and not given.small_pages)
+                try:
+                    results.append(measure(case, machine, effort))
+                except (Failed, Refused, subprocess.TimeoutExpired) as error:
+                    failed.append(case.name)
+                    print(f"{case.name:<36}FAILED: {error}", flush=True)
+                else:
+                    print(line(results[-1]), flush=True)
+    if given.json:
+        with open(given.json, "w", encoding="utf-8") as file:
+            json.dump(results, file, indent=1)
+    if given.svg:
+        plot.write(given.svg, results)
+    for name in failed:
+        print(f"failed: {name}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
