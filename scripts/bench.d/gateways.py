@@ -10,7 +10,7 @@ import subprocess
 import time
 from dataclasses import dataclass
 
-from traffic import CHECKED, FAR, MACS, NEAR, TTL, other_net, remote_net, write
+from traffic import FAR, MACS, NEAR, TTL, other_net, remote_net, write
 
 START = 60  # seconds that a start may take
 WARM_UP = 0.3
@@ -55,6 +55,16 @@ class Running:
             tail = "".join(log.readlines()[-12:])
         raise Failed(f"{what}:\n{tail}")
 
+    def waited(self):
+        """Seconds that the busiest thread, the worker, was kept from its core by other processes."""
+        tasks = f"/proc/{self.process.pid}/task"
+        times = []
+        for task in os.listdir(tasks):
+            # A thread may end meanwhile.
+            with contextlib.suppress(FileNotFoundError), open(f"{tasks}/{task}/schedstat", encoding="ascii") as file:
+                times.append([int(word) for word in file.read().split()])
+        return max(times)[1] / 1e9
+
     def until(self, ready, seconds=START):
         """Waits until `ready()` is true."""
         deadline = time.monotonic() + seconds
@@ -69,51 +79,75 @@ class Running:
             time.sleep(0.02)
 
 
+def slope(running, begin, end):
+    """Packets per second between two samples."""
+    if end[0] == begin[0]:
+        running.fail("nothing leaves")
+    return (end[0] - begin[0]) / (end[1] - begin[1])
+
+
 class Gateway:
     """What the two have in common."""
 
     def __init__(self, machine, traffic):
         self.machine, self.traffic, self.case = machine, traffic, traffic.case
         self.outbound = self.case.direction == "outbound"
-        self.buffers = self.case.packets + SPARE_BUFFERS
+        self.buffers = SPARE_BUFFERS + (0 if self.case.one_pass else self.case.packets)
 
     def file(self, name):
         return os.path.join(self.machine.directory, f"{self.side}-{name}")
 
     def endless(self):
         """The devices (LAN, WAN) of a measurement: the input from memory, for ever, and nowhere."""
-        source = f"net_pcap0,rx_pcap={self.input('input.pcap')},infinite_rx=1"
+        source = f"net_pcap0,rx_pcap={self.input('input.pcap', self.case.packets)},infinite_rx=1"
+        return (source, NULL) if self.outbound else (NULL, source)
+
+    def once(self):
+        """The devices of a single pass: the input from its file, and nowhere."""
+        source = f"net_pcap0,rx_pcap={self.input('input.pcap', self.case.packets)}"
         return (source, NULL) if self.outbound else (NULL, source)
 
     def finite(self):
         """The devices of a check: the input once, and into a file."""
-        source = f"net_pcap0,rx_pcap={self.input('checked.pcap', CHECKED)},tx_pcap=/dev/null"
+        source = f"net_pcap0,rx_pcap={self.input('checked.pcap', self.traffic.checked())},tx_pcap=/dev/null"
         empty = os.path.join(self.machine.directory, "empty.pcap")
         write(empty, [])
         sink = f"net_pcap1,rx_pcap={empty},tx_pcap={self.file('output.pcap')}"
         return (source, sink) if self.outbound else (sink, source)
 
-    def input(self, name, limit=None):
+    def input(self, name, limit):
         path = os.path.join(self.machine.directory, name)
         if not os.path.exists(path):
             self.traffic.write(path, limit)
         return path
 
     def rate(self, seconds):
-        """Packets per second that leave."""
+        """Packets that leave per second in which the worker has its core."""
         with self.start(self.endless()) as running:
             running.until(lambda: self.sent() > 0)
             time.sleep(WARM_UP)
-            (first, begin), _, (last, end) = self.stamped(), time.sleep(seconds), self.stamped()
-            if last == first:
-                running.fail("nothing leaves")
-        return (last - first) / (end - begin)
+            begin = self.sample(running)
+            time.sleep(seconds)
+            return slope(running, begin, self.sample(running))
 
-    def stamped(self):
-        """The counter, and the middle of the time it took to read it."""
+    def rate_of_one_pass(self):
+        """The same over one pass through a capture file, from its first tenth to its last."""
+        packets = self.case.packets
+        with self.start(self.once()) as running:
+            running.until(lambda: self.sent() > packets // 10)
+            samples = [self.sample(running)]
+            while samples[-1][0] < packets * 9 // 10:
+                time.sleep(0.005)
+                samples.append(self.sample(running))
+                if samples[-1][1] - samples[0][1] > START:
+                    running.fail("packets are missing")
+        return slope(running, samples[0], samples[-2])
+
+    def sample(self, running):
+        """The counter, and the worker's time in the middle of reading it."""
         before = time.monotonic()
         sent = self.sent()
-        return sent, (before + time.monotonic()) / 2
+        return sent, (before + time.monotonic()) / 2 - running.waited()
 
     def check(self):
         """Refused, unless what leaves is right."""
@@ -127,10 +161,9 @@ class Portcullis(Gateway):
     side = "ours"
     ttls = (TTL - 1,)
 
-    def __init__(self, machine, traffic, window=None):
+    def __init__(self, machine, traffic, window):
         super().__init__(machine, traffic)
-        # A loop repeats sequence numbers.
-        self.window = 0 if window is None else window
+        self.window = window
         self.port = "wan" if self.outbound else "lan"
 
     def start(self, devices, *more):
@@ -277,7 +310,7 @@ class Secgw(Gateway):
         return Running(command, self.file("log"))
 
     def drain(self):
-        packets = min(self.case.packets, CHECKED)
+        packets = self.traffic.checked()
         with self.start(self.finite()) as running:
             running.until(lambda: self.sent() >= 0)
             with contextlib.suppress(Failed):  # what is missing is named by the check

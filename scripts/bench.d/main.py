@@ -18,6 +18,7 @@ from gateways import MODES, Failed, Machine, Portcullis, Secgw  # noqa: E402
 from traffic import Traffic  # noqa: E402
 
 HUGE_PAGES = "/proc/sys/vm/nr_hugepages"
+WINDOW = 1024  # packets; the policy's default
 PAGES = 400  # of 2 MB; what the largest case takes
 HEADER = f"{'case':<36}{'Mpps':>8}{'Gbit/s':>8}{'cycles':>8}{'peer Mpps':>11}{'cycles':>8}  {'ratio':>5}  peer's best mode"
 
@@ -67,30 +68,35 @@ def best_mode(machine, traffic, effort):
         peer = Secgw(machine, traffic, mode)
         try:
             peer.check()
-            rates[mode] = peer.rate(effort.probe)
+            rates[mode] = rate(peer, effort.probe)
         except (Failed, Refused) as error:
             refused[mode.name] = str(error)
     return max(rates, key=rates.get, default=None), refused
 
 
+def rate(gateway, seconds):
+    """Packets per second of one round."""
+    return gateway.rate_of_one_pass() if gateway.case.one_pass else gateway.rate(seconds)
+
+
 def measure(case, machine, effort):
     """One row."""
     traffic = Traffic(case)
-    ours = Portcullis(machine, traffic)
-    ours.check()
+    sides = {"ours": Portcullis(machine, traffic, WINDOW if case.one_pass else 0)}
+    sides["ours"].check()
     mode, refused = best_mode(machine, traffic, effort)
-    if mode is None:
-        print(f"{case.name}: no mode of the peer passes the check: {refused}", file=sys.stderr)
-    peer = mode and Secgw(machine, traffic, mode)
-    ours_rates, peer_rates = [], []
+    if mode:
+        sides["peer"] = Secgw(machine, traffic, mode)
+    if case.one_pass:
+        sides["without_window"] = Portcullis(machine, traffic, 0)
+    rates = {side: [] for side in sides}
     for _ in range(effort.rounds):
-        ours_rates.append(ours.rate(effort.seconds))
-        if peer:
-            peer_rates.append(peer.rate(effort.seconds))
-    return row(case, machine, traffic, ours_rates, peer_rates, mode, refused)
+        for side, gateway in sides.items():
+            rates[side].append(rate(gateway, effort.seconds))
+    return row(case, machine, traffic, rates, mode, refused)
 
 
-def row(case, machine, traffic, ours, peer, mode, refused):
+def row(case, machine, traffic, rates, mode, refused):
     """The object of `--json`."""
     hertz = cycles_per_second()
     result = {
@@ -102,24 +108,19 @@ def row(case, machine, traffic, ours, peer, mode, refused):
         "spd": case.spd,
         "flows": case.flows,
         "headline": case.headline,
+        "replay_window": WINDOW if case.one_pass else 0,
         "huge_pages": machine.huge_pages,
-        "ours_mpps": round(max(ours) / 1e6, 3),
-        "ours_mpps_median": round(statistics.median(ours) / 1e6, 3),
-        "ours_gbps": round(max(ours) * traffic.mean_size() * 8 / 1e9, 2),
-        "ours_cycles": round(hertz / max(ours)),
-        "ours_cycles_median": round(hertz / statistics.median(ours)),
+        "ours_gbps": round(max(rates["ours"]) * traffic.mean_size() * 8 / 1e9, 2),
         "peer": mode.name if mode else None,
         "peer_refused": refused,
     }
-    if peer:
-        result |= {
-            "peer_mpps": round(max(peer) / 1e6, 3),
-            "peer_mpps_median": round(statistics.median(peer) / 1e6, 3),
-            "peer_cycles": round(hertz / max(peer)),
-            "peer_cycles_median": round(hertz / statistics.median(peer)),
-            "ratio": round(max(ours) / max(peer), 2),
-            "ratio_median": round(statistics.median(ours) / statistics.median(peer), 2),
-        }
+    for side, found in rates.items():
+        for suffix, pps in (("", max(found)), ("_median", statistics.median(found))):
+            result[f"{side}_mpps{suffix}"] = round(pps / 1e6, 3)
+            result[f"{side}_cycles{suffix}"] = round(hertz / pps)
+    if mode:
+        result["ratio"] = round(max(rates["ours"]) / max(rates["peer"]), 2)
+        result["ratio_median"] = round(statistics.median(rates["ours"]) / statistics.median(rates["peer"]), 2)
     return result
 
 
@@ -135,9 +136,10 @@ def line(result):
     text = f"{result['case']:<36}{result['ours_mpps']:>8.2f}{result['ours_gbps']:>8.1f}{result['ours_cycles']:>8}"
     if result["peer"] is None:
         return text + f"{'n/a':>11}{'':>8}  {'':>5}  passes no check"
-    return text + (
-        f"{result['peer_mpps']:>11.2f}{result['peer_cycles']:>8}  {result['ratio']:>5.2f}  {result['peer']}"
-    )
+    text += f"{result['peer_mpps']:>11.2f}{result['peer_cycles']:>8}  {result['ratio']:>5.2f}  {result['peer']}"
+    if "without_window_cycles" in result:
+        text += f" (ours without replay window: {result['without_window_cycles']})"
+    return text
 
 
 def arguments():

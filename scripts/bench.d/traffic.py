@@ -2,6 +2,7 @@
 
 import collections
 import ipaddress
+import itertools
 import random
 import struct
 
@@ -35,17 +36,26 @@ class Traffic:
         self.case = case
         self.there = [Sa(suite, 0x1000 + i, NEAR, FAR, rng) for i in range(case.sas)]
         self.back = [Sa(suite, 0x20000 + i, FAR, NEAR, rng) for i in range(case.sas)]
-        order, sizes = list(range(case.packets)), case.sizes()
+        sizes = case.sizes()
+        order = list(range(len(sizes)))
         if case.sas > 1:
             rng.shuffle(order)
         if len(set(sizes)) > 1:
             rng.shuffle(sizes)
         self.clear = [self._packet(index % case.flows, size, rng) for index, size in zip(order, sizes)]
-        if case.direction == "outbound":
-            self.frames = [frame(MACS["lan"], MACS["host"], ip) for ip in self.clear]
-        else:
-            carriers = [self.there[index % case.flows % case.sas] for index in order]
-            self.frames = [frame(MACS["wan"], MACS["peer"], sa.seal(ip)) for sa, ip in zip(carriers, self.clear)]
+        self.carriers = [self.there[index % case.flows % case.sas] for index in order]
+
+    def frames(self, limit):
+        """The input: clear packets, or the same sealed, with the numbers of each SA counting up from one."""
+        for sa in self.there:
+            sa.sequence = 0
+        for index in range(limit):
+            ip = self.clear[index % len(self.clear)]
+            if self.case.direction == "outbound":
+                yield frame(MACS["lan"], MACS["host"], ip)
+            else:
+                sealed = self.carriers[index % len(self.clear)].seal(ip)
+                yield frame(MACS["wan"], MACS["peer"], sealed)
 
     def _packet(self, flow, size, rng):
         source = ipaddress.IPv4Address("10.1.0.2") + flow // PORTS
@@ -56,13 +66,17 @@ class Traffic:
         """Bytes of a clear packet."""
         return sum(map(len, self.clear)) / len(self.clear)
 
-    def write(self, path, limit=None):
-        """The input as a capture file."""
-        write(path, self.frames[:limit])
+    def write(self, path, limit):
+        """The first packets of the input as a capture file."""
+        write(path, self.frames(limit))
+
+    def checked(self):
+        """Packets that are checked."""
+        return min(self.case.packets, CHECKED)
 
     def check(self, path, ttls):
-        """Refused, unless the capture file holds exactly what must come out for the first CHECKED packets."""
-        expected = collections.Counter(self.clear[:CHECKED])
+        """Refused, unless the capture file holds exactly what must come out for the packets that are checked."""
+        expected = collections.Counter(itertools.islice(itertools.cycle(self.clear), self.checked()))
         found = collections.Counter()
         carriers = {sa.spi: sa for sa in self.there}
         numbers = set()
