@@ -58,7 +58,9 @@ def _gcm(bits):
 
 def _cbc(bits, name, integrity, peer, auth_bytes, icv_bytes, digest):
     peer = f"cipher_algo aes-{bits}-cbc cipher_key {{key}} auth_algo {peer} auth_key {{auth}}"
-    return Suite(f"aes{bits}-cbc-{name}", f"aes{bits}-cbc", integrity, peer, bits // 8, 0, auth_bytes, icv_bytes, digest)
+    return Suite(
+        f"aes{bits}-cbc-{name}", f"aes{bits}-cbc", integrity, peer, bits // 8, 0, auth_bytes, icv_bytes, digest
+    )
 
 
 SUITES = {

@@ -73,9 +73,9 @@ class Running:
                 if ready():
                     return
             if self.process.poll() is not None:
-                self.fail(f"{self.process.args[0]} has ended")
+                self.fail(f"{os.path.basename(self.process.args[0])} has ended")
             if time.monotonic() > deadline:
-                self.fail(f"{self.process.args[0]} does nothing")
+                self.fail(f"{os.path.basename(self.process.args[0])} does nothing")
             time.sleep(0.02)
 
 
@@ -185,16 +185,13 @@ class Portcullis(Gateway):
         return next(port["tx_packets"] for port in json.loads(answer)["ports"] if port["port"] == self.port)
 
     def policy(self, lan_device, wan_device):
-        small_pages = [] if self.machine.huge_pages else ["--no-huge"]
         lan, wan, far = ("10.1.0.1", NEAR, FAR) if self.outbound else ("10.3.0.1", FAR, NEAR)
         via = far if self.outbound else "10.3.0.2"
-        text = [
-            f"""
+        text = [f"""
 [runtime]
 control-socket = "{self.file("sock")}"
 cores = [{self.machine.core}]
 mbufs = {self.buffers}
-eal = {json.dumps(small_pages)}
 
 [[port]]
 name = "lan"
@@ -217,24 +214,22 @@ via = "{via}"
 [[neighbor]]
 address = "{via}"
 mac = "{MACS["peer"]}"
-"""
-        ]
-        out, back = (self.traffic.there, self.traffic.back) if self.outbound else (self.traffic.back, self.traffic.there)
+"""]
+        out, back = (
+            (self.traffic.there, self.traffic.back) if self.outbound else (self.traffic.back, self.traffic.there)
+        )
         text += [self._sa("outbound", sa) for sa in out] + [self._sa("inbound", sa) for sa in back]
         local, remote = ("local", "remote") if self.outbound else ("remote", "local")
         for index in range(self.case.spd - self.case.sas):
-            text.append(
-                f"""
+            text.append(f"""
 [[spd]]
 name = "other-{index}"
 {local} = "10.1.0.0/24"
 {remote} = "{other_net(index)}"
 action = "discard"
-"""
-            )
+""")
         for index in range(self.case.sas):
-            text.append(
-                f"""
+            text.append(f"""
 [[spd]]
 name = "protect-{index}"
 {local} = "10.1.0.0/24"
@@ -242,8 +237,7 @@ name = "protect-{index}"
 action = "protect"
 outbound = "outbound-{out[index].spi:x}"
 inbound = "inbound-{back[index].spi:x}"
-"""
-            )
+""")
         return "".join(text)
 
     def _sa(self, direction, sa):
@@ -278,7 +272,10 @@ class Mode:
         return f"{self.device} {'cpu-crypto' if self.cpu_crypto else 'lookaside'}"
 
 
-MODES = [Mode(device, cpu) for device in ("aesni_gcm", "aesni_mb") for cpu in (False, True)]
+def modes(suite):
+    """The modes that may do a suite: aesni_gcm has AES-GCM and nothing else."""
+    devices = ("aesni_gcm", "aesni_mb") if suite.endswith("gcm") else ("aesni_mb",)
+    return [Mode(device, cpu) for device in devices for cpu in (False, True)]
 
 
 class Secgw(Gateway):
@@ -355,4 +352,3 @@ class Secgw(Gateway):
     def _sa(direction, sa):
         algorithms = sa.suite.peer.format(key=sa.key.hex(":"), auth=sa.auth.hex(":"))
         return f"sa {direction} {sa.spi} {algorithms} mode ipv4-tunnel src {sa.source} dst {sa.destination}"
-

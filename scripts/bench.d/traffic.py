@@ -10,7 +10,12 @@ from esp import SUITES, Refused, Sa
 from make_pcap import checksum, frame, packet, write
 
 NEAR, FAR = ipaddress.IPv4Address("192.0.2.1"), ipaddress.IPv4Address("192.0.2.2")
-MACS = {"lan": "02:00:00:00:01:01", "wan": "02:00:00:00:01:02", "host": "02:00:00:00:01:10", "peer": "02:00:00:00:02:02"}
+MACS = {
+    "lan": "02:00:00:00:01:01",
+    "wan": "02:00:00:00:01:02",
+    "host": "02:00:00:00:01:10",
+    "peer": "02:00:00:00:02:02",
+}
 TTL = 64
 IPV4 = b"\x08\x00"
 PORTS = 1 << 14  # flows from one source address
