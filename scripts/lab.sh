@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced by lab-netns, lab-pcap and throughput: two gateways, A with LAN 10.1.0.0/24 and B with LAN 10.2.0.0/24, the tunnel
+# Sourced by lab-netns, lab-pcap and pktgen: two gateways, A with LAN 10.1.0.0/24 and B with LAN 10.2.0.0/24, the tunnel
 # between them, and the check of what went over the wire.
 #
 #   host 10.1.0.2 -- 10.1.0.1 [gateway A] 192.0.2.1 == wire == 192.0.2.2 [gateway B] 10.2.0.1 -- host 10.2.0.2

@@ -28,6 +28,20 @@ def packet(source, destination, port, size, rng):
     return header + udp + payload
 
 
+def frame(to_mac, from_mac, ip):
+    """An Ethernet frame without its check sequence."""
+    macs = b"".join(bytes.fromhex(mac.replace(":", "")) for mac in (to_mac, from_mac))
+    return (macs + b"\x08\x00" + ip).ljust(60, b"\0")
+
+
+def write(path, frames):
+    """A capture file of the frames."""
+    with open(path, "wb") as out:
+        out.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
+        for index, data in enumerate(frames):
+            out.write(struct.pack("<IIII", index // 10**6, index % 10**6, len(data), len(data)) + data)
+
+
 def sizes(text):
     """`64` or `64-1400`, in bytes of the IP packet."""
     first, _, last = text.partition("-")
@@ -47,14 +61,13 @@ def main():
     given = options.parse_args()
 
     rng = random.Random(1)  # the same file every time
-    macs = b"".join(bytes.fromhex(mac.replace(":", "")) for mac in (given.to_mac, given.from_mac))
-    with open(given.file, "wb") as out:
-        out.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
-        for index in range(given.packets):
-            size = rng.randint(*given.size)
-            ip = packet(given.source, given.destination, 1024 + index % given.flows, size, rng)
-            frame = (macs + b"\x08\x00" + ip).ljust(60, b"\0")
-            out.write(struct.pack("<IIII", 0, index, len(frame), len(frame)) + frame)
+    frames = []
+    for index in range(given.packets):
+        size = rng.randint(*given.size)
+        ip = packet(given.source, given.destination, 1024 + index % given.flows, size, rng)
+        frames.append(frame(given.to_mac, given.from_mac, ip))
+    write(given.file, frames)
 
 
-main()
+if __name__ == "__main__":
+    main()
