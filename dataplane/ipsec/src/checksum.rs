@@ -8,7 +8,7 @@ pub fn checksum(data: &[u8]) -> u16 {
 }
 
 /// True if the checksum in an IPv4 header without options is right.
-#[inline]
+#[inline(always)]
 pub fn is_ipv4_header_sound(header: &[u8; 20]) -> bool {
     // The sum is the same in either byte order (RFC 1071 2 B).
     let word = |at: usize| {
@@ -19,11 +19,8 @@ pub fn is_ipv4_header_sound(header: &[u8; 20]) -> bool {
             header[at + 3],
         ]))
     };
-    let total = word(0) + word(4) + word(8) + word(12) + word(16);
-    // Five words of 32 bits: two folds leave 17 bits at most.
-    let total = (total & 0xffff) + (total >> 16 & 0xffff) + (total >> 32);
-    let total = (total & 0xffff) + (total >> 16);
-    total == 0xffff
+    // 65535 divides the sum, which is not zero, exactly if it folds to that.
+    (word(0) + word(4) + word(8) + word(12) + word(16)) % 0xffff == 0 && header[0] != 0
 }
 
 /// Adds `data` (padded to even length with zero) to a running sum.

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use portcullis_config::Mode;
+
 use crate::PacketBuf;
 use crate::engine::Engine;
 use crate::fib::Neighbors;
@@ -70,6 +72,11 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             Command::AddInbound(slot, mut sa) => {
                 self.inbound_serial = self.inbound_serial.wrapping_add(1);
                 sa.serial = self.inbound_serial;
+                sa.is_plain_tunnel = sa.shape.is_esp()
+                    && sa.mode == Mode::Tunnel
+                    && !sa.udp
+                    && sa.came_in.is_none()
+                    && !sa.carries_bundle;
                 self.sad.inbound.put(slot, sa).map(Retired::Inbound)
             }
             Command::AddOutbound(slot, sa) => {

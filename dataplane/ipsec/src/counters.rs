@@ -108,6 +108,19 @@ pub struct SaCounters {
 }
 
 impl SaCounters {
+    /// Counts one packet that is sent.
+    #[inline]
+    pub fn sealed(&self, bytes: u64, sequence: u64, now: u64) {
+        self.used(bytes, now);
+        self.sequence.set(sequence);
+    }
+
+    /// Takes back a count: the engine refused the packet.
+    pub fn withdraw(&self, bytes: u64) {
+        self.packets.set(self.packets.get().saturating_sub(1));
+        self.bytes.set(self.bytes.get().saturating_sub(bytes));
+    }
+
     /// Counts one good packet.
     #[inline]
     pub fn used(&self, bytes: u64, now: u64) {

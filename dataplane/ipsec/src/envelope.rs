@@ -20,7 +20,7 @@ pub(crate) const LONGEST_IV: usize = 16;
 /// Prebuilt headers of an SA.
 #[derive(Debug)]
 pub struct Envelope {
-    /// The headers, at the end; lengths, class, identification, sequence number and IV are open.
+    /// The headers; lengths, class, identification, sequence number and IV are open.
     bytes: [u8; ROOM],
     /// Generation for which it holds; zero for none.
     pub generation: u32,
@@ -28,8 +28,8 @@ pub struct Envelope {
     pub limit: u32,
     /// Where the packets leave.
     pub interface: InterfaceId,
-    /// Offset of the link header in `bytes`.
-    start: u8,
+    /// Length of the headers.
+    len: u8,
     /// Offset of the outer IP header.
     ip_at: u8,
     /// Offset of ESP.
@@ -37,6 +37,7 @@ pub struct Envelope {
     /// What is added to an inner packet's length to be a multiple of the SA's alignment, less one.
     mask: u8,
     icv_len: u8,
+    iv_len: usize,
 }
 
 impl Default for Envelope {
@@ -46,11 +47,12 @@ impl Default for Envelope {
             generation: 0,
             limit: 0,
             interface: InterfaceId(u16::MAX),
-            start: 0,
+            len: 0,
             ip_at: 0,
             esp_at: 0,
             mask: 0,
             icv_len: 0,
+            iv_len: 0,
         }
     }
 }
@@ -79,30 +81,29 @@ impl Envelope {
         spi: u32,
         shape: &Shape,
     ) -> Envelope {
-        let mut bytes = [0; ROOM];
-        let esp_at = ROOM - shape.iv_len - ESP_HEADER;
-        let ip_at = esp_at - outer.len();
-        bytes[esp_at..esp_at + 4].copy_from_slice(&spi.to_be_bytes());
-        bytes[ip_at..esp_at].copy_from_slice(outer.template());
-        let unfit = Envelope::unfit(generation);
         let Egress::Ready(link) = way.egress else {
-            return unfit;
+            return Envelope::unfit(generation);
         };
         if shape.iv_len > LONGEST_IV || shape.icv_len < 8 {
-            return unfit;
+            return Envelope::unfit(generation);
         }
-        let start = ip_at - usize::from(link.len);
-        bytes[ip_at - link.bytes.len()..ip_at].copy_from_slice(&link.bytes);
+        let ip_at = usize::from(link.len);
+        let esp_at = ip_at + outer.len();
+        let mut bytes = [0; ROOM];
+        link.write(&mut bytes);
+        bytes[ip_at..esp_at].copy_from_slice(outer.template());
+        bytes[esp_at..esp_at + 4].copy_from_slice(&spi.to_be_bytes());
         Envelope {
             bytes,
             generation,
             limit: limit as u32,
             interface: link.interface,
-            start: start as u8,
+            len: (esp_at + ESP_HEADER + shape.iv_len) as u8,
             ip_at: ip_at as u8,
             esp_at: esp_at as u8,
             mask: (shape.alignment - 1) as u8,
             icv_len: shape.icv_len as u8,
+            iv_len: shape.iv_len,
         }
     }
 
@@ -131,17 +132,14 @@ impl Envelope {
         letter: &Letter<'_>,
     ) -> Result<usize, NoRoom> {
         let pad = (letter.len + TRAILER).wrapping_neg() & usize::from(self.mask);
-        let front = ROOM - usize::from(self.start);
+        let front = usize::from(self.len);
         let end = front + letter.len;
         let len = end + pad + TRAILER + usize::from(self.icv_len);
         let packet = buf.reshape(skip as isize - front as isize, len)?;
         let (head, tail) = packet.split_at_mut_checked(end).ok_or(NoRoom)?;
         write_trailer(tail, pad, letter.version.tunnel_protocol())?;
-        let head = head.get_mut(..front).ok_or(NoRoom)?;
-        copy_front(head, &self.bytes)?;
-        let ip_at = usize::from(self.ip_at - self.start);
-        let esp_at = usize::from(self.esp_at - self.start);
-        let (head, esp) = head.split_at_mut_checked(esp_at).ok_or(NoRoom)?;
+        copy_front(head.get_mut(..front).ok_or(NoRoom)?, &self.bytes)?;
+        let ip_at = usize::from(self.ip_at);
         outer.complete(
             head.get_mut(ip_at..).ok_or(NoRoom)?,
             len - ip_at,
@@ -149,48 +147,66 @@ impl Envelope {
             letter.dont_fragment,
             letter.id,
         );
-        let (header, iv) = esp.split_first_chunk_mut::<ESP_HEADER>().ok_or(NoRoom)?;
-        header[4..].copy_from_slice(&(letter.sequence as u32).to_be_bytes());
-        if let Some(iv) = iv.first_chunk_mut::<LONGEST_IV>() {
-            *iv = *letter.iv;
-        } else if let Some(iv) = iv.first_chunk_mut::<8>() {
-            iv.copy_from_slice(&letter.iv[..8]);
+        let esp_at = usize::from(self.esp_at);
+        let esp = packet.get_mut(esp_at..).ok_or(NoRoom)?;
+        let esp: &mut [u8; ESP_HEADER + LONGEST_IV] = esp.first_chunk_mut().ok_or(NoRoom)?;
+        esp[4..8].copy_from_slice(&(letter.sequence as u32).to_be_bytes());
+        match self.iv_len {
+            LONGEST_IV => esp[ESP_HEADER..].copy_from_slice(letter.iv),
+            8 => esp[ESP_HEADER..ESP_HEADER + 8].copy_from_slice(&letter.iv[..8]),
+            _ => {}
         }
         Ok(esp_at)
     }
 }
 
-/// Copies the end of `bytes` to `front`, which is as long as a link header and an IP header at least: in pieces of
+/// Copies the front of `bytes` to `front`, which is as long as a link header and an IP header at least: in pieces of
 /// fixed length, which may overlap.
 #[inline(always)]
 fn copy_front(front: &mut [u8], bytes: &[u8; ROOM]) -> Result<(), NoRoom> {
     const PIECE: usize = 32;
-    let from = bytes.get(ROOM - front.len()..).ok_or(NoRoom)?;
-    *front.first_chunk_mut::<PIECE>().ok_or(NoRoom)? = *from.first_chunk().ok_or(NoRoom)?;
+    *front.first_chunk_mut().ok_or(NoRoom)? = *bytes.first_chunk::<PIECE>().ok_or(NoRoom)?;
     if front.len() > 2 * PIECE {
-        let (to, from) = (front.get_mut(PIECE..), from.get(PIECE..));
+        let (to, from) = (front.get_mut(PIECE..), bytes.get(PIECE..));
         let to = to.and_then(|to| to.first_chunk_mut::<PIECE>());
         *to.ok_or(NoRoom)? = *from.and_then(|from| from.first_chunk()).ok_or(NoRoom)?;
     }
-    *front.last_chunk_mut::<PIECE>().ok_or(NoRoom)? = *from.last_chunk().ok_or(NoRoom)?;
+    let from = bytes
+        .get(front.len() - PIECE..)
+        .and_then(|b| b.first_chunk::<PIECE>());
+    *front.last_chunk_mut().ok_or(NoRoom)? = *from.ok_or(NoRoom)?;
     Ok(())
 }
+
+/// The last bytes of padding, six at most, for each length of padding up to that of a block: 1, 2, 3, ...
+const PADDING: [u64; 16] = {
+    let mut words = [0; 16];
+    let mut pad = 0;
+    while pad < 16 {
+        let short = if pad < 6 { pad } else { 6 };
+        let mut i = 0;
+        while i < short {
+            words[pad] |= ((pad - short + i + 1) as u64) << (8 * i);
+            i += 1;
+        }
+        words[pad] |= (pad as u64) << (8 * short);
+        pad += 1;
+    }
+    words
+};
 
 /// Padding, pad length and next header at the front of `tail` (RFC 4303 2.4 to 2.6); an ICV of eight bytes or more
 /// follows, so there is room to write whole words.
 #[inline(always)]
 fn write_trailer(tail: &mut [u8], pad: usize, next_header: u8) -> Result<(), NoRoom> {
-    // The last six bytes of padding at most, and the trailer, make one word.
     let short = pad.min(6);
     if pad > short {
         for (byte, value) in tail.iter_mut().zip(1..=pad as u8) {
             *byte = value;
         }
     }
-    let padding = (1 << (8 * short)) - 1;
-    let mut word = 0x0605_0403_0201 & padding;
-    word += (pad - short) as u64 * (0x0101_0101_0101 & padding);
-    word |= (pad as u64 | u64::from(next_header) << 8) << (8 * short);
+    // The end of the padding and the trailer make one word.
+    let word = PADDING[pad & 15] | u64::from(next_header) << (8 * short + 8);
     let last = tail
         .get_mut(pad - short..)
         .and_then(|t| t.first_chunk_mut());

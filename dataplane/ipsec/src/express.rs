@@ -10,39 +10,28 @@
 //! Nothing here drops a packet before authentication or decides a flow: whatever is not ordinary goes the whole way
 //! of [`crate::pipeline`], as it came, and nothing has changed until it is certain that a packet stays here.
 
-use portcullis_config::{Mode, Side};
+use portcullis_config::Side;
 
 use crate::engine::Engine;
 use crate::envelope::Letter;
 use crate::ethernet::{HEADER, ethertype};
-use crate::flow::{Decision, Egress, Path, Verdict};
-use crate::ip::{self, IPV4_HEADER, IPV6_HEADER, IpVersion, protocol};
+use crate::flow::{Decision, Egress, FlowKey, Path, Verdict};
+use crate::ip::{self, IpVersion, protocol};
 use crate::pipeline::{Opening, Outlet, Pipeline, Sealing};
-use crate::plain::Plain;
+use crate::plain::{Plain, V4, V6};
 use crate::sa::SaRef;
 use crate::spd::Classifier;
 use crate::tunnel::is_ect;
-use crate::{InterfaceId, PacketBuf, esp};
+use crate::{PacketBuf, esp};
 
 /// A packet of a burst. It is written where it stays: to move what was just written costs more than all lookups.
 #[derive(Debug)]
 pub(crate) struct Arrival<B> {
     /// Taken out when it is decided.
-    buf: Option<B>,
-    plain: Plain,
-    hash: u64,
+    pub(crate) buf: Option<B>,
+    version: IpVersion,
     way: Way,
-}
-
-impl<B> Default for Arrival<B> {
-    fn default() -> Self {
-        Arrival {
-            buf: None,
-            plain: Plain::default(),
-            hash: 0,
-            way: Way::Whole,
-        }
-    }
+    hash: u64,
 }
 
 /// Where a packet of a burst goes.
@@ -50,14 +39,25 @@ impl<B> Default for Arrival<B> {
 enum Way {
     /// The whole way.
     Whole,
-    /// From the protected side, its flow to be looked up.
+    /// From the protected side: its flow is to be looked up.
     Outbound,
+    /// ESP with this SPI, to be looked up.
+    Esp(u32),
     /// Into an SA of this worker, for an SPD entry.
     Protect(u32, u32),
-    /// ESP, its SPI to be looked up.
-    Esp(u32),
     /// To an SA of this worker.
     Open(u32),
+}
+
+impl<B> Default for Arrival<B> {
+    fn default() -> Self {
+        Arrival {
+            buf: None,
+            version: IpVersion::V4,
+            way: Way::Whole,
+            hash: 0,
+        }
+    }
 }
 
 /// The untagged interface of a port.
@@ -70,7 +70,7 @@ pub(crate) struct Untagged {
 impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     /// What is known of a port before its frames are looked at.
     pub(crate) fn untagged(&self, port: usize) -> Option<Untagged> {
-        let id: InterfaceId = self.view.ports.get(port)?.untagged?;
+        let id = self.view.ports.get(port)?.untagged?;
         let interface = self.view.fib.interface(id)?;
         Some(Untagged {
             side: interface.side,
@@ -80,33 +80,34 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
 
     /// Takes in one frame of a burst.
     #[inline(always)]
-    pub(crate) fn arrive(
-        &mut self,
-        untagged: Option<Untagged>,
-        arrival: &mut Arrival<B>,
-        frame: B,
-    ) {
+    pub(crate) fn arrive(&self, port: Option<Untagged>, arrival: &mut Arrival<B>, frame: B) {
         arrival.way = Way::Whole;
-        if let Some((side, packet)) = untagged.and_then(|port| port.packet(frame.data())) {
-            if arrival.plain.read(packet, Path::Outbound) {
-                match side {
-                    Side::Protected => {
-                        arrival.hash = self.flows.hash(&arrival.plain.key);
-                        self.flows.prefetch(arrival.hash);
-                        arrival.way = Way::Outbound;
-                    }
-                    Side::Unprotected if arrival.plain.protocol == protocol::ESP => {
-                        let at = header_len(arrival.plain.version);
-                        let spi = packet.get(at..).and_then(|esp| esp.first_chunk());
-                        let spi = spi.map_or(0, |spi| u32::from_be_bytes(*spi));
-                        self.sad.index.prefetch(spi);
-                        arrival.way = Way::Esp(spi);
-                    }
-                    Side::Unprotected => {}
-                }
+        if let (Some(port), Some((header, packet))) = (port, frame.data().split_first_chunk()) {
+            match unicast_ethertype(header, port.mac) {
+                Some(ethertype::IPV4) => self.arrive_plain::<V4>(port.side, arrival, packet),
+                Some(ethertype::IPV6) => self.arrive_plain::<V6>(port.side, arrival, packet),
+                _ => {}
             }
         }
         arrival.buf = Some(frame);
+    }
+
+    #[inline(always)]
+    fn arrive_plain<H: Plain>(&self, side: Side, arrival: &mut Arrival<B>, packet: &[u8]) {
+        let Some(header) = H::read(packet) else {
+            return;
+        };
+        arrival.version = H::VERSION;
+        if side == Side::Protected {
+            let key = H::key(header, FlowKey::path(Path::Outbound));
+            arrival.hash = self.flows.hash(&key);
+            self.flows.prefetch(arrival.hash);
+            arrival.way = Way::Outbound;
+        } else if H::protocol(header) == protocol::ESP {
+            let spi = u32::from_be_bytes(H::payload(header));
+            self.sad.index.prefetch(spi);
+            arrival.way = Way::Esp(spi);
+        }
     }
 
     /// Decides all that have arrived, in order.
@@ -117,36 +118,45 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         burst: &mut [Arrival<B>],
     ) {
         for arrival in &mut *burst {
-            self.look_up(arrival);
+            match arrival.version {
+                IpVersion::V4 => self.look_up::<V4>(arrival),
+                IpVersion::V6 => self.look_up::<V6>(arrival),
+            }
         }
         for arrival in burst {
-            let Some(mut buf) = arrival.buf.take() else {
+            let Some(buf) = arrival.buf.take() else {
                 continue;
             };
-            let stays = match arrival.way {
-                Way::Protect(slot, entry) => {
-                    self.express_seal(&mut buf, &arrival.plain, slot, entry)
+            let back = match (arrival.way, arrival.version) {
+                (Way::Protect(slot, entry), IpVersion::V4) => {
+                    self.express_seal::<V4, I>(io, buf, slot, entry)
                 }
-                Way::Open(slot) => self.express_open(&mut buf, &arrival.plain, slot),
-                Way::Whole | Way::Outbound | Way::Esp(_) => Stays::No,
+                (Way::Protect(slot, entry), IpVersion::V6) => {
+                    self.express_seal::<V6, I>(io, buf, slot, entry)
+                }
+                (Way::Open(slot), IpVersion::V4) => self.express_open::<V4, I>(io, buf, slot),
+                (Way::Open(slot), IpVersion::V6) => self.express_open::<V6, I>(io, buf, slot),
+                (Way::Whole | Way::Outbound | Way::Esp(_), _) => Some(buf),
             };
-            match stays {
-                Stays::Seal(place) => self.push_sealing(io, place.with(buf)),
-                Stays::Open(place) => self.push_opening(io, place.with(buf), None),
-                Stays::No => self.admit(io, port, buf),
+            if let Some(buf) = back {
+                self.admit(io, port, buf);
             }
         }
     }
 
     #[inline(always)]
-    fn look_up(&self, arrival: &mut Arrival<B>) {
+    fn look_up<H: Plain>(&self, arrival: &mut Arrival<B>) {
+        let packet = arrival.buf.as_ref().map_or(&[][..], |buf| buf.data());
+        let Some(header) = packet.get(HEADER..).and_then(H::again) else {
+            return;
+        };
         match arrival.way {
             Way::Outbound => {
-                let found = self.flows.get(arrival.hash, &arrival.plain.key);
+                let key = H::key(header, FlowKey::path(Path::Outbound));
                 if let Some(&Decision {
                     verdict: Verdict::Protect(SaRef { worker, slot }),
                     entry,
-                }) = found
+                }) = self.flows.get(arrival.hash, &key)
                 {
                     if worker == self.worker {
                         self.sad.outbound.prefetch(slot);
@@ -155,8 +165,10 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
                 }
             }
             Way::Esp(spi) => {
-                let destination = arrival.plain.key.destination();
-                let found = self.sad.index.lookup(spi, protocol::ESP, destination);
+                let found = self
+                    .sad
+                    .index
+                    .lookup(spi, protocol::ESP, H::destination(header));
                 if let Some(SaRef { worker, slot }) = found {
                     if worker == self.worker {
                         self.sad.inbound.prefetch(slot);
@@ -168,90 +180,111 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         }
     }
 
-    /// Puts a packet into its SA's envelope, if it fits and nothing is to be told about the SA.
+    /// Puts a packet into its SA's envelope and the lane, if it fits and there is nothing to tell about the SA;
+    /// otherwise gives it back, unchanged.
     #[inline(always)]
-    fn express_seal(&mut self, buf: &mut B, plain: &Plain, slot: u32, entry: u32) -> Stays {
-        let generation = self.flows.generation();
+    fn express_seal<H: Plain, I: Outlet<Buf = B>>(
+        &mut self,
+        io: &mut I,
+        mut buf: B,
+        slot: u32,
+        entry: u32,
+    ) -> Option<B> {
+        let Some(head) = buf.data().get(HEADER..).and_then(H::again) else {
+            return Some(buf);
+        };
+        let (len, hop_limit) = (H::total_len(head), H::hop_limit(head));
+        let (class, dont_fragment) = (H::class(head), H::dont_fragment(head));
         let Some(sa) = self.sad.outbound.get_mut(slot) else {
-            return Stays::No;
+            return Some(buf);
         };
         let Some(outer) = &sa.outer else {
-            return Stays::No;
+            return Some(buf);
         };
-        let len = usize::from(plain.total_len);
-        if sa.envelope.generation != generation
-            || u32::from(plain.total_len) > sa.envelope.limit
-            || plain.hop_limit <= 1
+        if sa.envelope.generation != self.flows.generation()
+            || len > sa.envelope.limit as usize
+            || hop_limit <= 1
             || sa.sequence >= sa.last_sequence
-            || !sa.envelope.has_room(buf)
+            || !sa.envelope.has_room(&buf)
             || !sa.life.charge_quietly(len, self.now)
         {
-            return Stays::No;
+            return Some(buf);
         }
         // RFC 4301 5.1.2.1 note 3: forwarding decrements the inner TTL.
         if let Some(packet) = buf.data_mut().get_mut(HEADER..) {
-            ip::decrement_hop_limit(packet, plain.version);
+            ip::decrement_hop_limit(packet, H::VERSION);
         }
         sa.sequence += 1;
-        let iv = sa.iv(sa.sequence, &mut self.rng);
+        let sequence = sa.sequence;
+        let iv = sa.iv(sequence, &mut self.rng);
         let letter = Letter {
             len,
-            version: plain.version,
-            class: plain.class,
-            dont_fragment: plain.dont_fragment,
-            sequence: sa.sequence,
+            version: H::VERSION,
+            class,
+            dont_fragment,
+            sequence,
             iv: &iv,
-            id: sa.identification(sa.sequence),
+            id: sa.identification(sequence),
         };
         // There is room; were there none, the lane would be refused as a whole.
-        let at = sa.envelope.close(buf, HEADER, outer, &letter);
-        let place = Sealing {
-            buf: (),
-            slot,
-            at: at.unwrap_or(usize::MAX) as u32,
-            sequence: sa.sequence,
-            payload: len as u32,
-            addressed: true,
-        };
+        let at = sa.envelope.close(&mut buf, HEADER, outer, &letter);
+        sa.counters.sealed(len as u64, sequence, self.now);
         if let Some(hits) = self.view.hits.get(entry as usize) {
             hits.packets.add(1);
             hits.bytes.add(len as u64);
         }
-        Stays::Seal(place)
+        let item = Sealing {
+            buf,
+            sequence,
+            slot,
+            at: at.unwrap_or(usize::MAX) as u32,
+            payload: len as u32,
+            addressed: Some(sa.envelope.interface),
+        };
+        self.push_sealing(io, item);
+        None
     }
 
-    /// Checks an ESP packet as far as that goes without its key, if its SA is an ordinary tunnel.
+    /// Checks an ESP packet as far as that goes without its key, and puts it into the lane, if its SA is an
+    /// ordinary tunnel and it may be genuine; otherwise gives it back.
     #[inline(always)]
-    fn express_open(&mut self, buf: &mut B, plain: &Plain, slot: u32) -> Stays {
-        let at = HEADER + header_len(plain.version);
-        let end = HEADER + usize::from(plain.total_len);
-        let Some(sa) = self.sad.inbound.get(slot) else {
-            return Stays::No;
+    fn express_open<H: Plain, I: Outlet<Buf = B>>(
+        &mut self,
+        io: &mut I,
+        mut buf: B,
+        slot: u32,
+    ) -> Option<B> {
+        let Some(head) = buf.data().get(HEADER..).and_then(H::again) else {
+            return Some(buf);
         };
-        if sa.udp || sa.mode != Mode::Tunnel || sa.came_in.is_some() || sa.carries_bundle {
-            return Stays::No;
-        }
+        let (at, end) = (HEADER + H::HEADER, HEADER + H::total_len(head));
+        let class = H::class(head);
+        let Some(sa) = self.sad.inbound.get(slot).filter(|sa| sa.is_plain_tunnel) else {
+            return Some(buf);
+        };
         let esp = buf.data().get(at..end).unwrap_or_default();
-        let sequence = match (esp::check(esp, &sa.shape), &sa.replay) {
-            (Ok(low), Some(window)) => window.check(low),
-            (Ok(low), None) => Ok(low.into()),
-            (Err(reason), _) => Err(reason),
+        let Ok(low) = esp::check(esp, &sa.shape) else {
+            return Some(buf);
         };
-        match sequence {
-            Ok(sequence) => {
-                buf.truncate(end);
-                Stays::Open(Opening {
-                    buf: (),
-                    sequence,
-                    slot,
-                    at: at as u32,
-                    class: plain.class,
-                    depth: 0,
-                    link: HEADER as u8,
-                })
-            }
-            Err(_) => Stays::No,
-        }
+        let sequence = match &sa.replay {
+            Some(window) => match window.check(low) {
+                Ok(sequence) => sequence,
+                Err(_) => return Some(buf),
+            },
+            None => low.into(),
+        };
+        buf.truncate(end);
+        let item = Opening {
+            buf,
+            sequence,
+            slot,
+            at: at as u32,
+            class,
+            depth: 0,
+            link: HEADER as u8,
+        };
+        self.push_opening(io, item, None);
+        None
     }
 
     /// Forwards an authentic packet of a tunnel, if its flow is decided and leaves in clear; otherwise gives it
@@ -260,10 +293,10 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     pub(crate) fn express_opened<I: Outlet<Buf = B>>(
         &mut self,
         io: &mut I,
-        mut buf: B,
+        buf: B,
         item: &Opening<()>,
     ) -> Option<B> {
-        let Some(sa) = self.sad.inbound.get_mut(item.slot) else {
+        let Some(sa) = self.sad.inbound.get(item.slot) else {
             return Some(buf);
         };
         let at = item.at as usize;
@@ -272,20 +305,36 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             return Some(buf);
         };
         let inner = at + esp::ESP_HEADER + sa.shape.iv_len;
-        let packet = buf.data().get(inner..inner + payload).unwrap_or_default();
-        let mut plain = Plain::default();
-        if !plain.read(packet, Path::Decapsulated(sa.serial))
-            || next_header != plain.version.tunnel_protocol()
-            || plain.hop_limit <= 1
-            || is_ect(item.class)
-        {
-            return Some(buf);
+        match next_header {
+            protocol::IPV4 => self.express_forward::<V4, I>(io, buf, item, inner, payload),
+            protocol::IPV6 => self.express_forward::<V6, I>(io, buf, item, inner, payload),
+            _ => Some(buf),
         }
-        let hash = self.flows.hash(&plain.key);
+    }
+
+    /// The same for the packet of `payload` bytes at offset `inner`.
+    #[inline(always)]
+    fn express_forward<H: Plain, I: Outlet<Buf = B>>(
+        &mut self,
+        io: &mut I,
+        mut buf: B,
+        item: &Opening<()>,
+        inner: usize,
+        payload: usize,
+    ) -> Option<B> {
+        let Some(sa) = self.sad.inbound.get_mut(item.slot) else {
+            return Some(buf);
+        };
+        let packet = buf.data().get(inner..inner + payload).unwrap_or_default();
+        let Some(head) = H::read(packet) else {
+            return Some(buf);
+        };
+        let (len, hop_limit) = (H::total_len(head), H::hop_limit(head));
+        let key = H::key(head, FlowKey::path(Path::Decapsulated(sa.serial)));
         let Some(&Decision {
             verdict: Verdict::Forward(way),
             ..
-        }) = self.flows.get(hash, &plain.key)
+        }) = self.flows.get(self.flows.hash(&key), &key)
         else {
             return Some(buf);
         };
@@ -295,12 +344,16 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         let Egress::Ready(link) = &way.egress else {
             return Some(buf);
         };
-        let (len, front) = (usize::from(plain.total_len), inner - usize::from(link.len));
-        if plain.total_len > way.mtu || !sa.life.charge_quietly(len, self.now) {
+        let front = inner - usize::from(link.len);
+        if hop_limit <= 1
+            || is_ect(item.class)
+            || len > usize::from(way.mtu)
+            || !sa.life.charge_quietly(len, self.now)
+        {
             return Some(buf);
         }
         if let Some(packet) = buf.data_mut().get_mut(inner..) {
-            ip::decrement_hop_limit(packet, plain.version);
+            ip::decrement_hop_limit(packet, H::VERSION);
         }
         // The link header takes the place of what came off: there is room.
         if let Ok(frame) = buf.reshape(front as isize, usize::from(link.len) + len) {
@@ -312,34 +365,9 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     }
 }
 
-/// What becomes of a packet.
-enum Stays {
-    Seal(Sealing<()>),
-    Open(Opening<()>),
-    No,
-}
-
-impl Untagged {
-    /// The IP packet in an untagged unicast frame to this station.
-    #[inline(always)]
-    fn packet(self, frame: &[u8]) -> Option<(Side, &[u8])> {
-        let (header, packet) = frame.split_first_chunk::<HEADER>()?;
-        let kind = u16::from_be_bytes([header[12], header[13]]);
-        let first = packet.first()? >> 4;
-        let fits = match kind {
-            ethertype::IPV4 => first == 4,
-            ethertype::IPV6 => first == 6,
-            _ => false,
-        };
-        let [mac @ .., _, _, _, _, _, _, _, _] = header;
-        (fits && *mac == self.mac).then_some((self.side, packet))
-    }
-}
-
+/// The type of a frame to the station `mac`, and to it alone.
 #[inline(always)]
-fn header_len(version: IpVersion) -> usize {
-    match version {
-        IpVersion::V4 => IPV4_HEADER,
-        IpVersion::V6 => IPV6_HEADER,
-    }
+fn unicast_ethertype(header: &[u8; HEADER], mac: [u8; 6]) -> Option<u16> {
+    let [destination @ .., _, _, _, _, _, _, _, _] = header;
+    (*destination == mac).then_some(u16::from_be_bytes([header[12], header[13]]))
 }

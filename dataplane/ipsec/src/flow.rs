@@ -28,9 +28,9 @@ pub enum Path {
 /// What tells one flow from another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlowKey {
-    source: Address,
-    destination: Address,
-    /// Ports as they stand in the packet, protocol, path, and whether there are ports.
+    /// Source and destination; those of IPv4 fill the first word, and the others are zero.
+    addresses: [u64; 4],
+    /// Ports as they stand in the packet, protocol, path, version, and whether there are ports.
     upper: u64,
     /// The SA of [`Path::Decapsulated`].
     sa: u32,
@@ -40,48 +40,84 @@ pub struct FlowKey {
 const NO_PORTS: u64 = 1 << 48;
 /// A fragment's ports.
 const HIDDEN_PORTS: u64 = 2 << 48;
+/// The packet is IPv4.
+const IS_V4: u64 = 1 << 56;
 
 impl FlowKey {
     /// The key of a packet on `path`; `ports` as [`crate::ip::ports`] reads them.
-    #[inline(always)]
     pub fn new(ip: &IpHeader, ports: Option<[u8; 4]>, path: Path) -> Self {
-        let mut key = Self::plain(ip.source, ip.destination, ip.protocol, ports, path);
+        let path = Self::path(path);
+        let mut key = match ip.version {
+            IpVersion::V4 => {
+                let mut addresses = [0; 8];
+                addresses[..4].copy_from_slice(&ip.source.v4_bytes());
+                addresses[4..].copy_from_slice(&ip.destination.v4_bytes());
+                Self::v4(addresses, ip.protocol, ports, path)
+            }
+            IpVersion::V6 => {
+                let mut addresses = [0; 32];
+                addresses[..16].copy_from_slice(&ip.source.v6_bytes());
+                addresses[16..].copy_from_slice(&ip.destination.v6_bytes());
+                Self::v6(&addresses, ip.protocol, ports, path)
+            }
+        };
         if ip.is_fragment() {
             key.upper = key.upper & !0xffff_ffff & !NO_PORTS | HIDDEN_PORTS;
         }
         key
     }
 
-    /// Destination of the packet.
+    /// What a path adds to a key.
     #[inline(always)]
-    pub(crate) fn destination(&self) -> Address {
-        self.destination
+    pub(crate) fn path(path: Path) -> (u64, u32) {
+        match path {
+            Path::Outbound => (0, 0),
+            Path::Local => (1 << 40, 0),
+            Path::Hairpin => (2 << 40, 0),
+            Path::InboundClear => (3 << 40, 0),
+            Path::Decapsulated(sa) => (4 << 40, sa),
+        }
     }
 
-    /// The same of a packet that is no fragment.
     #[inline(always)]
-    pub(crate) fn plain(
-        source: Address,
-        destination: Address,
-        protocol: u8,
-        ports: Option<[u8; 4]>,
-        path: Path,
-    ) -> Self {
+    fn upper(protocol: u8, ports: Option<[u8; 4]>) -> u64 {
         let ports = match ports {
             Some(ports) => u64::from(u32::from_ne_bytes(ports)),
             None => NO_PORTS,
         };
-        let (path, sa) = match path {
-            Path::Outbound => (0, 0),
-            Path::Local => (1, 0),
-            Path::Hairpin => (2, 0),
-            Path::InboundClear => (3, 0),
-            Path::Decapsulated(sa) => (4, sa),
-        };
+        ports | u64::from(protocol) << 32
+    }
+
+    /// The key of an IPv4 packet that is no fragment, with its addresses as they stand there.
+    #[inline(always)]
+    pub(crate) fn v4(
+        addresses: [u8; 8],
+        protocol: u8,
+        ports: Option<[u8; 4]>,
+        (path, sa): (u64, u32),
+    ) -> Self {
         FlowKey {
-            source,
-            destination,
-            upper: ports | u64::from(protocol) << 32 | path << 40,
+            addresses: [u64::from_ne_bytes(addresses), 0, 0, 0],
+            upper: Self::upper(protocol, ports) | path | IS_V4,
+            sa,
+        }
+    }
+
+    /// The same of an IPv6 packet.
+    #[inline(always)]
+    pub(crate) fn v6(
+        addresses: &[u8; 32],
+        protocol: u8,
+        ports: Option<[u8; 4]>,
+        (path, sa): (u64, u32),
+    ) -> Self {
+        let mut words = [0; 4];
+        for (word, bytes) in words.iter_mut().zip(addresses.chunks_exact(8)) {
+            *word = bytes.try_into().map_or(0, u64::from_ne_bytes);
+        }
+        FlowKey {
+            addresses: words,
+            upper: Self::upper(protocol, ports) | path,
             sa,
         }
     }
@@ -232,33 +268,35 @@ impl Decision {
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
 struct Slot {
-    source: Address,
-    destination: Address,
+    addresses: [u64; 4],
     upper: u64,
-    sa: u32,
-    generation: u32,
+    /// SA and generation.
+    tag: u64,
     decision: Decision,
+}
+
+#[inline(always)]
+fn tag(sa: u32, generation: u32) -> u64 {
+    u64::from(generation) << 32 | u64::from(sa)
 }
 
 impl Slot {
     fn new(key: &FlowKey, generation: u32, decision: Decision) -> Self {
         Slot {
-            source: key.source,
-            destination: key.destination,
+            addresses: key.addresses,
             upper: key.upper,
-            sa: key.sa,
-            generation,
+            tag: tag(key.sa, generation),
             decision,
         }
     }
 
     #[inline(always)]
     fn holds(&self, key: &FlowKey, generation: u32) -> bool {
-        self.upper == key.upper
-            && self.source == key.source
-            && self.destination == key.destination
-            && self.sa == key.sa
-            && self.generation == generation
+        let (a, b) = (&self.addresses, &key.addresses);
+        let different =
+            (a[0] ^ b[0]) | (self.upper ^ key.upper) | (self.tag ^ tag(key.sa, generation));
+        // If both are IPv4, there is nothing more in the addresses.
+        different == 0 && (key.upper & IS_V4 != 0 || a[1..] == b[1..])
     }
 }
 
@@ -297,7 +335,7 @@ impl FlowCache {
             self.slots
                 .iter_mut()
                 .flatten()
-                .for_each(|slot| slot.generation = 0);
+                .for_each(|slot| slot.tag = 0);
             self.generation = 1;
         }
     }
@@ -317,17 +355,16 @@ impl FlowCache {
             let product = u128::from(a) * u128::from(b);
             product as u64 ^ (product >> 64) as u64
         };
-        let (source, destination) = (key.source.0, key.destination.0);
-        let a = fold(source as u64 ^ self.seed, (source >> 64) as u64 ^ K);
-        let b = fold(
-            destination as u64 ^ K,
-            (destination >> 64) as u64 ^ self.seed.rotate_left(16),
-        );
-        let tail = key.upper ^ u64::from(key.sa).rotate_left(20);
-        fold(
-            a ^ tail,
-            b.wrapping_add(K) ^ tail ^ self.seed.rotate_left(32),
-        )
+        let upper = key.upper ^ u64::from(key.sa).rotate_left(20);
+        let a = &key.addresses;
+        let all = match key.upper & IS_V4 != 0 {
+            true => a[0],
+            false => {
+                let source = fold(a[0] ^ self.seed, a[1] ^ K);
+                source ^ fold(a[2] ^ K, a[3] ^ self.seed.rotate_left(16))
+            }
+        };
+        fold(all ^ self.seed.rotate_left(32), upper ^ self.seed ^ K)
     }
 
     #[inline(always)]
@@ -371,7 +408,7 @@ impl FlowCache {
         };
         let stale = (0..WAYS)
             .map(|way| (first + way) % WAYS)
-            .find(|way| set[*way].generation != generation);
+            .find(|way| set[*way].tag >> 32 != u64::from(generation));
         set[stale.unwrap_or(self.victim)] = Slot::new(&key, generation, decision);
     }
 }

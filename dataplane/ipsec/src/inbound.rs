@@ -194,7 +194,7 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     }
 
     /// Into the open lane, or, for AH under the IP header `ah`, into the verify lane.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push_opening<I: Outlet<Buf = B>>(
         &mut self,
         io: &mut I,

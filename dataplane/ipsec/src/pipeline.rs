@@ -228,8 +228,8 @@ pub(crate) struct Sealing<B> {
     pub(crate) at: u32,
     /// Bytes of the packet inside, for the counters.
     pub(crate) payload: u32,
-    /// It has its link header: it leaves as it comes out of the engine.
-    pub(crate) addressed: bool,
+    /// It has its link header, and leaves by this interface as it comes out of the engine.
+    pub(crate) addressed: Option<InterfaceId>,
 }
 
 /// A packet in the open or verify lane.
@@ -248,20 +248,6 @@ pub(crate) struct Opening<B> {
     pub(crate) link: u8,
 }
 
-impl Sealing<()> {
-    #[inline(always)]
-    pub(crate) fn with<B>(self, buf: B) -> Sealing<B> {
-        Sealing {
-            buf,
-            sequence: self.sequence,
-            slot: self.slot,
-            at: self.at,
-            payload: self.payload,
-            addressed: self.addressed,
-        }
-    }
-}
-
 impl<B> Opening<B> {
     #[inline(always)]
     pub(crate) fn split(self) -> (B, Opening<()>) {
@@ -275,21 +261,6 @@ impl<B> Opening<B> {
             link: self.link,
         };
         (self.buf, rest)
-    }
-}
-
-impl Opening<()> {
-    #[inline(always)]
-    pub(crate) fn with<B>(self, buf: B) -> Opening<B> {
-        Opening {
-            buf,
-            sequence: self.sequence,
-            slot: self.slot,
-            at: self.at,
-            class: self.class,
-            depth: self.depth,
-            link: self.link,
-        }
     }
 }
 
@@ -312,7 +283,7 @@ impl<T> Waiting<T> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push(&mut self, item: T) {
         self.list.push(item);
     }

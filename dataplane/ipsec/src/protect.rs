@@ -65,10 +65,12 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
                     id: sa.identification(sequence),
                 };
                 let at = sa.envelope.close(&mut buf, 0, outer, &letter);
-                Ok((sequence, at.map_err(|_| DropReason::NoRoomInBuffer)?))
+                let at = at.map_err(|_| DropReason::NoRoomInBuffer)?;
+                sa.counters.sealed(payload as u64, sequence, self.now);
+                Ok((sequence, at, sa.envelope.interface))
             });
         match enclosed {
-            Ok((sequence, at)) => self.push_sealing(
+            Ok((sequence, at, interface)) => self.push_sealing(
                 io,
                 Sealing {
                     buf,
@@ -76,7 +78,7 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
                     at: at as u32,
                     sequence,
                     payload: payload as u32,
-                    addressed: true,
+                    addressed: Some(interface),
                 },
             ),
             Err(reason) => self.drop_outbound(io, buf, slot, reason),
@@ -216,20 +218,19 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             Ok(built) => built,
             Err(reason) => return self.drop_outbound(io, buf, slot, reason),
         };
+        let Some(sa) = self.sad.outbound.get(slot) else {
+            return self.drop(io, buf, DropReason::NoSa);
+        };
         let item = Sealing {
             buf,
             slot,
             at: at as u32,
             sequence,
             payload: payload as u32,
-            addressed: false,
+            addressed: None,
         };
-        if self
-            .sad
-            .outbound
-            .get(slot)
-            .is_some_and(|sa| sa.shape.is_esp())
-        {
+        sa.counters.sealed(payload as u64, sequence, self.now);
+        if sa.shape.is_esp() {
             return self.push_sealing(io, item);
         }
         let masked =
@@ -243,7 +244,7 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push_sealing<I: Outlet<Buf = B>>(&mut self, io: &mut I, item: Sealing<B>) {
         self.sealing.push(item);
         if self.sealing.is_full() {
@@ -395,19 +396,22 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         self.signing.end(lane);
     }
 
-    /// A packet left the engine: count it, and send it or wrap it in the next SA of its bundle.
-    #[inline]
+    /// A packet left the engine: send it, or wrap it in the next SA of its bundle.
+    #[inline(always)]
     fn sealed<I: Outlet<Buf = B>>(&mut self, io: &mut I, item: Sealing<B>, ok: bool) {
-        let slot = item.slot;
-        let Some(sa) = self.sad.outbound.get(slot).filter(|_| ok) else {
-            return self.drop_outbound(io, item.buf, slot, DropReason::EngineFailure);
-        };
-        sa.counters.used(item.payload.into(), self.now);
-        sa.counters.sequence.set(item.sequence);
         match item.addressed {
-            true => io.transmit(sa.envelope.interface, item.buf),
-            false => self.sealed_parts(io, item.buf, slot),
+            Some(interface) if ok => io.transmit(interface, item.buf),
+            None if ok => self.sealed_parts(io, item.buf, item.slot),
+            _ => self.not_sealed(io, item),
         }
+    }
+
+    #[cold]
+    fn not_sealed<I: Outlet<Buf = B>>(&mut self, io: &mut I, item: Sealing<B>) {
+        if let Some(sa) = self.sad.outbound.get(item.slot) {
+            sa.counters.withdraw(item.payload.into());
+        }
+        self.drop_outbound(io, item.buf, item.slot, DropReason::EngineFailure);
     }
 
     fn sealed_parts<I: Outlet<Buf = B>>(&mut self, io: &mut I, mut buf: B, slot: u32) {

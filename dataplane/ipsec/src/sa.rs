@@ -212,6 +212,8 @@ pub struct InboundSa<K> {
     pub key: K,
     /// Sizes.
     pub shape: Shape,
+    /// ESP in tunnel mode, not in UDP and in no bundle.
+    pub is_plain_tunnel: bool,
     /// Tunnel or transport.
     pub mode: Mode,
     /// ESP comes in UDP.
@@ -236,6 +238,7 @@ impl<K> InboundSa<K> {
         InboundSa {
             key,
             shape: Shape::new(config.transform),
+            is_plain_tunnel: false,
             mode: config.mode,
             udp: config.udp.is_some(),
             esn: config.esn,
@@ -345,7 +348,7 @@ impl<K> OutboundSa<K> {
     }
 
     /// The IV of a packet, at the front.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn iv(&self, sequence: u64, rng: &mut impl RngCore) -> [u8; LONGEST_IV] {
         let mut iv = [0; LONGEST_IV];
         match self.random_iv {
@@ -357,7 +360,7 @@ impl<K> OutboundSa<K> {
     }
 
     /// IPv4's identification. RFC 6864 4.2: unique for an SA, and apart from those of other SAs to the same peer.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn identification(&self, sequence: u64) -> u16 {
         (self.spi.wrapping_mul(0x9e37_79b1) >> 16).wrapping_add(sequence as u32) as u16
     }

@@ -148,7 +148,7 @@ impl OuterHeader {
     }
 
     /// Fills in what is open in a copy of the [`template`](Self::template) at the front of `out`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn complete(
         &self,
         out: &mut [u8],
@@ -182,17 +182,20 @@ impl OuterHeader {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn flag_bits(&self, inner_df: bool) -> u16 {
         self.flags | if inner_df { self.flags_copied } else { 0 }
     }
 
-    #[inline]
+    #[inline(always)]
     fn complete_v4(&self, h: &mut [u8; 12], total_len: u16, class: u8, flags: u16, id: u16) {
-        h[1] = class;
-        [h[2], h[3]] = total_len.to_be_bytes();
-        [h[4], h[5]] = id.to_be_bytes();
-        [h[6], h[7]] = flags.to_be_bytes();
+        // One word: class, length, identification, flags.
+        let word = 0x45 << 56
+            | u64::from(class) << 48
+            | u64::from(total_len) << 32
+            | u64::from(id) << 16
+            | u64::from(flags);
+        h[..8].copy_from_slice(&word.to_be_bytes());
         let sum = self.partial_sum
             + u32::from(class)
             + u32::from(total_len)
