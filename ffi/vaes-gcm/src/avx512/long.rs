@@ -118,15 +118,12 @@ impl<'a, const SEAL: bool, const R: usize> Cipher<'a, SEAL, R> {
             let key = self.schedule.round(ROUND);
             for x in &mut x {
                 *x = _mm512_aesenc_epi128(*x, key);
-                vector::hold(x);
             }
             if let (3, Some([x, y, _, _])) = (ROUND, before) {
                 sums.add_products([*x, *y], [powers[0], powers[1]]);
-                sums.hold();
             }
             if let (6, Some([_, _, x, y])) = (ROUND, before) {
                 sums.add_products([*x, *y], [powers[2], powers[3]]);
-                sums.hold();
             }
         });
         self.sums = sums;
