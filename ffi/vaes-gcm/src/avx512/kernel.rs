@@ -1,7 +1,7 @@
 //! Bursts: the packets that go together, one set after the other.
 
 use super::key::Key;
-use super::lane::{LANES, Lanes};
+use super::lane::{BURST, Burst};
 use super::{jumbo, known_answer, long, short};
 use crate::{EspPacket, Unsupported};
 
@@ -49,29 +49,29 @@ impl Kernel {
 fn run<const SEAL: bool>(packets: &mut [EspPacket<'_>]) {
     /// Calls a function for the packets of each key size, if there are any.
     macro_rules! each_key_size {
-        ($run:path, $lanes:ident, $sets:ident) => {{
+        ($run:path, $burst:ident, $sets:ident) => {{
             use $run as run;
-            let [aes128, aes192, aes256] = $lanes.$sets;
+            let [aes128, aes192, aes256] = $burst.$sets;
             let mut done = 0;
             if aes128 != 0 {
-                done |= run::<SEAL, 10>(&mut $lanes, aes128);
+                done |= run::<SEAL, 10>(&$burst.lanes, &mut $burst.bytes, aes128);
             }
             if aes192 != 0 {
-                done |= run::<SEAL, 12>(&mut $lanes, aes192);
+                done |= run::<SEAL, 12>(&$burst.lanes, &mut $burst.bytes, aes192);
             }
             if aes256 != 0 {
-                done |= run::<SEAL, 14>(&mut $lanes, aes256);
+                done |= run::<SEAL, 14>(&$burst.lanes, &mut $burst.bytes, aes256);
             }
             done
         }};
     }
-    for burst in packets.chunks_mut(LANES) {
-        let mut lanes = Lanes::new(burst);
-        let done = each_key_size!(short::run, lanes, short)
-            | each_key_size!(long::run, lanes, long)
-            | each_key_size!(jumbo::run, lanes, jumbo);
-        for (i, packet) in burst.iter_mut().enumerate() {
-            packet.ok = done >> i & 1 != 0;
+    for packets in packets.chunks_mut(BURST) {
+        let mut burst = Burst::new(packets);
+        let done = each_key_size!(short::run, burst, short)
+            | each_key_size!(long::run, burst, long)
+            | each_key_size!(jumbo::run, burst, jumbo);
+        for (i, packet) in packets.iter_mut().enumerate() {
+            packet.ok = done >> (i + 1) & 1 != 0;
         }
     }
 }

@@ -13,7 +13,7 @@ pub(crate) const POWERS: usize = 48;
 /// So many blocks begin with round 2: the header, and a payload of 1 520 bytes.
 pub(crate) const COUNTERS: usize = 96;
 /// What a vector load may take behind the last power it needs.
-const PADDING: usize = 4;
+const PADDING: usize = 8;
 
 /// The key of an SA, expanded: round keys, salt, and powers of the hash key. Wiped when dropped.
 pub struct Key {
@@ -208,6 +208,13 @@ impl Schedule {
     #[target_feature(enable = "avx512f")]
     pub(crate) fn powers(&self, exponent: usize) -> V {
         vector::load_blocks(&self.powers, POWERS.wrapping_sub(exponent))
+    }
+
+    /// H^`exponent` and the seven powers below it; zeros below H^1.
+    #[inline]
+    pub(crate) fn powers_from(&self, exponent: usize) -> &[Block; 8] {
+        let first = POWERS.wrapping_sub(exponent).min(POWERS);
+        self.powers[first..].first_chunk().unwrap_or(&[[0; 16]; 8])
     }
 
     /// H^`exponent` four times.

@@ -1,22 +1,24 @@
 //! What the kernel knows of each packet of a burst.
 
-use std::mem::{self, MaybeUninit};
+use std::mem;
 
 use super::key::{KeySize, Schedule};
+use super::row::Row;
 use super::vector::Block;
 use super::{long, short};
 use crate::EspPacket;
 
-/// Packets of a burst; a bit each in a [`Set`].
-pub(crate) const LANES: usize = 32;
-pub(crate) type Set = u32;
+/// Packets of a burst; packet i is at place i + 1, and nothing at place 0.
+pub(crate) const BURST: usize = 32;
+/// Places, a bit each.
+pub(crate) type Set = u64;
 /// Packets whose tags are made at a time.
 pub(crate) const QUAD: usize = 4;
 
 /// SPI, sequence number and IV (RFC 4106 3.1).
 const HEADER: usize = 16;
 
-/// One packet.
+/// What is derived from one packet.
 pub(crate) struct Lane<'a> {
     pub(crate) schedule: &'a Schedule,
     /// SPI, sequence number and IV.
@@ -25,6 +27,11 @@ pub(crate) struct Lane<'a> {
     pub(crate) aad: Block,
     /// The last block that is hashed, bytes reversed.
     pub(crate) lengths: Block,
+}
+
+/// The bytes of one packet.
+#[derive(Default)]
+pub(crate) struct Bytes<'a> {
     /// From the SPI to the end of the payload.
     body: &'a mut [u8],
     icv: &'a mut [u8],
@@ -33,12 +40,10 @@ pub(crate) struct Lane<'a> {
 /// The packets that are treated alike, by key size.
 pub(crate) type Sets = [Set; KeySize::ALL.len()];
 
-/// The packets of a burst, and which of them are short, long and jumbo.
-pub(crate) struct Lanes<'a> {
-    /// The first `len` are there. An array of nothing in lieu of the others would cost more than a small burst.
-    lanes: [MaybeUninit<Lane<'a>>; LANES],
-    /// From 1 on.
-    len: usize,
+/// The packets of a burst, and which of them are short, long and jumbo. Those too short for IV and ICV are none.
+pub(crate) struct Burst<'a> {
+    pub(crate) lanes: Row<Lane<'a>>,
+    pub(crate) bytes: Row<Bytes<'a>>,
     pub(crate) short: Sets,
     pub(crate) long: Sets,
     pub(crate) jumbo: Sets,
@@ -52,39 +57,46 @@ impl<'a> Lane<'a> {
             header: [0; 16],
             aad: [0; 16],
             lengths: [0; 16],
-            body: &mut [],
-            icv: &mut [],
         }
     }
 
-    /// `None` if the packet is too short for IV and ICV.
     #[inline]
-    fn new(packet: &'a mut EspPacket<'_>) -> Option<Self> {
-        let end = packet.packet.len().checked_sub(packet.key.icv_len)?;
-        let (body, icv) = packet.packet.split_at_mut_checked(end)?;
-        let header = *body.first_chunk::<HEADER>()?;
+    fn new(
+        schedule: &'a Schedule,
+        header: Block,
+        sequence_high: Option<u32>,
+        payload: usize,
+    ) -> Self {
         let [spi, sequence, ..] = words(header);
         // RFC 4106 5. In a reversed block the first bytes are the high ones.
-        let (aad, aad_len) = match packet.sequence_high {
+        let (aad, aad_len) = match sequence_high {
             None => ((spi << 96) | (sequence << 64), 8),
             Some(high) => (
                 (spi << 96) | (u128::from(high) << 64) | (sequence << 32),
                 12,
             ),
         };
-        let payload = body.len() - HEADER;
         let lengths = (aad_len * 8) << 64 | (payload as u128 * 8);
-        Some(Lane {
-            schedule: packet.key.schedule(),
+        Lane {
+            schedule,
             header,
             aad: aad.to_le_bytes(),
             lengths: lengths.to_le_bytes(),
-            body,
-            icv,
-        })
+        }
+    }
+}
+
+impl<'a> Bytes<'a> {
+    /// `None` if the packet is too short for IV and ICV; else also its header.
+    #[inline]
+    fn new(packet: &'a mut [u8], icv_len: usize) -> Option<(Self, Block)> {
+        let end = packet.len().checked_sub(icv_len)?;
+        let (body, icv) = packet.split_at_mut_checked(end)?;
+        let header = *body.first_chunk()?;
+        Some((Bytes { body, icv }, header))
     }
 
-    /// Hands out the body; the lane is then as if it had none.
+    /// Hands out the body; then there is none any more.
     #[inline]
     pub(crate) fn take_body(&mut self) -> &'a mut [u8] {
         mem::take(&mut self.body)
@@ -137,75 +149,60 @@ fn difference<const N: usize>(icv: &[u8], tag: &Block) -> u64 {
     (first(icv) ^ first(tag)) | (last(icv) ^ last(&tag[..N]))
 }
 
-impl<'a> Lanes<'a> {
-    /// At most [`LANES`] packets. Those too short for IV and ICV are in no set.
+impl<'a> Burst<'a> {
+    /// At most [`BURST`] packets.
     #[inline]
     pub(crate) fn new(packets: &'a mut [EspPacket<'_>]) -> Self {
-        let mut lanes = Lanes {
-            lanes: [const { MaybeUninit::uninit() }; LANES],
-            len: 1,
+        let mut burst = Burst {
+            lanes: Row::new(Lane::none()),
+            bytes: Row::new(Bytes::default()),
             short: Sets::default(),
             long: Sets::default(),
             jumbo: Sets::default(),
         };
-        lanes.lanes[0].write(Lane::none());
-        for (i, (packet, place)) in packets.iter_mut().zip(&mut lanes.lanes).enumerate() {
-            let key_size = packet.key.size as usize;
-            let lane = Lane::new(packet);
-            lanes.len = i + 1;
-            let Some(lane) = lane else {
-                place.write(Lane::none());
-                continue;
-            };
-            let body = lane.body.len();
-            let sets = if body <= short::LIMIT {
-                &mut lanes.short
-            } else if body <= long::LIMIT {
-                &mut lanes.long
+        for (i, packet) in packets.iter_mut().enumerate() {
+            let key = packet.key;
+            if let Some((bytes, header)) = Bytes::new(packet.packet, key.icv_len) {
+                let body = bytes.body.len();
+                let high = packet.sequence_high;
+                let lane = Lane::new(key.schedule(), header, high, body - HEADER);
+                burst.sets(body)[key.size as usize] |= 2 << i;
+                burst.push(lane, bytes);
             } else {
-                &mut lanes.jumbo
-            };
-            sets[key_size] |= 1 << i;
-            place.write(lane);
+                burst.push(Lane::none(), Bytes::default());
+            }
         }
-        lanes
+        burst
     }
 
     #[inline]
-    pub(crate) fn at(&self, place: usize) -> &Lane<'a> {
-        let lane = &self.lanes[self.clamp(place)];
-        // SAFETY: the place is one of the first `len`, which are written.
-        unsafe { lane.assume_init_ref() }
+    fn push(&mut self, lane: Lane<'a>, bytes: Bytes<'a>) {
+        self.lanes.push(lane);
+        self.bytes.push(bytes);
     }
 
+    /// The sets for a body of this length.
     #[inline]
-    pub(crate) fn at_mut(&mut self, place: usize) -> &mut Lane<'a> {
-        let place = self.clamp(place);
-        // SAFETY: the place is one of the first `len`, which are written.
-        unsafe { self.lanes[place].assume_init_mut() }
-    }
-
-    /// A place that is there, without a branch that would part what goes together.
-    #[inline]
-    fn clamp(&self, place: usize) -> usize {
-        place.min(self.len - 1) % LANES
+    fn sets(&mut self, body: usize) -> &mut Sets {
+        if body <= short::LIMIT {
+            &mut self.short
+        } else if body <= long::LIMIT {
+            &mut self.long
+        } else {
+            &mut self.jumbo
+        }
     }
 }
 
-/// Takes up to four packets out of a set; their number, and their places. In lieu of missing ones there is the last
-/// one again.
+/// Takes up to four places out of a set; their number, and the places. In lieu of missing ones there is place 0.
 #[inline]
 pub(crate) fn take_quad(set: &mut Set) -> (usize, [usize; QUAD]) {
+    let count = (set.count_ones() as usize).min(QUAD);
     let mut places = [0; QUAD];
-    let mut count = 0;
-    let mut last = 0;
     for place in &mut places {
-        if *set != 0 {
-            last = set.trailing_zeros() as usize;
-            *set &= *set - 1;
-            count += 1;
-        }
-        *place = last;
+        // Behind the last one this is 64, of which 0 is left.
+        *place = set.trailing_zeros() as usize % 64;
+        *set &= set.wrapping_sub(1);
     }
     (count, places)
 }
