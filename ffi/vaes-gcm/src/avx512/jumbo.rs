@@ -42,7 +42,7 @@ pub(crate) fn run<const SEAL: bool, const R: usize>(
 #[target_feature(enable = "avx512f,avx512bw,vaes,vpclmulqdq,bmi2")]
 fn cipher<const SEAL: bool, const R: usize>(lane: &Lane<'_>, body: &mut [u8]) -> (Sums, V) {
     let schedule = lane.schedule;
-    let mut counters = Counters::new(lane);
+    let mut counters = Counters::new(schedule, body);
     let mut mask = None;
     let mut sums = Sums::zero();
     let mut carry = _mm512_setzero_si512();
@@ -86,10 +86,10 @@ struct Counters {
 
 impl Counters {
     #[target_feature(enable = "avx512f")]
-    fn new(lane: &Lane<'_>) -> Self {
+    fn new(schedule: &Schedule, body: &[u8]) -> Self {
         let counters = _mm512_setr_epi32(0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4);
         Counters {
-            block_0: counter::block_0(lane.schedule, &lane.header),
+            block_0: counter::block_0(schedule, body),
             counters,
         }
     }

@@ -66,7 +66,8 @@ fn run<const SEAL: bool>(packets: &mut [EspPacket<'_>]) {
         }};
     }
     for packets in packets.chunks_mut(BURST) {
-        let mut burst = Burst::new(packets);
+        let mut burst = Burst::none();
+        burst.fill(packets);
         let done = each_key_size!(short::run, burst, short)
             | each_key_size!(long::run, burst, long)
             | each_key_size!(jumbo::run, burst, jumbo);

@@ -18,11 +18,10 @@ pub(crate) const QUAD: usize = 4;
 /// SPI, sequence number and IV (RFC 4106 3.1).
 const HEADER: usize = 16;
 
-/// What is derived from one packet.
+/// What is derived from one packet. Nothing of it is read soon after it is written: a vector that has been written by
+/// words cannot be forwarded to the reader.
 pub(crate) struct Lane<'a> {
     pub(crate) schedule: &'a Schedule,
-    /// SPI, sequence number and IV.
-    pub(crate) header: Block,
     /// The first block that is hashed: the AAD, bytes reversed.
     pub(crate) aad: Block,
     /// The last block that is hashed, bytes reversed.
@@ -54,20 +53,17 @@ impl<'a> Lane<'a> {
     fn none() -> Self {
         Lane {
             schedule: &Schedule::ZERO,
-            header: [0; 16],
             aad: [0; 16],
             lengths: [0; 16],
         }
     }
 
     #[inline]
-    fn new(
-        schedule: &'a Schedule,
-        header: Block,
-        sequence_high: Option<u32>,
-        payload: usize,
-    ) -> Self {
-        let [spi, sequence, ..] = words(header);
+    fn new(schedule: &'a Schedule, body: &[u8], sequence_high: Option<u32>) -> Option<Self> {
+        let payload = body.len().checked_sub(HEADER)?;
+        let word = |bytes: &[u8; 4]| u128::from(u32::from_be_bytes(*bytes));
+        let (spi, rest) = body.split_first_chunk()?;
+        let (spi, sequence) = (word(spi), word(rest.first_chunk()?));
         // RFC 4106 5. In a reversed block the first bytes are the high ones.
         let (aad, aad_len) = match sequence_high {
             None => ((spi << 96) | (sequence << 64), 8),
@@ -77,23 +73,20 @@ impl<'a> Lane<'a> {
             ),
         };
         let lengths = (aad_len * 8) << 64 | (payload as u128 * 8);
-        Lane {
+        Some(Lane {
             schedule,
-            header,
             aad: aad.to_le_bytes(),
             lengths: lengths.to_le_bytes(),
-        }
+        })
     }
 }
 
 impl<'a> Bytes<'a> {
-    /// `None` if the packet is too short for IV and ICV; else also its header.
     #[inline]
-    fn new(packet: &'a mut [u8], icv_len: usize) -> Option<(Self, Block)> {
+    fn new(packet: &'a mut [u8], icv_len: usize) -> Option<Self> {
         let end = packet.len().checked_sub(icv_len)?;
         let (body, icv) = packet.split_at_mut_checked(end)?;
-        let header = *body.first_chunk()?;
-        Some((Bytes { body, icv }, header))
+        Some(Bytes { body, icv })
     }
 
     /// Hands out the body; then there is none any more.
@@ -125,13 +118,6 @@ impl<'a> Bytes<'a> {
 }
 
 #[inline]
-fn words(header: Block) -> [u128; 4] {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = header;
-    [[a, b, c, d], [e, f, g, h], [i, j, k, l], [m, n, o, p]]
-        .map(|word| u128::from(u32::from_be_bytes(word)))
-}
-
-#[inline]
 fn write<const N: usize>(icv: &mut [u8], tag: &Block) {
     if let (Some(icv), Some(tag)) = (icv.first_chunk_mut::<N>(), tag.first_chunk()) {
         *icv = *tag;
@@ -150,35 +136,33 @@ fn difference<const N: usize>(icv: &[u8], tag: &Block) -> u64 {
 }
 
 impl<'a> Burst<'a> {
-    /// At most [`BURST`] packets.
     #[inline]
-    pub(crate) fn new(packets: &'a mut [EspPacket<'_>]) -> Self {
-        let mut burst = Burst {
+    pub(crate) fn none() -> Self {
+        Burst {
             lanes: Row::new(Lane::none()),
             bytes: Row::new(Bytes::default()),
             short: Sets::default(),
             long: Sets::default(),
             jumbo: Sets::default(),
-        };
-        for (i, packet) in packets.iter_mut().enumerate() {
-            let key = packet.key;
-            if let Some((bytes, header)) = Bytes::new(packet.packet, key.icv_len) {
-                let body = bytes.body.len();
-                let high = packet.sequence_high;
-                let lane = Lane::new(key.schedule(), header, high, body - HEADER);
-                burst.sets(body)[key.size as usize] |= 2 << i;
-                burst.push(lane, bytes);
-            } else {
-                burst.push(Lane::none(), Bytes::default());
-            }
         }
-        burst
     }
 
+    /// Adds at most [`BURST`] packets.
     #[inline]
-    fn push(&mut self, lane: Lane<'a>, bytes: Bytes<'a>) {
-        self.lanes.push(lane);
-        self.bytes.push(bytes);
+    pub(crate) fn fill(&mut self, packets: &'a mut [EspPacket<'_>]) {
+        for (i, packet) in packets.iter_mut().enumerate() {
+            let key = packet.key;
+            let (mut lane, mut bytes) = (None, Bytes::default());
+            if let Some(parts) = Bytes::new(packet.packet, key.icv_len) {
+                lane = Lane::new(key.schedule(), parts.body, packet.sequence_high);
+                bytes = parts;
+            }
+            if lane.is_some() {
+                self.sets(bytes.body.len())[key.size as usize] |= 2 << i;
+            }
+            self.lanes.push(lane.unwrap_or(Lane::none()));
+            self.bytes.push(bytes);
+        }
     }
 
     /// The sets for a body of this length.

@@ -34,7 +34,7 @@ pub(crate) fn run<const SEAL: bool, const R: usize>(
         for ((&place, sums), mask) in places.iter().zip(&mut sums).zip(&mut masks).take(count) {
             let lane = row.at(place);
             let body = bytes.at_mut(place).take_body();
-            let mut cipher = Cipher::<SEAL, R>::new(lane, body.len());
+            let mut cipher = Cipher::<SEAL, R>::new(lane.schedule, body);
             *mask = cipher.run(body, &lane.aad);
             *sums = cipher.sums;
         }
@@ -60,11 +60,11 @@ struct Cipher<'a, const SEAL: bool, const R: usize> {
 impl<'a, const SEAL: bool, const R: usize> Cipher<'a, SEAL, R> {
     #[inline]
     #[target_feature(enable = "avx512f,vaes")]
-    fn new(lane: &Lane<'a>, body: usize) -> Self {
-        let (exponent, behind) = chunk(body.div_ceil(16));
+    fn new(schedule: &'a Schedule, body: &[u8]) -> Self {
+        let (exponent, behind) = chunk(body.len().div_ceil(16));
         Cipher {
-            schedule: lane.schedule,
-            state_0: counter::state_0(lane.schedule, &lane.header),
+            schedule,
+            state_0: counter::state_0(schedule, body),
             next: 0,
             behind,
             exponent,

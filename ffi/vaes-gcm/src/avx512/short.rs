@@ -68,7 +68,7 @@ pub(crate) fn run<const SEAL: bool, const R: usize>(
         let mut x = [[zero; 2]; QUAD];
         each_lane!(J => {
             let schedule = lanes[J].schedule;
-            let state_0 = counter::state_0(schedule, &lanes[J].header);
+            let state_0 = counter::state_0(schedule, bodies[J]);
             x[J] = [
                 counter::states(schedule, state_0, 0),
                 counter::states(schedule, state_0, 1),
