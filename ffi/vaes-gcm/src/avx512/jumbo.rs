@@ -6,7 +6,7 @@ use super::aes::each_round;
 use super::counter;
 use super::ghash::Sums;
 use super::key::{POWERS, Schedule};
-use super::lane::{Bytes, Lane, QUAD, Set};
+use super::lane::{Lane, QUAD, Set};
 use super::long::add_part;
 use super::row::Row;
 use super::tag;
@@ -19,11 +19,7 @@ const CHUNK: usize = (POWERS - 1) / (4 * GROUP) * (4 * GROUP);
 
 /// Seals or opens the packets in the set, whose keys have `R` rounds; returns which ones are sealed or authentic.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,bmi2")]
-pub(crate) fn run<const SEAL: bool, const R: usize>(
-    row: &Row<Lane<'_>>,
-    bytes: &mut Row<Bytes<'_>>,
-    mut set: Set,
-) -> Set {
+pub(crate) fn run<const SEAL: bool, const R: usize>(row: &Row<Lane<'_>>, mut set: Set) -> Set {
     let mut done = 0;
     while set != 0 {
         let place = set.trailing_zeros() as usize;
@@ -31,9 +27,9 @@ pub(crate) fn run<const SEAL: bool, const R: usize>(
         let lane = row.at(place);
         let mut sums = [Sums::zero(); QUAD];
         let mask;
-        (sums[0], mask) = cipher::<SEAL, R>(lane, bytes.at_mut(place).take_body());
+        (sums[0], mask) = cipher::<SEAL, R>(lane, lane.take_body());
         let tags = tag::make([lane; QUAD], &sums, mask);
-        done |= tag::finish::<SEAL>(bytes, [place; QUAD], 1, &tags);
+        done |= tag::finish::<SEAL>([lane; QUAD], [place; QUAD], 1, &tags);
     }
     done
 }

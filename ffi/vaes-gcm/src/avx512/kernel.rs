@@ -54,13 +54,13 @@ fn run<const SEAL: bool>(packets: &mut [EspPacket<'_>]) {
             let [aes128, aes192, aes256] = $burst.$sets;
             let mut done = 0;
             if aes128 != 0 {
-                done |= run::<SEAL, 10>(&$burst.lanes, &mut $burst.bytes, aes128);
+                done |= run::<SEAL, 10>(&$burst.lanes, aes128);
             }
             if aes192 != 0 {
-                done |= run::<SEAL, 12>(&$burst.lanes, &mut $burst.bytes, aes192);
+                done |= run::<SEAL, 12>(&$burst.lanes, aes192);
             }
             if aes256 != 0 {
-                done |= run::<SEAL, 14>(&$burst.lanes, &mut $burst.bytes, aes256);
+                done |= run::<SEAL, 14>(&$burst.lanes, aes256);
             }
             done
         }};

@@ -1,6 +1,6 @@
 //! What the kernel knows of each packet of a burst.
 
-use std::mem;
+use std::cell::Cell;
 
 use super::key::{KeySize, Schedule};
 use super::row::Row;
@@ -26,14 +26,9 @@ pub(crate) struct Lane<'a> {
     pub(crate) aad: Block,
     /// The last block that is hashed, bytes reversed.
     pub(crate) lengths: Block,
-}
-
-/// The bytes of one packet.
-#[derive(Default)]
-pub(crate) struct Bytes<'a> {
     /// From the SPI to the end of the payload.
-    body: &'a mut [u8],
-    icv: &'a mut [u8],
+    body: Cell<&'a mut [u8]>,
+    icv: Cell<&'a mut [u8]>,
 }
 
 /// The packets that are treated alike, by key size.
@@ -42,7 +37,6 @@ pub(crate) type Sets = [Set; KeySize::ALL.len()];
 /// The packets of a burst, and which of them are short, long and jumbo. Those too short for IV and ICV are none.
 pub(crate) struct Burst<'a> {
     pub(crate) lanes: Row<Lane<'a>>,
-    pub(crate) bytes: Row<Bytes<'a>>,
     pub(crate) short: Sets,
     pub(crate) long: Sets,
     pub(crate) jumbo: Sets,
@@ -55,17 +49,22 @@ impl<'a> Lane<'a> {
             schedule: &Schedule::ZERO,
             aad: [0; 16],
             lengths: [0; 16],
+            body: Cell::default(),
+            icv: Cell::default(),
         }
     }
 
+    /// `None` if the packet is too short for IV and ICV.
     #[inline]
-    fn new(schedule: &'a Schedule, body: &[u8], sequence_high: Option<u32>) -> Option<Self> {
-        let payload = body.len().checked_sub(HEADER)?;
+    fn new(packet: &'a mut EspPacket<'_>) -> Option<Self> {
+        let end = packet.packet.len().checked_sub(packet.key.icv_len)?;
+        let (body, icv) = packet.packet.split_at_mut_checked(end)?;
+        let payload = end.checked_sub(HEADER)?;
         let word = |bytes: &[u8; 4]| u128::from(u32::from_be_bytes(*bytes));
         let (spi, rest) = body.split_first_chunk()?;
         let (spi, sequence) = (word(spi), word(rest.first_chunk()?));
         // RFC 4106 5. In a reversed block the first bytes are the high ones.
-        let (aad, aad_len) = match sequence_high {
+        let (aad, aad_len) = match packet.sequence_high {
             None => ((spi << 96) | (sequence << 64), 8),
             Some(high) => (
                 (spi << 96) | (u128::from(high) << 64) | (sequence << 32),
@@ -74,44 +73,39 @@ impl<'a> Lane<'a> {
         };
         let lengths = (aad_len * 8) << 64 | (payload as u128 * 8);
         Some(Lane {
-            schedule,
+            schedule: packet.key.schedule(),
             aad: aad.to_le_bytes(),
             lengths: lengths.to_le_bytes(),
+            body: Cell::new(body),
+            icv: Cell::new(icv),
         })
-    }
-}
-
-impl<'a> Bytes<'a> {
-    #[inline]
-    fn new(packet: &'a mut [u8], icv_len: usize) -> Option<Self> {
-        let end = packet.len().checked_sub(icv_len)?;
-        let (body, icv) = packet.split_at_mut_checked(end)?;
-        Some(Bytes { body, icv })
     }
 
     /// Hands out the body; then there is none any more.
     #[inline]
-    pub(crate) fn take_body(&mut self) -> &'a mut [u8] {
-        mem::take(&mut self.body)
+    pub(crate) fn take_body(&self) -> &'a mut [u8] {
+        self.body.take()
     }
 
     /// Writes as much of the tag as the ICV has.
     #[inline]
-    pub(crate) fn write_icv(&mut self, tag: &Block) {
-        match self.icv.len() {
-            16 => write::<16>(self.icv, tag),
-            12 => write::<12>(self.icv, tag),
-            _ => write::<8>(self.icv, tag),
+    pub(crate) fn write_icv(&self, tag: &Block) {
+        let icv = self.icv.take();
+        match icv.len() {
+            16 => write::<16>(icv, tag),
+            12 => write::<12>(icv, tag),
+            _ => write::<8>(icv, tag),
         }
     }
 
     /// Compares as much of the tag as the ICV has, in constant time.
     #[inline]
     pub(crate) fn icv_is(&self, tag: &Block) -> bool {
-        let difference = match self.icv.len() {
-            16 => difference::<16>(self.icv, tag),
-            12 => difference::<12>(self.icv, tag),
-            _ => difference::<8>(self.icv, tag),
+        let icv = self.icv.take();
+        let difference = match icv.len() {
+            16 => difference::<16>(icv, tag),
+            12 => difference::<12>(icv, tag),
+            _ => difference::<8>(icv, tag),
         };
         std::hint::black_box(difference) == 0
     }
@@ -140,41 +134,29 @@ impl<'a> Burst<'a> {
     pub(crate) fn none() -> Self {
         Burst {
             lanes: Row::new(Lane::none()),
-            bytes: Row::new(Bytes::default()),
             short: Sets::default(),
             long: Sets::default(),
             jumbo: Sets::default(),
         }
     }
 
-    /// Adds at most [`BURST`] packets.
+    /// At most [`BURST`] packets.
     #[inline]
     pub(crate) fn fill(&mut self, packets: &'a mut [EspPacket<'_>]) {
-        for (i, packet) in packets.iter_mut().enumerate() {
-            let key = packet.key;
-            let (mut lane, mut bytes) = (None, Bytes::default());
-            if let Some(parts) = Bytes::new(packet.packet, key.icv_len) {
-                lane = Lane::new(key.schedule(), parts.body, packet.sequence_high);
-                bytes = parts;
-            }
-            if lane.is_some() {
-                self.sets(bytes.body.len())[key.size as usize] |= 2 << i;
-            }
-            self.lanes.push(lane.unwrap_or(Lane::none()));
-            self.bytes.push(bytes);
-        }
-    }
-
-    /// The sets for a body of this length.
-    #[inline]
-    fn sets(&mut self, body: usize) -> &mut Sets {
-        if body <= short::LIMIT {
-            &mut self.short
-        } else if body <= long::LIMIT {
-            &mut self.long
-        } else {
-            &mut self.jumbo
-        }
+        let mut sets = [Sets::default(); 3];
+        let mut place = 1;
+        self.lanes.fill(packets.iter_mut().map(|packet| {
+            place <<= 1;
+            let key_size = packet.key.size as usize;
+            let end = packet.packet.len().wrapping_sub(packet.key.icv_len);
+            let Some(lane) = Lane::new(packet) else {
+                return Lane::none();
+            };
+            let size = usize::from(end > short::LIMIT) + usize::from(end > long::LIMIT);
+            sets[size][key_size] |= place;
+            lane
+        }));
+        [self.short, self.long, self.jumbo] = sets;
     }
 }
 

@@ -7,7 +7,7 @@ use super::aes::each_round;
 use super::counter;
 use super::ghash::Sums;
 use super::key::{COUNTERS, POWERS, Schedule};
-use super::lane::{Bytes, Lane, QUAD, Set, take_quad};
+use super::lane::{Lane, QUAD, Set, take_quad};
 use super::row::Row;
 use super::tag;
 use super::vector::{self, Block, V};
@@ -21,25 +21,21 @@ type Group = [V; GROUP];
 
 /// Seals or opens the packets in the set, whose keys have `R` rounds; returns which ones are sealed or authentic.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,bmi2")]
-pub(crate) fn run<const SEAL: bool, const R: usize>(
-    row: &Row<Lane<'_>>,
-    bytes: &mut Row<Bytes<'_>>,
-    mut set: Set,
-) -> Set {
+pub(crate) fn run<const SEAL: bool, const R: usize>(row: &Row<Lane<'_>>, mut set: Set) -> Set {
     let mut done = 0;
     while set != 0 {
         let (count, places) = take_quad(&mut set);
+        let lanes = places.map(|place| row.at(place));
         let mut sums = [Sums::zero(); QUAD];
         let mut masks = [_mm512_setzero_si512(); QUAD];
-        for ((&place, sums), mask) in places.iter().zip(&mut sums).zip(&mut masks).take(count) {
-            let lane = row.at(place);
-            let body = bytes.at_mut(place).take_body();
+        for ((lane, sums), mask) in lanes.iter().zip(&mut sums).zip(&mut masks).take(count) {
+            let body = lane.take_body();
             let mut cipher = Cipher::<SEAL, R>::new(lane.schedule, body);
             *mask = cipher.run(body, &lane.aad);
             *sums = cipher.sums;
         }
-        let tags = tag::make(places.map(|place| row.at(place)), &sums, tag::masks(masks));
-        done |= tag::finish::<SEAL>(bytes, places, count, &tags);
+        let tags = tag::make(lanes, &sums, tag::masks(masks));
+        done |= tag::finish::<SEAL>(lanes, places, count, &tags);
     }
     done
 }

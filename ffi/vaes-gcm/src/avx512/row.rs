@@ -22,15 +22,15 @@ impl<T> Row<T> {
         Row { items, len: 1 }
     }
 
-    /// Adds one behind the others; returns whether there was room.
+    /// What is at place 0, and behind it `items`, as many as there is room for.
     #[inline]
-    pub(crate) fn push(&mut self, item: T) -> bool {
-        let Some(place) = self.items.get_mut(self.len) else {
-            return false;
-        };
-        place.write(item);
-        self.len += 1;
-        true
+    pub(crate) fn fill(&mut self, items: impl Iterator<Item = T>) {
+        let mut len = 1;
+        for (place, item) in self.items[1..].iter_mut().zip(items) {
+            place.write(item);
+            len += 1;
+        }
+        self.len = len;
     }
 
     /// The one at this place, or the last one if there are not so many.
@@ -38,14 +38,6 @@ impl<T> Row<T> {
     pub(crate) fn at(&self, place: usize) -> &T {
         // SAFETY: `in_row` returns one of the first `len`, which are written.
         unsafe { self.items[self.in_row(place)].assume_init_ref() }
-    }
-
-    /// The one at this place, or the last one if there are not so many.
-    #[inline]
-    pub(crate) fn at_mut(&mut self, place: usize) -> &mut T {
-        let place = self.in_row(place);
-        // SAFETY: `in_row` returns one of the first `len`, which are written.
-        unsafe { self.items[place].assume_init_mut() }
     }
 
     /// Without a branch, which would part what is to be computed together.

@@ -5,7 +5,7 @@ use core::arch::x86_64::*;
 use super::aes::each_round;
 use super::counter;
 use super::ghash::Sums;
-use super::lane::{Bytes, Lane, QUAD, Set, take_quad};
+use super::lane::{Lane, QUAD, Set, take_quad};
 use super::row::Row;
 use super::tag;
 use super::vector::{self, Block, V};
@@ -14,14 +14,14 @@ use super::vector::{self, Block, V};
 pub(crate) const LIMIT: usize = 128;
 
 /// Four packets that are enciphered and yet to be hashed.
-struct Pending<'a> {
+struct Pending<'r, 'a> {
     count: usize,
     places: [usize; QUAD],
-    lanes: [&'a Lane<'a>; QUAD],
+    lanes: [&'r Lane<'a>; QUAD],
     masks: V,
     vectors: [[V; 2]; QUAD],
     /// The powers of H for the blocks of each.
-    powers: [&'a [Block; 8]; QUAD],
+    powers: [&'r [Block; 8]; QUAD],
 }
 
 /// Runs `$body` for each of four packets, with its number as a constant.
@@ -39,11 +39,7 @@ macro_rules! each_lane {
 
 /// Seals or opens the packets in the set, whose keys have `R` rounds; returns which ones are sealed or authentic.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,bmi2")]
-pub(crate) fn run<const SEAL: bool, const R: usize>(
-    row: &Row<Lane<'_>>,
-    bytes: &mut Row<Bytes<'_>>,
-    mut set: Set,
-) -> Set {
+pub(crate) fn run<const SEAL: bool, const R: usize>(row: &Row<Lane<'_>>, mut set: Set) -> Set {
     let zero = _mm512_setzero_si512();
     let mut done = 0;
     let mut pending = Pending {
@@ -61,7 +57,7 @@ pub(crate) fn run<const SEAL: bool, const R: usize>(
         let mut bodies: [&mut [u8]; QUAD] = Default::default();
         each_lane!(J => {
             lanes[J] = row.at(places[J]);
-            bodies[J] = bytes.at_mut(places[J]).take_body();
+            bodies[J] = lanes[J].take_body();
             powers[J] = lanes[J].schedule.powers_from(bodies[J].len().div_ceil(16) + 1);
         });
 
@@ -101,7 +97,7 @@ pub(crate) fn run<const SEAL: bool, const R: usize>(
             cipher::<SEAL>(c, x[2], &lanes[2].aad),
             cipher::<SEAL>(d, x[3], &lanes[3].aad),
         ];
-        done |= tag::finish::<SEAL>(bytes, pending.places, pending.count, &tags);
+        done |= tag::finish::<SEAL>(pending.lanes, pending.places, pending.count, &tags);
         pending = Pending {
             count,
             places,
@@ -116,12 +112,12 @@ pub(crate) fn run<const SEAL: bool, const R: usize>(
         hash(&pending, J, &mut sums);
     });
     let tags = tag::make(pending.lanes, &sums, pending.masks);
-    done | tag::finish::<SEAL>(bytes, pending.places, pending.count, &tags)
+    done | tag::finish::<SEAL>(pending.lanes, pending.places, pending.count, &tags)
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,vpclmulqdq")]
-fn hash(pending: &Pending<'_>, j: usize, sums: &mut [Sums; QUAD]) {
+fn hash(pending: &Pending<'_, '_>, j: usize, sums: &mut [Sums; QUAD]) {
     let powers = pending.powers[j];
     let h = [
         vector::load_blocks(powers, 0),

@@ -3,8 +3,7 @@
 use core::arch::x86_64::*;
 
 use super::ghash::Sums;
-use super::lane::{Bytes, Lane, QUAD, Set};
-use super::row::Row;
+use super::lane::{Lane, QUAD, Set};
 use super::vector::{self, V};
 
 /// Hashes the blocks of lengths, reduces, and adds the enciphered block with counter 1, of which `masks` has four.
@@ -44,20 +43,19 @@ pub(crate) fn masks([a, b, c, d]: [V; QUAD]) -> V {
 /// Writes the tags of the first `count` of four packets, or compares them; returns which ones are done or right.
 #[inline]
 pub(crate) fn finish<const SEAL: bool>(
-    bytes: &mut Row<Bytes<'_>>,
+    lanes: [&Lane<'_>; QUAD],
     places: [usize; QUAD],
     count: usize,
     tags: &[u8; 64],
 ) -> Set {
     let mut done = 0;
     let (tags, _) = tags.as_chunks::<16>();
-    for (&place, tag) in places.iter().zip(tags).take(count) {
-        let bytes = bytes.at_mut(place);
+    for ((lane, place), tag) in lanes.into_iter().zip(places).zip(tags).take(count) {
         let ok = if SEAL {
-            bytes.write_icv(tag);
+            lane.write_icv(tag);
             true
         } else {
-            bytes.icv_is(tag)
+            lane.icv_is(tag)
         };
         done |= Set::from(ok) << place;
     }
