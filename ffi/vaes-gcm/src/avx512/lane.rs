@@ -31,15 +31,25 @@ pub(crate) struct Lane<'a> {
     icv: Cell<&'a mut [u8]>,
 }
 
-/// The packets that are treated alike, by key size.
-pub(crate) type Sets = [Set; KeySize::ALL.len()];
-
-/// The packets of a burst, and which of them are short, long and jumbo. Those too short for IV and ICV are none.
+/// The packets of a burst.
 pub(crate) struct Burst<'a> {
     pub(crate) lanes: Row<Lane<'a>>,
-    pub(crate) short: Sets,
-    pub(crate) long: Sets,
-    pub(crate) jumbo: Sets,
+    /// The packets that are treated alike, by key size and by size: short, long by length, jumbo. Those too short for
+    /// IV and ICV are in none.
+    pub(crate) sets: [[Set; SIZES]; KeySize::ALL.len()],
+}
+
+/// Short, long of so many groups of vectors, and jumbo.
+pub(crate) const SIZES: usize = 1 + long::GROUPS + 1;
+
+/// One of the [`SIZES`].
+#[inline]
+fn size(body: usize) -> usize {
+    if body <= short::LIMIT {
+        0
+    } else {
+        1 + ((body - 1) / long::GROUP_BYTES).min(long::GROUPS)
+    }
 }
 
 impl<'a> Lane<'a> {
@@ -134,16 +144,14 @@ impl<'a> Burst<'a> {
     pub(crate) fn none() -> Self {
         Burst {
             lanes: Row::new(Lane::none()),
-            short: Sets::default(),
-            long: Sets::default(),
-            jumbo: Sets::default(),
+            sets: Default::default(),
         }
     }
 
     /// At most [`BURST`] packets.
     #[inline]
     pub(crate) fn fill(&mut self, packets: &'a mut [EspPacket<'_>]) {
-        let mut sets = [Sets::default(); 3];
+        let sets = &mut self.sets;
         let mut place = 1;
         self.lanes.fill(packets.iter_mut().map(|packet| {
             place <<= 1;
@@ -152,11 +160,9 @@ impl<'a> Burst<'a> {
             let Some(lane) = Lane::new(packet) else {
                 return Lane::none();
             };
-            let size = usize::from(end > short::LIMIT) + usize::from(end > long::LIMIT);
-            sets[size][key_size] |= place;
+            sets[key_size][size(end)] |= place;
             lane
         }));
-        [self.short, self.long, self.jumbo] = sets;
     }
 }
 
@@ -164,11 +170,27 @@ impl<'a> Burst<'a> {
 #[inline]
 pub(crate) fn take_quad(set: &mut Set) -> (usize, [usize; QUAD]) {
     let count = (set.count_ones() as usize).min(QUAD);
-    let mut places = [0; QUAD];
+    (count, [0; QUAD].map(|_| take(set)))
+}
+
+/// Like [`take_quad`], out of one set after the other.
+#[inline]
+pub(crate) fn take_quad_of(sets: &mut [Set]) -> (usize, [usize; QUAD]) {
+    let (mut count, mut places) = (0, [0; QUAD]);
     for place in &mut places {
-        // Behind the last one this is 64, of which 0 is left.
-        *place = set.trailing_zeros() as usize % 64;
-        *set &= set.wrapping_sub(1);
+        if let Some(set) = sets.iter_mut().find(|set| **set != 0) {
+            *place = take(set);
+            count += 1;
+        }
     }
     (count, places)
+}
+
+/// Takes a place out of a set; 0 if there is none.
+#[inline]
+fn take(set: &mut Set) -> usize {
+    // Behind the last one this is 64, of which 0 is left.
+    let place = set.trailing_zeros() as usize % 64;
+    *set &= set.wrapping_sub(1);
+    place
 }
