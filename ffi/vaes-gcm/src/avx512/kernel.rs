@@ -49,7 +49,8 @@ impl Kernel {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,bmi2")]
 fn run<const SEAL: bool>(packets: &mut [EspPacket<'_>]) {
     for packets in packets.chunks_mut(BURST) {
-        let mut burst = Burst::none();
+        let mut nowhere = [0; 64];
+        let mut burst = Burst::none(&mut nowhere);
         burst.fill(packets);
         let [aes128, aes192, aes256] = burst.sets;
         let done = run_sets::<SEAL, 10>(&burst.lanes, aes128)
