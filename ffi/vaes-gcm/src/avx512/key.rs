@@ -8,8 +8,8 @@ use zeroize::Zeroize;
 use super::ghash::{self, Sums};
 use super::vector::{self, Block, V};
 
-/// So many blocks are hashed with one reduction.
-pub(crate) const POWERS: usize = 48;
+/// So many blocks are hashed with one reduction. More would save few reductions and cost cache with many keys.
+pub(crate) const POWERS: usize = 32;
 /// So many blocks begin with round 2: the header, and a payload of 1 520 bytes.
 pub(crate) const COUNTERS: usize = 96;
 /// What a vector load may take behind the last power it needs.
