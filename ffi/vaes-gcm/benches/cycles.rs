@@ -64,7 +64,7 @@ mod x86_64 {
         }
 
         fn rounds(&self) -> usize {
-            (40_000 / self.packets.len()).max(8)
+            (400_000 / self.packets.len()).max(8)
         }
     }
 

@@ -17,6 +17,7 @@ mod key;
 mod known_answer;
 mod lane;
 mod long;
+mod row;
 mod short;
 mod tag;
 mod vector;

@@ -8,11 +8,12 @@ use core::arch::x86_64::*;
 use super::key::Schedule;
 use super::vector::{self, Block, V};
 
-/// Counter 0 with round key 0 added. The IV is from byte 8 of the header on, and from byte 4 of the counter block.
+/// Counter 0 with round key 0 added. The IV is from byte 8 of the packet on, and from byte 4 of the counter block.
 #[inline]
 #[target_feature(enable = "avx512f")]
-pub(crate) fn block_0(schedule: &Schedule, header: &Block) -> V {
+pub(crate) fn block_0(schedule: &Schedule, body: &[u8]) -> V {
     const IV_TO_NONCE: i32 = 0b00_11_10_00;
+    let header = body.first_chunk().unwrap_or(&[0; 16]);
     let nonce = _mm512_maskz_shuffle_epi32::<IV_TO_NONCE>(0x6666, vector::broadcast(header));
     _mm512_xor_si512(nonce, schedule.start())
 }
@@ -20,8 +21,8 @@ pub(crate) fn block_0(schedule: &Schedule, header: &Block) -> V {
 /// The state of counter 0 after round 1.
 #[inline]
 #[target_feature(enable = "avx512f,vaes")]
-pub(crate) fn state_0(schedule: &Schedule, header: &Block) -> V {
-    _mm512_aesenc_epi128(block_0(schedule, header), schedule.round(1))
+pub(crate) fn state_0(schedule: &Schedule, body: &[u8]) -> V {
+    _mm512_aesenc_epi128(block_0(schedule, body), schedule.round(1))
 }
 
 /// The states of a packet's `vector`th vector after round 1.

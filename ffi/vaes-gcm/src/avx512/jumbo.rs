@@ -6,8 +6,9 @@ use super::aes::each_round;
 use super::counter;
 use super::ghash::Sums;
 use super::key::{POWERS, Schedule};
-use super::lane::{Lane, Lanes, QUAD, Set};
+use super::lane::{Lane, QUAD, Set};
 use super::long::add_part;
+use super::row::Row;
 use super::tag;
 use super::vector::{self, V};
 
@@ -18,26 +19,26 @@ const CHUNK: usize = (POWERS - 1) / (4 * GROUP) * (4 * GROUP);
 
 /// Seals or opens the packets in the set, whose keys have `R` rounds; returns which ones are sealed or authentic.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,bmi2")]
-pub(crate) fn run<const SEAL: bool, const R: usize>(lanes: &mut Lanes<'_>, mut set: Set) -> Set {
+pub(crate) fn run<const SEAL: bool, const R: usize>(row: &Row<Lane<'_>>, mut set: Set) -> Set {
     let mut done = 0;
     while set != 0 {
         let place = set.trailing_zeros() as usize;
         set &= set - 1;
+        let lane = row.at(place);
         let mut sums = [Sums::zero(); QUAD];
         let mask;
-        (sums[0], mask) = cipher::<SEAL, R>(lanes.at_mut(place));
-        let tags = tag::make(lanes, [place; QUAD], &sums, mask);
-        done |= tag::finish::<SEAL>(lanes, [place; QUAD], 1, &tags);
+        (sums[0], mask) = cipher::<SEAL, R>(lane, lane.take_body());
+        let tags = tag::make([lane; QUAD], &sums, mask);
+        done |= tag::finish::<SEAL>([lane; QUAD], [place; QUAD], 1, &tags);
     }
     done
 }
 
 /// All of a packet; returns its hash without the block of lengths, and a vector whose first block masks the tag.
 #[target_feature(enable = "avx512f,avx512bw,vaes,vpclmulqdq,bmi2")]
-fn cipher<const SEAL: bool, const R: usize>(lane: &mut Lane<'_>) -> (Sums, V) {
-    let body = lane.take_body();
+fn cipher<const SEAL: bool, const R: usize>(lane: &Lane<'_>, body: &mut [u8]) -> (Sums, V) {
     let schedule = lane.schedule;
-    let mut counters = Counters::new(lane);
+    let mut counters = Counters::new(schedule, body);
     let mut mask = None;
     let mut sums = Sums::zero();
     let mut carry = _mm512_setzero_si512();
@@ -81,10 +82,10 @@ struct Counters {
 
 impl Counters {
     #[target_feature(enable = "avx512f")]
-    fn new(lane: &Lane<'_>) -> Self {
+    fn new(schedule: &Schedule, body: &[u8]) -> Self {
         let counters = _mm512_setr_epi32(0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4);
         Counters {
-            block_0: counter::block_0(lane.schedule, &lane.header),
+            block_0: counter::block_0(schedule, body),
             counters,
         }
     }

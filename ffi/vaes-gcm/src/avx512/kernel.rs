@@ -1,7 +1,8 @@
 //! Bursts: the packets that go together, one set after the other.
 
 use super::key::Key;
-use super::lane::{LANES, Lanes};
+use super::lane::{BURST, Burst, Lane, SIZES, Set};
+use super::row::Row;
 use super::{jumbo, known_answer, long, short};
 use crate::{EspPacket, Unsupported};
 
@@ -47,31 +48,34 @@ impl Kernel {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,bmi2")]
 fn run<const SEAL: bool>(packets: &mut [EspPacket<'_>]) {
-    /// Calls a function for the packets of each key size, if there are any.
-    macro_rules! each_key_size {
-        ($run:path, $lanes:ident, $sets:ident) => {{
-            use $run as run;
-            let [aes128, aes192, aes256] = $lanes.$sets;
-            let mut done = 0;
-            if aes128 != 0 {
-                done |= run::<SEAL, 10>(&mut $lanes, aes128);
-            }
-            if aes192 != 0 {
-                done |= run::<SEAL, 12>(&mut $lanes, aes192);
-            }
-            if aes256 != 0 {
-                done |= run::<SEAL, 14>(&mut $lanes, aes256);
-            }
-            done
-        }};
-    }
-    for burst in packets.chunks_mut(LANES) {
-        let mut lanes = Lanes::new(burst);
-        let done = each_key_size!(short::run, lanes, short)
-            | each_key_size!(long::run, lanes, long)
-            | each_key_size!(jumbo::run, lanes, jumbo);
-        for (i, packet) in burst.iter_mut().enumerate() {
-            packet.ok = done >> i & 1 != 0;
+    for packets in packets.chunks_mut(BURST) {
+        let mut nowhere = [0; 64];
+        let mut burst = Burst::none(&mut nowhere);
+        burst.fill(packets);
+        let [aes128, aes192, aes256] = burst.sets;
+        let done = run_sets::<SEAL, 10>(&burst.lanes, aes128)
+            | run_sets::<SEAL, 12>(&burst.lanes, aes192)
+            | run_sets::<SEAL, 14>(&burst.lanes, aes256);
+        for (i, packet) in packets.iter_mut().enumerate() {
+            packet.ok = done >> (i + 1) & 1 != 0;
         }
     }
+}
+
+/// Seals or opens the packets whose keys have `R` rounds; returns which ones are sealed or authentic.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,bmi2")]
+fn run_sets<const SEAL: bool, const R: usize>(row: &Row<Lane<'_>>, sets: [Set; SIZES]) -> Set {
+    let [short, long @ .., jumbo] = sets;
+    let mut done = 0;
+    if short != 0 {
+        done |= short::run::<SEAL, R>(row, short);
+    }
+    if long != [0; long::GROUPS] {
+        done |= long::run::<SEAL, R>(row, long);
+    }
+    if jumbo != 0 {
+        done |= jumbo::run::<SEAL, R>(row, jumbo);
+    }
+    done
 }

@@ -8,12 +8,12 @@ use zeroize::Zeroize;
 use super::ghash::{self, Sums};
 use super::vector::{self, Block, V};
 
-/// So many blocks are hashed with one reduction.
-pub(crate) const POWERS: usize = 48;
+/// So many blocks are hashed with one reduction. More would save few reductions and cost cache with many keys.
+pub(crate) const POWERS: usize = 32;
 /// So many blocks begin with round 2: the header, and a payload of 1 520 bytes.
 pub(crate) const COUNTERS: usize = 96;
 /// What a vector load may take behind the last power it needs.
-const PADDING: usize = 4;
+const PADDING: usize = 8;
 
 /// The key of an SA, expanded: round keys, salt, and powers of the hash key. Wiped when dropped.
 pub struct Key {
@@ -157,28 +157,29 @@ impl Schedule {
     /// Of a counter below 256 only the last byte of the counter block depends. ShiftRows moves it into the first
     /// column, where MixColumns adds multiples of what SubBytes made of it, whatever the other bytes are. So the end
     /// of round 1 is that of counter 0, plus a word that depends on key and counter only.
-    #[target_feature(enable = "avx512f,aes,vaes")]
+    #[target_feature(enable = "avx512f,vaes")]
     fn expand_counters(&mut self) {
-        let first_column = |counter: u32, schedule: &Self| {
-            let mut block = schedule.start;
-            block[15] ^= counter as u8;
-            let [a, b, c, d, ..] = schedule.after_round_1(&block);
-            block.zeroize();
-            u32::from_le_bytes([a, b, c, d])
-        };
-        let zero = first_column(0, self);
-        for block in 0..COUNTERS {
+        let start = self.start();
+        let zero = _mm512_aesenc_epi128(start, self.round(1));
+        let mut changes = [0; 64];
+        for vector in 0..COUNTERS / 4 {
             // Block 0 has counter 1: it enciphers the tag (SP 800-38D 7.1 step 2).
-            self.counters[counter_place(block)] = zero ^ first_column(block as u32 + 1, self);
+            let first = 4 * vector as i32 + 1;
+            let counters = _mm512_maskz_add_epi32(
+                0x8888,
+                _mm512_set1_epi32(first),
+                _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3),
+            );
+            let last_bytes = _mm512_slli_epi32::<24>(counters);
+            let state = _mm512_xor_si512(start, last_bytes);
+            let state = _mm512_aesenc_epi128(state, self.round(1));
+            vector::store(&mut changes, _mm512_xor_si512(state, zero));
+            for (i, block) in changes.chunks_exact(16).enumerate() {
+                let column = block.first_chunk().map_or(0, |c| u32::from_ne_bytes(*c));
+                self.counters[counter_place(4 * vector + i)] = column;
+            }
         }
-    }
-
-    #[target_feature(enable = "avx512f,aes,vaes")]
-    fn after_round_1(&self, state: &Block) -> Block {
-        first_block(_mm512_aesenc_epi128(
-            vector::broadcast(state),
-            self.round(1),
-        ))
+        changes.zeroize();
     }
 
     /// Round key `r`, from 1 on.
@@ -208,6 +209,13 @@ impl Schedule {
     #[target_feature(enable = "avx512f")]
     pub(crate) fn powers(&self, exponent: usize) -> V {
         vector::load_blocks(&self.powers, POWERS.wrapping_sub(exponent))
+    }
+
+    /// H^`exponent` and the seven powers below it; zeros below H^1.
+    #[inline]
+    pub(crate) fn powers_from(&self, exponent: usize) -> &[Block; 8] {
+        let first = POWERS.wrapping_sub(exponent).min(POWERS);
+        self.powers[first..].first_chunk().unwrap_or(&[[0; 16]; 8])
     }
 
     /// H^`exponent` four times.

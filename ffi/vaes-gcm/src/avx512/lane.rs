@@ -1,59 +1,67 @@
 //! What the kernel knows of each packet of a burst.
 
-use std::mem::{self, MaybeUninit};
+use std::cell::Cell;
 
 use super::key::{KeySize, Schedule};
+use super::row::Row;
 use super::vector::Block;
 use super::{long, short};
 use crate::EspPacket;
 
-/// Packets of a burst; a bit each in a [`Set`].
-pub(crate) const LANES: usize = 32;
-pub(crate) type Set = u32;
+/// Packets of a burst; packet i is at place i + 1, and nothing at place 0.
+pub(crate) const BURST: usize = 32;
+/// Places, a bit each.
+pub(crate) type Set = u64;
 /// Packets whose tags are made at a time.
 pub(crate) const QUAD: usize = 4;
 
 /// SPI, sequence number and IV (RFC 4106 3.1).
 const HEADER: usize = 16;
 
-/// One packet.
+/// What is derived from one packet. Nothing of it is read soon after it is written: a vector that has been written by
+/// words cannot be forwarded to the reader.
 pub(crate) struct Lane<'a> {
     pub(crate) schedule: &'a Schedule,
-    /// SPI, sequence number and IV.
-    pub(crate) header: Block,
     /// The first block that is hashed: the AAD, bytes reversed.
     pub(crate) aad: Block,
     /// The last block that is hashed, bytes reversed.
     pub(crate) lengths: Block,
     /// From the SPI to the end of the payload.
-    body: &'a mut [u8],
-    icv: &'a mut [u8],
+    body: Cell<&'a mut [u8]>,
+    icv: Cell<&'a mut [u8]>,
 }
 
-/// The packets that are treated alike, by key size.
-pub(crate) type Sets = [Set; KeySize::ALL.len()];
+/// The packets of a burst.
+pub(crate) struct Burst<'a> {
+    pub(crate) lanes: Row<Lane<'a>>,
+    /// The packets that are treated alike, by key size and by size: short, long by length, jumbo. Those too short for
+    /// IV and ICV are in none.
+    pub(crate) sets: [[Set; SIZES]; KeySize::ALL.len()],
+}
 
-/// The packets of a burst, and which of them are short, long and jumbo.
-pub(crate) struct Lanes<'a> {
-    /// The first `len` are there. An array of nothing in lieu of the others would cost more than a small burst.
-    lanes: [MaybeUninit<Lane<'a>>; LANES],
-    /// From 1 on.
-    len: usize,
-    pub(crate) short: Sets,
-    pub(crate) long: Sets,
-    pub(crate) jumbo: Sets,
+/// Short, long of so many groups of vectors, and jumbo.
+pub(crate) const SIZES: usize = 1 + long::GROUPS + 1;
+
+/// One of the [`SIZES`].
+#[inline]
+fn size(body: usize) -> usize {
+    if body <= short::LIMIT {
+        0
+    } else {
+        1 + ((body - 1) / long::GROUP_BYTES).min(long::GROUPS)
+    }
 }
 
 impl<'a> Lane<'a> {
-    /// In lieu of a packet.
-    fn none() -> Self {
+    /// In lieu of a packet. Vectors of no bytes are read from and written to `nowhere`: if it were not there, the CPU
+    /// would take hundreds of cycles to find that it need not be.
+    fn none(nowhere: &'a mut [u8]) -> Self {
         Lane {
             schedule: &Schedule::ZERO,
-            header: [0; 16],
             aad: [0; 16],
             lengths: [0; 16],
-            body: &mut [],
-            icv: &mut [],
+            body: Cell::new(nowhere.split_at_mut(0).0),
+            icv: Cell::default(),
         }
     }
 
@@ -62,8 +70,10 @@ impl<'a> Lane<'a> {
     fn new(packet: &'a mut EspPacket<'_>) -> Option<Self> {
         let end = packet.packet.len().checked_sub(packet.key.icv_len)?;
         let (body, icv) = packet.packet.split_at_mut_checked(end)?;
-        let header = *body.first_chunk::<HEADER>()?;
-        let [spi, sequence, ..] = words(header);
+        let payload = end.checked_sub(HEADER)?;
+        let word = |bytes: &[u8; 4]| u128::from(u32::from_be_bytes(*bytes));
+        let (spi, rest) = body.split_first_chunk()?;
+        let (spi, sequence) = (word(spi), word(rest.first_chunk()?));
         // RFC 4106 5. In a reversed block the first bytes are the high ones.
         let (aad, aad_len) = match packet.sequence_high {
             None => ((spi << 96) | (sequence << 64), 8),
@@ -72,51 +82,46 @@ impl<'a> Lane<'a> {
                 12,
             ),
         };
-        let payload = body.len() - HEADER;
         let lengths = (aad_len * 8) << 64 | (payload as u128 * 8);
         Some(Lane {
             schedule: packet.key.schedule(),
-            header,
             aad: aad.to_le_bytes(),
             lengths: lengths.to_le_bytes(),
-            body,
-            icv,
+            body: Cell::new(body),
+            icv: Cell::new(icv),
         })
     }
 
-    /// Hands out the body; the lane is then as if it had none.
+    /// Hands out the body; then there is none any more.
     #[inline]
-    pub(crate) fn take_body(&mut self) -> &'a mut [u8] {
-        mem::take(&mut self.body)
+    pub(crate) fn take_body(&self) -> &'a mut [u8] {
+        let (none, body) = self.body.take().split_at_mut(0);
+        self.body.set(none);
+        body
     }
 
     /// Writes as much of the tag as the ICV has.
     #[inline]
-    pub(crate) fn write_icv(&mut self, tag: &Block) {
-        match self.icv.len() {
-            16 => write::<16>(self.icv, tag),
-            12 => write::<12>(self.icv, tag),
-            _ => write::<8>(self.icv, tag),
+    pub(crate) fn write_icv(&self, tag: &Block) {
+        let icv = self.icv.take();
+        match icv.len() {
+            16 => write::<16>(icv, tag),
+            12 => write::<12>(icv, tag),
+            _ => write::<8>(icv, tag),
         }
     }
 
     /// Compares as much of the tag as the ICV has, in constant time.
     #[inline]
     pub(crate) fn icv_is(&self, tag: &Block) -> bool {
-        let difference = match self.icv.len() {
-            16 => difference::<16>(self.icv, tag),
-            12 => difference::<12>(self.icv, tag),
-            _ => difference::<8>(self.icv, tag),
+        let icv = self.icv.take();
+        let difference = match icv.len() {
+            16 => difference::<16>(icv, tag),
+            12 => difference::<12>(icv, tag),
+            _ => difference::<8>(icv, tag),
         };
         std::hint::black_box(difference) == 0
     }
-}
-
-#[inline]
-fn words(header: Block) -> [u128; 4] {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = header;
-    [[a, b, c, d], [e, f, g, h], [i, j, k, l], [m, n, o, p]]
-        .map(|word| u128::from(u32::from_be_bytes(word)))
 }
 
 #[inline]
@@ -137,75 +142,58 @@ fn difference<const N: usize>(icv: &[u8], tag: &Block) -> u64 {
     (first(icv) ^ first(tag)) | (last(icv) ^ last(&tag[..N]))
 }
 
-impl<'a> Lanes<'a> {
-    /// At most [`LANES`] packets. Those too short for IV and ICV are in no set.
+impl<'a> Burst<'a> {
     #[inline]
-    pub(crate) fn new(packets: &'a mut [EspPacket<'_>]) -> Self {
-        let mut lanes = Lanes {
-            lanes: [const { MaybeUninit::uninit() }; LANES],
-            len: 1,
-            short: Sets::default(),
-            long: Sets::default(),
-            jumbo: Sets::default(),
-        };
-        lanes.lanes[0].write(Lane::none());
-        for (i, (packet, place)) in packets.iter_mut().zip(&mut lanes.lanes).enumerate() {
-            let key_size = packet.key.size as usize;
-            let lane = Lane::new(packet);
-            lanes.len = i + 1;
-            let Some(lane) = lane else {
-                place.write(Lane::none());
-                continue;
-            };
-            let body = lane.body.len();
-            let sets = if body <= short::LIMIT {
-                &mut lanes.short
-            } else if body <= long::LIMIT {
-                &mut lanes.long
-            } else {
-                &mut lanes.jumbo
-            };
-            sets[key_size] |= 1 << i;
-            place.write(lane);
+    pub(crate) fn none(nowhere: &'a mut [u8]) -> Self {
+        Burst {
+            lanes: Row::new(Lane::none(nowhere)),
+            sets: Default::default(),
         }
-        lanes
     }
 
+    /// At most [`BURST`] packets.
     #[inline]
-    pub(crate) fn at(&self, place: usize) -> &Lane<'a> {
-        let lane = &self.lanes[self.clamp(place)];
-        // SAFETY: the place is one of the first `len`, which are written.
-        unsafe { lane.assume_init_ref() }
-    }
-
-    #[inline]
-    pub(crate) fn at_mut(&mut self, place: usize) -> &mut Lane<'a> {
-        let place = self.clamp(place);
-        // SAFETY: the place is one of the first `len`, which are written.
-        unsafe { self.lanes[place].assume_init_mut() }
-    }
-
-    /// A place that is there, without a branch that would part what goes together.
-    #[inline]
-    fn clamp(&self, place: usize) -> usize {
-        place.min(self.len - 1) % LANES
+    pub(crate) fn fill(&mut self, packets: &'a mut [EspPacket<'_>]) {
+        let sets = &mut self.sets;
+        let mut place = 1;
+        self.lanes.fill(packets.iter_mut().map(|packet| {
+            place <<= 1;
+            let key_size = packet.key.size as usize;
+            let end = packet.packet.len().wrapping_sub(packet.key.icv_len);
+            let Some(lane) = Lane::new(packet) else {
+                return Lane::none(&mut []);
+            };
+            sets[key_size][size(end)] |= place;
+            lane
+        }));
     }
 }
 
-/// Takes up to four packets out of a set; their number, and their places. In lieu of missing ones there is the last
-/// one again.
+/// Takes up to four places out of a set; their number, and the places. In lieu of missing ones there is place 0.
 #[inline]
 pub(crate) fn take_quad(set: &mut Set) -> (usize, [usize; QUAD]) {
-    let mut places = [0; QUAD];
-    let mut count = 0;
-    let mut last = 0;
+    let count = (set.count_ones() as usize).min(QUAD);
+    (count, [0; QUAD].map(|_| take(set)))
+}
+
+/// Like [`take_quad`], out of one set after the other.
+#[inline]
+pub(crate) fn take_quad_of(sets: &mut [Set]) -> (usize, [usize; QUAD]) {
+    let (mut count, mut places) = (0, [0; QUAD]);
     for place in &mut places {
-        if *set != 0 {
-            last = set.trailing_zeros() as usize;
-            *set &= *set - 1;
+        if let Some(set) = sets.iter_mut().find(|set| **set != 0) {
+            *place = take(set);
             count += 1;
         }
-        *place = last;
     }
     (count, places)
+}
+
+/// Takes a place out of a set; 0 if there is none.
+#[inline]
+fn take(set: &mut Set) -> usize {
+    // Behind the last one this is 64, of which 0 is left.
+    let place = set.trailing_zeros() as usize % 64;
+    *set &= set.wrapping_sub(1);
+    place
 }

@@ -7,33 +7,37 @@ use super::aes::each_round;
 use super::counter;
 use super::ghash::Sums;
 use super::key::{COUNTERS, POWERS, Schedule};
-use super::lane::{Lane, Lanes, QUAD, Set, take_quad};
+use super::lane::{Lane, QUAD, Set, take_quad_of};
+use super::row::Row;
 use super::tag;
 use super::vector::{self, Block, V};
 
-/// From the SPI to the end of the payload.
-pub(crate) const LIMIT: usize = COUNTERS * 16;
-
 /// Vectors that are enciphered side by side.
 const GROUP: usize = 4;
+pub(crate) const GROUP_BYTES: usize = 64 * GROUP;
+/// Groups of the longest packet that is not jumbo. Packets of as many are treated in a row: so are branches foreseen.
+pub(crate) const GROUPS: usize = COUNTERS / (4 * GROUP);
 type Group = [V; GROUP];
 
-/// Seals or opens the packets in the set, whose keys have `R` rounds; returns which ones are sealed or authentic.
+/// Seals or opens the packets in the sets, whose keys have `R` rounds; returns which ones are sealed or authentic.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,bmi2")]
-pub(crate) fn run<const SEAL: bool, const R: usize>(lanes: &mut Lanes<'_>, mut set: Set) -> Set {
+pub(crate) fn run<const SEAL: bool, const R: usize>(
+    row: &Row<Lane<'_>>,
+    mut sets: [Set; GROUPS],
+) -> Set {
     let mut done = 0;
-    while set != 0 {
-        let (count, places) = take_quad(&mut set);
+    while sets != [0; GROUPS] {
+        let (count, places) = take_quad_of(&mut sets);
+        let lanes = places.map(|place| row.at(place));
         let mut sums = [Sums::zero(); QUAD];
         let mut masks = [_mm512_setzero_si512(); QUAD];
-        for ((&place, sums), mask) in places.iter().zip(&mut sums).zip(&mut masks).take(count) {
-            let lane = lanes.at_mut(place);
+        for ((lane, sums), mask) in lanes.iter().zip(&mut sums).zip(&mut masks).take(count) {
             let body = lane.take_body();
-            let mut cipher = Cipher::<SEAL, R>::new(lane, body.len());
+            let mut cipher = Cipher::<SEAL, R>::new(lane.schedule, body);
             *mask = cipher.run(body, &lane.aad);
             *sums = cipher.sums;
         }
-        let tags = tag::make(lanes, places, &sums, tag::masks(masks));
+        let tags = tag::make(lanes, &sums, tag::masks(masks));
         done |= tag::finish::<SEAL>(lanes, places, count, &tags);
     }
     done
@@ -55,11 +59,11 @@ struct Cipher<'a, const SEAL: bool, const R: usize> {
 impl<'a, const SEAL: bool, const R: usize> Cipher<'a, SEAL, R> {
     #[inline]
     #[target_feature(enable = "avx512f,vaes")]
-    fn new(lane: &Lane<'a>, body: usize) -> Self {
-        let (exponent, behind) = chunk(body.div_ceil(16));
+    fn new(schedule: &'a Schedule, body: &[u8]) -> Self {
+        let (exponent, behind) = chunk(body.len().div_ceil(16));
         Cipher {
-            schedule: lane.schedule,
-            state_0: counter::state_0(lane.schedule, &lane.header),
+            schedule,
+            state_0: counter::state_0(schedule, body),
             next: 0,
             behind,
             exponent,
@@ -74,7 +78,7 @@ impl<'a, const SEAL: bool, const R: usize> Cipher<'a, SEAL, R> {
         let mut x = self.encrypt::<GROUP>(None);
         let mask = x[0];
         x[0] = counter::behind_header(x[0]);
-        let (first, rest) = body.split_at_mut(body.len().min(64 * GROUP));
+        let (first, rest) = body.split_at_mut(body.len().min(GROUP_BYTES));
         let mut hashed = if rest.is_empty() {
             add_part::<SEAL, GROUP>(first, x)
         } else {
@@ -84,7 +88,7 @@ impl<'a, const SEAL: bool, const R: usize> Cipher<'a, SEAL, R> {
         for vector in &mut hashed[1..] {
             *vector = vector::reverse_bytes(*vector);
         }
-        let (groups, rest) = rest.as_chunks_mut::<{ 64 * GROUP }>();
+        let (groups, rest) = rest.as_chunks_mut::<GROUP_BYTES>();
         for group in groups {
             let x = self.encrypt::<GROUP>(Some(&hashed));
             hashed = add::<SEAL>(group.as_chunks_mut::<64>().0, x);
@@ -118,15 +122,12 @@ impl<'a, const SEAL: bool, const R: usize> Cipher<'a, SEAL, R> {
             let key = self.schedule.round(ROUND);
             for x in &mut x {
                 *x = _mm512_aesenc_epi128(*x, key);
-                vector::hold(x);
             }
             if let (3, Some([x, y, _, _])) = (ROUND, before) {
                 sums.add_products([*x, *y], [powers[0], powers[1]]);
-                sums.hold();
             }
             if let (6, Some([_, _, x, y])) = (ROUND, before) {
                 sums.add_products([*x, *y], [powers[2], powers[3]]);
-                sums.hold();
             }
         });
         self.sums = sums;

@@ -3,19 +3,13 @@
 use core::arch::x86_64::*;
 
 use super::ghash::Sums;
-use super::lane::{Lanes, QUAD, Set};
+use super::lane::{Lane, QUAD, Set};
 use super::vector::{self, V};
 
 /// Hashes the blocks of lengths, reduces, and adds the enciphered block with counter 1, of which `masks` has four.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,vpclmulqdq")]
-pub(crate) fn make(
-    lanes: &Lanes<'_>,
-    places: [usize; QUAD],
-    sums: &[Sums; QUAD],
-    masks: V,
-) -> [u8; 64] {
-    let [a, b, c, d] = places.map(|place| lanes.at(place));
+pub(crate) fn make([a, b, c, d]: [&Lane<'_>; QUAD], sums: &[Sums; QUAD], masks: V) -> [u8; 64] {
     let gather = |[a, b, c, d]: [_; QUAD]| {
         let v = vector::broadcast(a);
         let v = vector::insert(v, 0x00f0, b);
@@ -49,15 +43,14 @@ pub(crate) fn masks([a, b, c, d]: [V; QUAD]) -> V {
 /// Writes the tags of the first `count` of four packets, or compares them; returns which ones are done or right.
 #[inline]
 pub(crate) fn finish<const SEAL: bool>(
-    lanes: &mut Lanes<'_>,
+    lanes: [&Lane<'_>; QUAD],
     places: [usize; QUAD],
     count: usize,
     tags: &[u8; 64],
 ) -> Set {
     let mut done = 0;
     let (tags, _) = tags.as_chunks::<16>();
-    for (&place, tag) in places.iter().zip(tags).take(count) {
-        let lane = lanes.at_mut(place);
+    for ((lane, place), tag) in lanes.into_iter().zip(places).zip(tags).take(count) {
         let ok = if SEAL {
             lane.write_icv(tag);
             true
