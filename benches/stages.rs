@@ -62,7 +62,7 @@ fn flow_hit(c: &mut Criterion) {
     let keys: Vec<_> = packets.iter().map(|p| key(p)).collect();
     for key in &keys {
         cache.insert(
-            cache.hash(key),
+            cache.place(key),
             *key,
             Decision {
                 verdict: Verdict::Local,
@@ -75,7 +75,7 @@ fn flow_hit(c: &mut Criterion) {
         b.iter(|| {
             turn = (turn + 1) % keys.len();
             let key = black_box(&keys[turn]);
-            cache.get(cache.hash(key), key)
+            cache.get(cache.place(key), key)
         })
     });
 }

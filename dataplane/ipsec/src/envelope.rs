@@ -9,7 +9,7 @@ use crate::esp::{ESP_HEADER, LONGEST_TRAILER, TRAILER};
 use crate::flow::{Adjacency, Egress};
 use crate::ip::IpVersion;
 use crate::sa::Shape;
-use crate::tunnel::OuterHeader;
+use crate::tunnel::{OuterHeader, OuterRules};
 use crate::{InterfaceId, NoRoom, PacketBuf};
 
 /// Room for the longest headers: a tagged link header, IPv6, UDP, ESP, an IV of a block.
@@ -19,13 +19,14 @@ pub(crate) const LONGEST_IV: usize = 16;
 
 /// Prebuilt headers of an SA.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Envelope {
-    /// The headers; lengths, class, identification, sequence number and IV are open.
-    bytes: [u8; ROOM],
     /// Generation for which it holds; zero for none.
     pub generation: u32,
     /// Longest inner packet that it fits; zero if it fits none.
     pub limit: u32,
+    /// How what is open in the outer header is filled in.
+    outer: OuterRules,
     /// Where the packets leave.
     pub interface: InterfaceId,
     /// Length of the headers.
@@ -36,23 +37,26 @@ pub struct Envelope {
     esp_at: u8,
     /// What is added to an inner packet's length to be a multiple of the SA's alignment, less one.
     mask: u8,
+    iv_len: u8,
     icv_len: u8,
-    iv_len: usize,
+    /// The headers; lengths, class, identification, sequence number and IV are open.
+    bytes: [u8; ROOM],
 }
 
 impl Default for Envelope {
     fn default() -> Self {
         Envelope {
-            bytes: [0; ROOM],
             generation: 0,
             limit: 0,
+            outer: OuterRules::default(),
             interface: InterfaceId(u16::MAX),
             len: 0,
             ip_at: 0,
             esp_at: 0,
             mask: 0,
-            icv_len: 0,
             iv_len: 0,
+            icv_len: 0,
+            bytes: [0; ROOM],
         }
     }
 }
@@ -103,7 +107,8 @@ impl Envelope {
             esp_at: esp_at as u8,
             mask: (shape.alignment - 1) as u8,
             icv_len: shape.icv_len as u8,
-            iv_len: shape.iv_len,
+            iv_len: shape.iv_len as u8,
+            outer: outer.rules(),
         }
     }
 
@@ -128,7 +133,6 @@ impl Envelope {
         &self,
         buf: &mut B,
         skip: usize,
-        outer: &OuterHeader,
         letter: &Letter<'_>,
     ) -> Result<usize, NoRoom> {
         let pad = (letter.len + TRAILER).wrapping_neg() & usize::from(self.mask);
@@ -140,7 +144,7 @@ impl Envelope {
         write_trailer(tail, pad, letter.version.tunnel_protocol())?;
         copy_front(head.get_mut(..front).ok_or(NoRoom)?, &self.bytes)?;
         let ip_at = usize::from(self.ip_at);
-        outer.complete(
+        self.outer.complete(
             head.get_mut(ip_at..).ok_or(NoRoom)?,
             len - ip_at,
             letter.class,
@@ -152,7 +156,7 @@ impl Envelope {
         let esp: &mut [u8; ESP_HEADER + LONGEST_IV] = esp.first_chunk_mut().ok_or(NoRoom)?;
         esp[4..8].copy_from_slice(&(letter.sequence as u32).to_be_bytes());
         match self.iv_len {
-            LONGEST_IV => esp[ESP_HEADER..].copy_from_slice(letter.iv),
+            16 => esp[ESP_HEADER..].copy_from_slice(letter.iv),
             8 => esp[ESP_HEADER..ESP_HEADER + 8].copy_from_slice(&letter.iv[..8]),
             _ => {}
         }

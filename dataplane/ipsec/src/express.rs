@@ -15,49 +15,38 @@ use portcullis_config::Side;
 use crate::engine::Engine;
 use crate::envelope::Letter;
 use crate::ethernet::{HEADER, ethertype};
-use crate::flow::{Decision, Egress, FlowKey, Path, Verdict};
-use crate::ip::{self, IpVersion, protocol};
+use crate::flow::{Decision, Egress, FlowKey, FlowPlace, Path, Verdict};
+use crate::ip::{self, Address, IpVersion, protocol};
 use crate::pipeline::{Opening, Outlet, Pipeline, Sealing};
 use crate::plain::{Plain, V4, V6};
 use crate::sa::SaRef;
 use crate::spd::Classifier;
 use crate::tunnel::is_ect;
-use crate::{PacketBuf, esp};
+use crate::{DropReason, PacketBuf, esp};
 
-/// A packet of a burst. It is written where it stays: to move what was just written costs more than all lookups.
-#[derive(Debug)]
-pub(crate) struct Arrival<B> {
-    /// Taken out when it is decided.
-    pub(crate) buf: Option<B>,
-    version: IpVersion,
+/// What is known of a packet of a burst.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Arrival {
+    key: FlowKey,
+    place: FlowPlace,
     way: Way,
-    hash: u64,
+    version: IpVersion,
 }
 
 /// Where a packet of a burst goes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 enum Way {
     /// The whole way.
+    #[default]
     Whole,
     /// From the protected side: its flow is to be looked up.
     Outbound,
-    /// ESP with this SPI, to be looked up.
-    Esp(u32),
+    /// ESP with this SPI to this address, to be looked up.
+    Esp(u32, Address),
     /// Into an SA of this worker, for an SPD entry.
     Protect(u32, u32),
     /// To an SA of this worker.
     Open(u32),
-}
-
-impl<B> Default for Arrival<B> {
-    fn default() -> Self {
-        Arrival {
-            buf: None,
-            version: IpVersion::V4,
-            way: Way::Whole,
-            hash: 0,
-        }
-    }
 }
 
 /// The untagged interface of a port.
@@ -78,9 +67,9 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         })
     }
 
-    /// Takes in one frame of a burst.
+    /// Looks at one frame of a burst.
     #[inline(always)]
-    pub(crate) fn arrive(&self, port: Option<Untagged>, arrival: &mut Arrival<B>, frame: B) {
+    pub(crate) fn arrive(&self, port: Option<Untagged>, arrival: &mut Arrival, frame: &B) {
         arrival.way = Way::Whole;
         if let (Some(port), Some((header, packet))) = (port, frame.data().split_first_chunk()) {
             match unicast_ethertype(header, port.mac) {
@@ -89,74 +78,35 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
                 _ => {}
             }
         }
-        arrival.buf = Some(frame);
     }
 
     #[inline(always)]
-    fn arrive_plain<H: Plain>(&self, side: Side, arrival: &mut Arrival<B>, packet: &[u8]) {
+    fn arrive_plain<H: Plain>(&self, side: Side, arrival: &mut Arrival, packet: &[u8]) {
         let Some(header) = H::read(packet) else {
             return;
         };
         arrival.version = H::VERSION;
         if side == Side::Protected {
-            let key = H::key(header, FlowKey::path(Path::Outbound));
-            arrival.hash = self.flows.hash(&key);
-            self.flows.prefetch(arrival.hash);
+            arrival.key = H::key(header, FlowKey::path(Path::Outbound));
+            arrival.place = self.flows.place(&arrival.key);
+            self.flows.prefetch(arrival.place);
             arrival.way = Way::Outbound;
         } else if H::protocol(header) == protocol::ESP {
             let spi = u32::from_be_bytes(H::payload(header));
             self.sad.index.prefetch(spi);
-            arrival.way = Way::Esp(spi);
+            arrival.way = Way::Esp(spi, H::destination(header));
         }
     }
 
-    /// Decides all that have arrived, in order.
-    pub(crate) fn run_arrivals<I: Outlet<Buf = B>>(
-        &mut self,
-        io: &mut I,
-        port: usize,
-        burst: &mut [Arrival<B>],
-    ) {
-        for arrival in &mut *burst {
-            match arrival.version {
-                IpVersion::V4 => self.look_up::<V4>(arrival),
-                IpVersion::V6 => self.look_up::<V6>(arrival),
-            }
-        }
-        for arrival in burst {
-            let Some(buf) = arrival.buf.take() else {
-                continue;
-            };
-            let back = match (arrival.way, arrival.version) {
-                (Way::Protect(slot, entry), IpVersion::V4) => {
-                    self.express_seal::<V4, I>(io, buf, slot, entry)
-                }
-                (Way::Protect(slot, entry), IpVersion::V6) => {
-                    self.express_seal::<V6, I>(io, buf, slot, entry)
-                }
-                (Way::Open(slot), IpVersion::V4) => self.express_open::<V4, I>(io, buf, slot),
-                (Way::Open(slot), IpVersion::V6) => self.express_open::<V6, I>(io, buf, slot),
-                (Way::Whole | Way::Outbound | Way::Esp(_), _) => Some(buf),
-            };
-            if let Some(buf) = back {
-                self.admit(io, port, buf);
-            }
-        }
-    }
-
+    /// Looks up the flow or the SPI.
     #[inline(always)]
-    fn look_up<H: Plain>(&self, arrival: &mut Arrival<B>) {
-        let packet = arrival.buf.as_ref().map_or(&[][..], |buf| buf.data());
-        let Some(header) = packet.get(HEADER..).and_then(H::again) else {
-            return;
-        };
+    pub(crate) fn look_up(&self, arrival: &mut Arrival) {
         match arrival.way {
             Way::Outbound => {
-                let key = H::key(header, FlowKey::path(Path::Outbound));
                 if let Some(&Decision {
                     verdict: Verdict::Protect(SaRef { worker, slot }),
                     entry,
-                }) = self.flows.get(arrival.hash, &key)
+                }) = self.flows.get(arrival.place, &arrival.key)
                 {
                     if worker == self.worker {
                         self.sad.outbound.prefetch(slot);
@@ -164,11 +114,8 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
                     }
                 }
             }
-            Way::Esp(spi) => {
-                let found = self
-                    .sad
-                    .index
-                    .lookup(spi, protocol::ESP, H::destination(header));
+            Way::Esp(spi, destination) => {
+                let found = self.sad.index.lookup(spi, protocol::ESP, destination);
                 if let Some(SaRef { worker, slot }) = found {
                     if worker == self.worker {
                         self.sad.inbound.prefetch(slot);
@@ -177,6 +124,31 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
                 }
             }
             Way::Whole | Way::Protect(..) | Way::Open(_) => {}
+        }
+    }
+
+    /// Decides.
+    #[inline(always)]
+    pub(crate) fn decide<I: Outlet<Buf = B>>(
+        &mut self,
+        io: &mut I,
+        port: usize,
+        arrival: &Arrival,
+        frame: B,
+    ) {
+        let back = match (arrival.way, arrival.version) {
+            (Way::Protect(slot, entry), IpVersion::V4) => {
+                self.express_seal::<V4, I>(io, frame, slot, entry)
+            }
+            (Way::Protect(slot, entry), IpVersion::V6) => {
+                self.express_seal::<V6, I>(io, frame, slot, entry)
+            }
+            (Way::Open(slot), IpVersion::V4) => self.express_open::<V4, I>(io, frame, slot),
+            (Way::Open(slot), IpVersion::V6) => self.express_open::<V6, I>(io, frame, slot),
+            (Way::Whole | Way::Outbound | Way::Esp(..), _) => Some(frame),
+        };
+        if let Some(frame) = back {
+            self.admit(io, port, frame);
         }
     }
 
@@ -196,9 +168,6 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         let (len, hop_limit) = (H::total_len(head), H::hop_limit(head));
         let (class, dont_fragment) = (H::class(head), H::dont_fragment(head));
         let Some(sa) = self.sad.outbound.get_mut(slot) else {
-            return Some(buf);
-        };
-        let Some(outer) = &sa.outer else {
             return Some(buf);
         };
         if sa.envelope.generation != self.flows.generation()
@@ -227,7 +196,7 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             id: sa.identification(sequence),
         };
         // There is room; were there none, the lane would be refused as a whole.
-        let at = sa.envelope.close(&mut buf, HEADER, outer, &letter);
+        let at = sa.envelope.close(&mut buf, HEADER, &letter);
         sa.counters.sealed(len as u64, sequence, self.now);
         if let Some(hits) = self.view.hits.get(entry as usize) {
             hits.packets.add(1);
@@ -287,80 +256,76 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         None
     }
 
-    /// Forwards an authentic packet of a tunnel, if its flow is decided and leaves in clear; otherwise gives it
-    /// back, unchanged.
+    /// Forwards an authentic packet of a tunnel, if its flow is decided and leaves in clear.
     #[inline(always)]
-    pub(crate) fn express_opened<I: Outlet<Buf = B>>(
-        &mut self,
-        io: &mut I,
-        buf: B,
-        item: &Opening<()>,
-    ) -> Option<B> {
-        let Some(sa) = self.sad.inbound.get(item.slot) else {
-            return Some(buf);
+    pub(crate) fn express_opened<I: Outlet<Buf = B>>(&mut self, io: &mut I, item: Opening<B>) {
+        let Some(sa) = self.sad.inbound.get_mut(item.slot) else {
+            return self.drop(io, item.buf, DropReason::BadSpi);
         };
+        if let Err(reason) = sa.accept(item.sequence) {
+            return self.drop_inbound(io, item.buf, item.slot, reason);
+        }
         let at = item.at as usize;
-        let esp = buf.data().get(at..).unwrap_or_default();
-        let Ok((payload, next_header)) = esp::trailer(esp, &sa.shape) else {
-            return Some(buf);
+        let esp = item.buf.data().get(at..).unwrap_or_default();
+        let back = match esp::trailer(esp, &sa.shape) {
+            Ok((payload, protocol::IPV4)) => self.express_forward::<V4, I>(io, item, payload),
+            Ok((payload, protocol::IPV6)) => self.express_forward::<V6, I>(io, item, payload),
+            _ => Some(item),
         };
-        let inner = at + esp::ESP_HEADER + sa.shape.iv_len;
-        match next_header {
-            protocol::IPV4 => self.express_forward::<V4, I>(io, buf, item, inner, payload),
-            protocol::IPV6 => self.express_forward::<V6, I>(io, buf, item, inner, payload),
-            _ => Some(buf),
+        if let Some(item) = back {
+            self.accepted(io, item, None);
         }
     }
 
-    /// The same for the packet of `payload` bytes at offset `inner`.
+    /// The same for a packet of `payload` bytes; otherwise gives it back, unchanged.
     #[inline(always)]
     fn express_forward<H: Plain, I: Outlet<Buf = B>>(
         &mut self,
         io: &mut I,
-        mut buf: B,
-        item: &Opening<()>,
-        inner: usize,
+        mut item: Opening<B>,
         payload: usize,
-    ) -> Option<B> {
+    ) -> Option<Opening<B>> {
         let Some(sa) = self.sad.inbound.get_mut(item.slot) else {
-            return Some(buf);
+            return Some(item);
         };
-        let packet = buf.data().get(inner..inner + payload).unwrap_or_default();
-        let Some(head) = H::read(packet) else {
-            return Some(buf);
+        let inner = item.at as usize + esp::ESP_HEADER + sa.shape.iv_len;
+        let packet = item.buf.data().get(inner..inner + payload);
+        let Some(head) = packet.and_then(H::read) else {
+            return Some(item);
         };
         let (len, hop_limit) = (H::total_len(head), H::hop_limit(head));
         let key = H::key(head, FlowKey::path(Path::Decapsulated(sa.serial)));
         let Some(&Decision {
             verdict: Verdict::Forward(way),
             ..
-        }) = self.flows.get(self.flows.hash(&key), &key)
+        }) = self.flows.get(self.flows.place(&key), &key)
         else {
-            return Some(buf);
+            return Some(item);
         };
         let Some(way) = self.adjacencies.get(way) else {
-            return Some(buf);
+            return Some(item);
         };
         let Egress::Ready(link) = &way.egress else {
-            return Some(buf);
+            return Some(item);
         };
-        let front = inner - usize::from(link.len);
         if hop_limit <= 1
             || is_ect(item.class)
             || len > usize::from(way.mtu)
             || !sa.life.charge_quietly(len, self.now)
         {
-            return Some(buf);
+            return Some(item);
         }
-        if let Some(packet) = buf.data_mut().get_mut(inner..) {
-            ip::decrement_hop_limit(packet, H::VERSION);
-        }
-        // The link header takes the place of what came off: there is room.
-        if let Ok(frame) = buf.reshape(front as isize, usize::from(link.len) + len) {
+        // The link header takes the place of what comes off: there is room.
+        let link_len = usize::from(link.len);
+        let front = (inner - link_len) as isize;
+        if let Ok(frame) = item.buf.reshape(front, link_len + len) {
             link.write(frame);
+            if let Some(packet) = frame.get_mut(link_len..) {
+                ip::decrement_hop_limit(packet, H::VERSION);
+            }
         }
         sa.counters.used(len as u64, self.now);
-        io.transmit(link.interface, buf);
+        io.transmit(link.interface, item.buf);
         None
     }
 }

@@ -302,15 +302,19 @@ impl Slot {
 
 const _: () = assert!(size_of::<Slot>() == 64);
 
-const WAYS: usize = 4;
+/// Where a flow is looked for first.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FlowPlace(u32);
 
 /// A set-associative cache with a fixed number of slots.
 #[derive(Debug)]
 pub struct FlowCache {
-    slots: Box<[[Slot; WAYS]]>,
+    slots: Box<[Slot]>,
+    /// Of places: a power of two, less one.
+    mask: u32,
     seed: u64,
     generation: u32,
-    victim: usize,
+    victim: u32,
 }
 
 impl FlowCache {
@@ -318,9 +322,10 @@ impl FlowCache {
     pub fn new(flows: usize, seed: u64) -> Self {
         let nothing = Decision::unasked(Verdict::Drop(DropReason::PolicyNoMatch));
         let empty = Slot::new(&FlowKey::default(), 0, nothing);
-        let sets = flows.div_ceil(WAYS).next_power_of_two();
+        let slots = flows.clamp(WAYS as usize, 1 << 30).next_power_of_two();
         FlowCache {
-            slots: vec![[empty; WAYS]; sets].into(),
+            slots: vec![empty; slots].into(),
+            mask: (slots - 1) as u32,
             seed,
             generation: 1,
             victim: 0,
@@ -332,10 +337,7 @@ impl FlowCache {
         self.generation = self.generation.wrapping_add(1);
         if self.generation == 0 {
             // Once in four billion changes: old generations must not come back to life.
-            self.slots
-                .iter_mut()
-                .flatten()
-                .for_each(|slot| slot.tag = 0);
+            self.slots.iter_mut().for_each(|slot| slot.tag = 0);
             self.generation = 1;
         }
     }
@@ -346,10 +348,10 @@ impl FlowCache {
         self.generation
     }
 
-    /// Where a flow is looked for, to be computed once. Multiply-fold; the seed is random per worker, so that
-    /// nobody outside can aim at one slot.
+    /// Where a flow is looked for, to be computed once. Multiply-fold; the seed is random per worker, so that nobody
+    /// outside can aim at one place.
     #[inline(always)]
-    pub fn hash(&self, key: &FlowKey) -> u64 {
+    pub fn place(&self, key: &FlowKey) -> FlowPlace {
         const K: u64 = 0x9e37_79b9_7f4a_7c15;
         let fold = |a: u64, b: u64| {
             let product = u128::from(a) * u128::from(b);
@@ -364,57 +366,59 @@ impl FlowCache {
                 source ^ fold(a[2] ^ K, a[3] ^ self.seed.rotate_left(16))
             }
         };
-        fold(all ^ self.seed.rotate_left(32), upper ^ self.seed ^ K)
-    }
-
-    #[inline(always)]
-    fn set(&self, hash: u64) -> Option<&[Slot; WAYS]> {
-        self.slots.get(hash as usize & (self.slots.len() - 1))
+        let hash = fold(all ^ self.seed.rotate_left(32), upper ^ self.seed ^ K);
+        FlowPlace(hash as u32 & self.mask)
     }
 
     /// Asks for the memory that [`FlowCache::get`] will read.
     #[inline(always)]
-    pub fn prefetch(&self, hash: u64) {
-        if let Some(slot) = self.set(hash).and_then(|set| set.get(first_way(hash))) {
+    pub fn prefetch(&self, place: FlowPlace) {
+        if let Some(slot) = self.slots.get(place.0 as usize) {
             prefetch::soon(slot);
         }
     }
 
-    /// What is known about a flow.
+    /// What is known about a flow. Most are found with one look.
     #[inline(always)]
-    pub fn get(&self, hash: u64, key: &FlowKey) -> Option<&Decision> {
-        let slot = &self.set(hash)?[first_way(hash)];
+    pub fn get(&self, place: FlowPlace, key: &FlowKey) -> Option<&Decision> {
+        let slot = self.slots.get(place.0 as usize)?;
         match slot.holds(key, self.generation) {
             true => Some(&slot.decision),
-            false => self.get_elsewhere(hash, key),
+            false => self.get_elsewhere(place, key),
         }
     }
 
     /// In the other ways of the set.
-    fn get_elsewhere(&self, hash: u64, key: &FlowKey) -> Option<&Decision> {
-        let set = self.set(hash)?;
-        let ways = (1..WAYS).map(|way| &set[(first_way(hash) + way) % WAYS]);
-        let mut found = ways.filter(|slot| slot.holds(key, self.generation));
-        found.next().map(|slot| &slot.decision)
+    #[cold]
+    fn get_elsewhere(&self, place: FlowPlace, key: &FlowKey) -> Option<&Decision> {
+        ways(place)
+            .skip(1)
+            .filter_map(|way| self.slots.get(way))
+            .find(|slot| slot.holds(key, self.generation))
+            .map(|slot| &slot.decision)
     }
 
     /// Remembers a decision, in the place of a stale one if there is one.
-    pub fn insert(&mut self, hash: u64, key: FlowKey, decision: Decision) {
-        let (generation, first) = (self.generation, first_way(hash));
-        self.victim = (self.victim + 1) % WAYS;
-        let index = hash as usize & (self.slots.len() - 1);
-        let Some(set) = self.slots.get_mut(index) else {
-            return;
+    pub fn insert(&mut self, place: FlowPlace, key: FlowKey, decision: Decision) {
+        let generation = self.generation;
+        self.victim = self.victim.wrapping_add(1);
+        let stale = |way: &usize| {
+            self.slots
+                .get(*way)
+                .is_some_and(|slot| slot.tag >> 32 != u64::from(generation))
         };
-        let stale = (0..WAYS)
-            .map(|way| (first + way) % WAYS)
-            .find(|way| set[*way].tag >> 32 != u64::from(generation));
-        set[stale.unwrap_or(self.victim)] = Slot::new(&key, generation, decision);
+        let victim = (place.0 & !(WAYS - 1) | self.victim % WAYS) as usize;
+        let way = ways(place).find(stale).unwrap_or(victim);
+        if let Some(slot) = self.slots.get_mut(way) {
+            *slot = Slot::new(&key, generation, decision);
+        }
     }
 }
 
-/// Where in its set a flow is put if there is a choice: most are found with one look.
-#[inline]
-fn first_way(hash: u64) -> usize {
-    (hash >> 62) as usize % WAYS
+/// Slots of a set.
+const WAYS: u32 = 4;
+
+/// The slots of a place's set, its own first.
+fn ways(place: FlowPlace) -> impl Iterator<Item = usize> {
+    (0..WAYS).map(move |way| (place.0 & !(WAYS - 1) | (place.0 + way) % WAYS) as usize)
 }

@@ -230,7 +230,10 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             verdicts(items, &jobs, |job| job.ok)
         };
         for (item, ok) in lane.drain(..).zip(answers) {
-            self.opened(io, item, ok, None);
+            match ok && item.link != 0 {
+                true => self.express_opened(io, item),
+                false => self.opened(io, item, ok, None),
+            }
         }
         self.opening.end(lane);
     }
@@ -262,7 +265,6 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     }
 
     /// A packet left the engine: replay window, lifetime, headers off, and on with what was inside.
-    #[inline]
     fn opened<I: Outlet<Buf = B>>(
         &mut self,
         io: &mut I,
@@ -270,32 +272,25 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         ok: bool,
         ah: Option<AhHeader>,
     ) {
-        let (mut buf, mut item) = item.split();
-        let mode = match self.accept(item.slot, item.sequence, ok) {
-            Ok(mode) => mode,
-            Err(reason) => return self.drop_inbound(io, buf, item.slot, reason),
-        };
-        if item.link != 0 {
-            match self.express_opened(io, buf, &item) {
-                None => return,
-                Some(back) => buf = back,
-            }
-            buf.trim_front(usize::from(item.link));
-            item.at -= u32::from(item.link);
+        match self.accept(item.slot, item.sequence, ok) {
+            Ok(()) => self.accepted(io, item, ah),
+            Err(reason) => self.drop_inbound(io, item.buf, item.slot, reason),
         }
-        self.accepted(io, buf, &item, ah, mode);
     }
 
     /// The same for an authentic packet, the whole way.
-    fn accepted<I: Outlet<Buf = B>>(
+    pub(crate) fn accepted<I: Outlet<Buf = B>>(
         &mut self,
         io: &mut I,
-        mut buf: B,
-        item: &Opening<()>,
+        item: Opening<B>,
         ah: Option<AhHeader>,
-        mode: Mode,
     ) {
-        let (slot, at, depth) = (item.slot, item.at as usize, item.depth);
+        let (mut buf, slot, depth) = (item.buf, item.slot, item.depth);
+        let Some(mode) = self.sad.inbound.get(slot).map(|sa| sa.mode) else {
+            return self.drop(io, buf, DropReason::BadSpi);
+        };
+        buf.trim_front(usize::from(item.link));
+        let at = (item.at - u32::from(item.link)) as usize;
         let stripped = self.strip(&mut buf, slot, item.class, at, ah.as_ref(), mode);
         let carries_bundle = match stripped {
             Ok(found) => found,
@@ -325,21 +320,12 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     }
 
     /// What authentication allows: to record the sequence number.
-    #[inline]
-    fn accept(&mut self, slot: u32, sequence: u64, ok: bool) -> Result<Mode, DropReason> {
+    fn accept(&mut self, slot: u32, sequence: u64, ok: bool) -> Result<(), DropReason> {
         let sa = self.sad.inbound.get_mut(slot).ok_or(DropReason::BadSpi)?;
-        if !ok {
-            return Err(DropReason::IcvMismatch);
+        match ok {
+            true => sa.accept(sequence),
+            false => Err(DropReason::IcvMismatch),
         }
-        let highest = match &mut sa.replay {
-            Some(window) => {
-                window.track(sequence)?;
-                window.top()
-            }
-            None => sequence,
-        };
-        sa.counters.sequence.set(highest);
-        Ok(sa.mode)
     }
 
     /// Charges the SA's lifetime for a packet, counted as its sender counts it: without what ESP or AH add.
@@ -423,8 +409,8 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         };
         let path = Path::Decapsulated(sa.serial);
         let key = FlowKey::new(ip, ip::ports(buf.data(), ip), path);
-        let hash = self.flows.hash(&key);
-        let verdict = match self.flows.get(hash, &key).copied() {
+        let place = self.flows.place(&key);
+        let verdict = match self.flows.get(place, &key).copied() {
             Some(decision) => decision.verdict,
             None => {
                 self.counters.flow_misses.add(1);
@@ -433,7 +419,7 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
                         let verdict = self.decide_decapsulated(ip);
                         if remember {
                             let decision = Decision::unasked(verdict);
-                            self.flows.insert(hash, key, decision);
+                            self.flows.insert(place, key, decision);
                         }
                         verdict
                     }
@@ -538,14 +524,14 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             return self.drop(io, buf, DropReason::IpMartian);
         }
         let key = FlowKey::new(ip, ip::ports(buf.data(), ip), Path::InboundClear);
-        let hash = self.clear_flows.hash(&key);
-        let decision = match self.clear_flows.get(hash, &key).copied() {
+        let place = self.clear_flows.place(&key);
+        let decision = match self.clear_flows.get(place, &key).copied() {
             Some(decision) => decision,
             None => {
                 self.counters.flow_misses.add(1);
                 match self.decide_inbound_clear(buf.data(), ip) {
                     Match::Yes(decision) => {
-                        self.clear_flows.insert(hash, key, decision);
+                        self.clear_flows.insert(place, key, decision);
                         decision
                     }
                     Match::Reassemble => {
@@ -620,7 +606,7 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         }
     }
 
-    fn drop_inbound<I: Outlet<Buf = B>>(
+    pub(crate) fn drop_inbound<I: Outlet<Buf = B>>(
         &mut self,
         io: &mut I,
         buf: B,

@@ -4,7 +4,7 @@ use portcullis_config::Side;
 
 use crate::engine::Engine;
 use crate::fib::Hop;
-use crate::flow::{Decision, FlowKey, Path, Verdict};
+use crate::flow::{Decision, FlowKey, FlowPlace, Path, Verdict};
 use crate::icmp::IcmpError;
 use crate::ip::{self, IpHeader, protocol};
 use crate::local::quoted_key;
@@ -17,7 +17,7 @@ use crate::{DropReason, PacketBuf};
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct KnownFlow {
     pub(crate) key: FlowKey,
-    pub(crate) hash: u64,
+    pub(crate) place: FlowPlace,
     pub(crate) decision: Option<Decision>,
 }
 
@@ -36,11 +36,11 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             Origin::Worker | Origin::Local => Path::Local,
         };
         let key = FlowKey::new(ip, ip::ports(buf.data(), ip), path);
-        let hash = self.flows.hash(&key);
-        let decision = self.flows.get(hash, &key).copied();
+        let place = self.flows.place(&key);
+        let decision = self.flows.get(place, &key).copied();
         let flow = KnownFlow {
             key,
-            hash,
+            place,
             decision,
         };
         self.outbound_flow(io, buf, ip, origin, &flow);
@@ -63,7 +63,7 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
                 match self.decide_outbound(io, buf.data(), ip, origin) {
                     Match::Yes((decision, remember)) => {
                         if remember {
-                            self.flows.insert(flow.hash, flow.key, decision);
+                            self.flows.insert(flow.place, flow.key, decision);
                         }
                         decision
                     }

@@ -248,22 +248,6 @@ pub(crate) struct Opening<B> {
     pub(crate) link: u8,
 }
 
-impl<B> Opening<B> {
-    #[inline(always)]
-    pub(crate) fn split(self) -> (B, Opening<()>) {
-        let rest = Opening {
-            buf: (),
-            sequence: self.sequence,
-            slot: self.slot,
-            at: self.at,
-            class: self.class,
-            depth: self.depth,
-            link: self.link,
-        };
-        (self.buf, rest)
-    }
-}
-
 pub(crate) type Lane<T> = ArrayVec<T, BURST>;
 
 /// Packets that wait until there are enough for the next stage. What comes out of a stage may go into the same one
@@ -378,7 +362,7 @@ pub struct Pipeline<E: Engine, C, B> {
     /// the protected side.
     pub(crate) reassemblers: [Reassembler<B>; 2],
     /// Places for a burst.
-    arrivals: Vec<Arrival<B>>,
+    arrivals: Vec<Arrival>,
     pub(crate) sealing: Waiting<Sealing<B>>,
     pub(crate) signing: Waiting<(Sealing<B>, MaskedHeader)>,
     pub(crate) opening: Waiting<Opening<B>>,
@@ -414,7 +398,7 @@ impl<E: Engine, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B> {
             reassemblers: [(); 2].map(|()| Reassembler::new(REASSEMBLIES, REASSEMBLY_TIMEOUT)),
             adjacencies: Adjacencies::new(),
             inbound_serial: 0,
-            arrivals: (0..BURST).map(|_| Arrival::default()).collect(),
+            arrivals: vec![Arrival::default(); BURST],
             sealing: Waiting::new(),
             signing: Waiting::new(),
             opening: Waiting::new(),
@@ -447,10 +431,15 @@ impl<E: Engine, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B> {
         let mut arrivals = std::mem::take(&mut self.arrivals);
         while !frames.is_empty() {
             let count = frames.len().min(BURST);
-            for (frame, arrival) in frames.drain(..count).zip(&mut arrivals) {
+            for (frame, arrival) in frames.iter().zip(&mut arrivals) {
                 self.arrive(untagged, arrival, frame);
             }
-            self.run_arrivals(io, port, arrivals.get_mut(..count).unwrap_or_default());
+            for arrival in arrivals.iter_mut().take(count) {
+                self.look_up(arrival);
+            }
+            for (frame, arrival) in frames.drain(..count).zip(&arrivals) {
+                self.decide(io, port, arrival, frame);
+            }
         }
         self.arrivals = arrivals;
         self.flush(io);

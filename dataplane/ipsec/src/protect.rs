@@ -53,7 +53,6 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             .charge_outbound(io, slot, payload)
             .and_then(|sequence| {
                 let sa = self.sad.outbound.get(slot).ok_or(DropReason::NoSa)?;
-                let outer = sa.outer.as_ref().ok_or(DropReason::NoSa)?;
                 let iv = sa.iv(sequence, &mut self.rng);
                 let letter = Letter {
                     len: payload,
@@ -64,7 +63,7 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
                     iv: &iv,
                     id: sa.identification(sequence),
                 };
-                let at = sa.envelope.close(&mut buf, 0, outer, &letter);
+                let at = sa.envelope.close(&mut buf, 0, &letter);
                 let at = at.map_err(|_| DropReason::NoRoomInBuffer)?;
                 sa.counters.sealed(payload as u64, sequence, self.now);
                 Ok((sequence, at, sa.envelope.interface))

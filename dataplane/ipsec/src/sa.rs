@@ -116,6 +116,7 @@ impl Bounds {
 
 /// Lifetime of an SA (RFC 4301 4.4.2.1): bytes and packets counted by its one owner, seconds by its clock.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Life {
     packets: u64,
     bytes: u64,
@@ -203,33 +204,33 @@ impl Life {
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct InboundSa<K> {
-    /// Lifetime.
-    pub life: Life,
+    /// Counters shared with the control thread.
+    pub counters: Arc<SaCounters>,
     /// Its number among all inbound SAs that the worker ever had: remembered flows name it, so that those of
     /// another SA in the same slot are not taken for its own. Given by the worker.
     pub serial: u32,
-    /// Engine key.
-    pub key: K,
-    /// Sizes.
-    pub shape: Shape,
     /// ESP in tunnel mode, not in UDP and in no bundle.
     pub is_plain_tunnel: bool,
+    /// 64 bit sequence numbers.
+    pub esn: bool,
+    /// Sizes.
+    pub shape: Shape,
+    /// Anti-replay; `None` where the policy turned it off.
+    pub replay: Option<ReplayWindow>,
+    /// Lifetime.
+    pub life: Life,
+    /// Engine key.
+    pub key: K,
     /// Tunnel or transport.
     pub mode: Mode,
     /// ESP comes in UDP.
     pub udp: bool,
-    /// 64 bit sequence numbers.
-    pub esn: bool,
-    /// Anti-replay; `None` where the policy turned it off.
-    pub replay: Option<ReplayWindow>,
     /// What may come out of it; empty for an SA that only ever carries another one of its bundle.
     pub selectors: Box<[CompiledSelector]>,
     /// Slot of the SA that must have come off the same packet just before (AH around ESP).
     pub came_in: Option<u32>,
     /// True for that outer SA: what comes out must be the next SA of the bundle.
     pub carries_bundle: bool,
-    /// Counters shared with the control thread.
-    pub counters: Arc<SaCounters>,
 }
 
 impl<K> InboundSa<K> {
@@ -254,6 +255,20 @@ impl<K> InboundSa<K> {
         }
     }
 
+    /// Records the sequence number of an authentic packet (RFC 4303 3.4.3).
+    #[inline]
+    pub(crate) fn accept(&mut self, sequence: u64) -> Result<(), DropReason> {
+        let highest = match &mut self.replay {
+            Some(window) => {
+                window.track(sequence)?;
+                window.top()
+            }
+            None => sequence,
+        };
+        self.counters.sequence.set(highest);
+        Ok(())
+    }
+
     /// RFC 4301 5.2 step 4: is the packet one that this SA may carry?
     pub fn admits(&self, key: &SelectorKey) -> Match<()> {
         any_match(&self.selectors, key)
@@ -273,18 +288,20 @@ pub fn any_match(selectors: &[CompiledSelector], key: &SelectorKey) -> Match<()>
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct OutboundSa<K> {
-    /// Its packets' headers and way out, as last found.
-    pub envelope: Envelope,
     /// Last sequence number used.
     pub sequence: u64,
     /// Last one that there is (RFC 4303 3.3.3).
     pub last_sequence: u64,
+    /// Counters shared with the control thread.
+    pub counters: Arc<SaCounters>,
+    /// What sets identifications of this SA apart.
+    id_base: u16,
     /// Each packet's IV must be random.
     random_iv: bool,
     /// Lifetime.
     pub life: Life,
-    /// Counters shared with the control thread.
-    pub counters: Arc<SaCounters>,
+    /// Its packets' headers and way out, as last found.
+    pub envelope: Envelope,
     /// Engine key.
     pub key: K,
     /// Where its packets leave, as found for the envelope's generation.
@@ -333,6 +350,7 @@ impl<K> OutboundSa<K> {
                 true => u64::MAX,
                 false => u64::from(u32::MAX),
             },
+            id_base: (config.spi.wrapping_mul(0x9e37_79b1) >> 16) as u16,
             random_iv: Shape::new(config.transform).needs_random_iv(),
             outer,
             udp: config.udp,
@@ -362,7 +380,7 @@ impl<K> OutboundSa<K> {
     /// IPv4's identification. RFC 6864 4.2: unique for an SA, and apart from those of other SAs to the same peer.
     #[inline(always)]
     pub(crate) fn identification(&self, sequence: u64) -> u16 {
-        (self.spi.wrapping_mul(0x9e37_79b1) >> 16).wrapping_add(sequence as u32) as u16
+        self.id_base.wrapping_add(sequence as u16)
     }
 
     /// Takes the next sequence number, unless it would repeat (RFC 4303 3.3.3).

@@ -179,7 +179,7 @@ impl<T> Slab<T> {
     #[inline]
     pub fn prefetch(&self, slot: u32) {
         if let Some(occupant) = self.get(slot) {
-            prefetch::soon(occupant);
+            prefetch::front(occupant);
         }
     }
 

@@ -20,16 +20,22 @@ const ECN: u8 = 3;
 #[derive(Clone, Debug)]
 pub struct OuterHeader {
     template: [u8; LONGEST],
+    rules: OuterRules,
+}
+
+/// How what is open in an outer header is filled in.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct OuterRules {
     version: IpVersion,
     udp: bool,
-    /// Sum of the 16 bit words of the IPv4 header that do not change.
-    partial_sum: u32,
     /// Bits of the inner class that are copied, and the bits that are added.
     class_mask: u8,
     class_set: u8,
     /// Flags that are always set, and those that the inner DF sets.
     flags: u16,
     flags_copied: u16,
+    /// Sum of the 16 bit words of the IPv4 header that do not change.
+    partial_sum: u32,
 }
 
 impl OuterHeader {
@@ -80,20 +86,22 @@ impl OuterHeader {
         };
         OuterHeader {
             template,
-            version,
-            udp: udp.is_some(),
-            partial_sum: u32::from(checksum::fold(checksum::sum(0, &template[..IPV4_HEADER]))),
-            class_mask,
-            class_set,
-            flags,
-            flags_copied,
+            rules: OuterRules {
+                version,
+                udp: udp.is_some(),
+                class_mask,
+                class_set,
+                flags,
+                flags_copied,
+                partial_sum: u32::from(checksum::fold(checksum::sum(0, &template[..IPV4_HEADER]))),
+            },
         }
     }
 
     /// Bytes of IP header, and UDP header if there is one.
     #[inline]
     pub fn len(&self) -> usize {
-        ip_header_len(self.version) + if self.udp { UDP_HEADER } else { 0 }
+        ip_header_len(self.rules.version) + if self.rules.udp { UDP_HEADER } else { 0 }
     }
 
     /// Never: a header has bytes.
@@ -105,19 +113,19 @@ impl OuterHeader {
     /// IP version of the outer packet.
     #[inline]
     pub fn version(&self) -> IpVersion {
-        self.version
+        self.rules.version
     }
 
     /// True if ESP travels in UDP.
     #[inline]
     pub fn has_udp(&self) -> bool {
-        self.udp
+        self.rules.udp
     }
 
     /// True if the outer packet may not be fragmented on its way.
     #[inline]
     pub fn dont_fragment(&self, inner_df: bool) -> bool {
-        self.version == IpVersion::V6 || self.flag_bits(inner_df) != 0
+        self.rules.version == IpVersion::V6 || self.rules.flag_bits(inner_df) != 0
     }
 
     /// Writes the header to the front of `out`; no effect if `out` is shorter than [`len`](Self::len).
@@ -138,7 +146,8 @@ impl OuterHeader {
         let len = self.len();
         if let (Some(out), Some(template)) = (out.get_mut(..len), self.template.get(..len)) {
             out.copy_from_slice(template);
-            self.complete(out, total_len, inner_class, inner_df, id);
+            self.rules
+                .complete(out, total_len, inner_class, inner_df, id);
         }
     }
 
@@ -147,7 +156,14 @@ impl OuterHeader {
         self.template.get(..self.len()).unwrap_or_default()
     }
 
-    /// Fills in what is open in a copy of the [`template`](Self::template) at the front of `out`.
+    /// How it is filled in.
+    pub(crate) fn rules(&self) -> OuterRules {
+        self.rules
+    }
+}
+
+impl OuterRules {
+    /// Fills in what is open in a copy of the [template](OuterHeader::template) at the front of `out`.
     #[inline(always)]
     pub(crate) fn complete(
         &self,

@@ -50,7 +50,7 @@ impl FastEngine {
     fn esp(
         &mut self,
         jobs: &mut [EspJob<'_, Key>],
-        kernel: impl Fn(&Kernel, &mut [EspPacket<'_>]),
+        kernel: impl Fn(&Kernel, KernelPackets<'_, '_>) -> u64,
         gcm: impl Fn(&mut Manager, &mut [GcmJob<'_>]),
         portable: impl Fn(&mut Portable, &mut [EspJob<'_, portable::Key>]),
     ) {
@@ -113,33 +113,43 @@ impl FastEngine {
     }
 }
 
+/// The jobs that are the kernel's.
+struct KernelPackets<'j, 'p>(std::slice::IterMut<'j, EspJob<'p, Key>>);
+
+impl<'j> Iterator for KernelPackets<'j, '_> {
+    type Item = EspPacket<'j>;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<EspPacket<'j>> {
+        self.0.find_map(|job| match &job.key.0 {
+            Algorithm::Kernel(key) => Some(EspPacket {
+                key,
+                packet: &mut *job.packet,
+                sequence_high: job.sequence_high,
+                ok: false,
+            }),
+            _ => None,
+        })
+    }
+}
+
 /// Runs the jobs that are the kernel's, and says how many that were.
-#[inline]
+#[inline(always)]
 fn run_kernel(
     kernel: &Kernel,
     jobs: &mut [EspJob<'_, Key>],
-    run: impl Fn(&Kernel, &mut [EspPacket<'_>]),
+    run: impl Fn(&Kernel, KernelPackets<'_, '_>) -> u64,
 ) -> usize {
-    let answers: ArrayVec<bool, BURST> = {
-        let mut batch = ArrayVec::<EspPacket<'_>, BURST>::new();
-        for job in &mut *jobs {
-            if let Algorithm::Kernel(key) = &job.key.0 {
-                batch.push(EspPacket {
-                    key,
-                    packet: job.packet,
-                    sequence_high: job.sequence_high,
-                    ok: false,
-                });
-            }
-        }
-        run(kernel, &mut batch);
-        batch.iter().map(|packet| packet.ok).collect()
-    };
+    let done = run(kernel, KernelPackets(jobs.iter_mut()));
     let own = jobs
         .iter_mut()
         .filter(|job| matches!(job.key.0, Algorithm::Kernel(_)));
-    own.zip(&answers).for_each(|(job, ok)| job.ok = *ok);
-    answers.len()
+    let mut count = 0;
+    for job in own {
+        job.ok = done >> count & 1 != 0;
+        count += 1;
+    }
+    count
 }
 
 /// Precomputed key schedule of one SA.
@@ -218,11 +228,11 @@ impl Engine for FastEngine {
     }
 
     fn seal(&mut self, jobs: &mut [EspJob<'_, Key>]) {
-        self.esp(jobs, Kernel::seal, Manager::seal, Portable::seal);
+        self.esp(jobs, |k, p| k.seal_burst(p), Manager::seal, Portable::seal);
     }
 
     fn open(&mut self, jobs: &mut [EspJob<'_, Key>]) {
-        self.esp(jobs, Kernel::open, Manager::open, Portable::open);
+        self.esp(jobs, |k, p| k.open_burst(p), Manager::open, Portable::open);
     }
 
     fn sign(&mut self, jobs: &mut [AhJob<'_, Key>]) {

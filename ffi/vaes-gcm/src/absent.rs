@@ -32,4 +32,14 @@ impl Kernel {
     pub fn open(&self, _packets: &mut [EspPacket<'_>]) {
         match self.0 {}
     }
+
+    /// Cannot be called.
+    pub fn seal_burst<'p>(&self, _packets: impl Iterator<Item = EspPacket<'p>>) -> u64 {
+        match self.0 {}
+    }
+
+    /// Cannot be called.
+    pub fn open_burst<'p>(&self, _packets: impl Iterator<Item = EspPacket<'p>>) -> u64 {
+        match self.0 {}
+    }
 }

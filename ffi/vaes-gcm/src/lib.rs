@@ -54,3 +54,19 @@ pub struct EspPacket<'a> {
     /// as it is; the payload of another packet that is not `ok` has been decrypted all the same and means nothing.
     pub ok: bool,
 }
+
+impl EspPacket<'_> {
+    /// The same packet, for a shorter time.
+    #[inline]
+    pub fn again(&mut self) -> EspPacket<'_> {
+        EspPacket {
+            key: self.key,
+            packet: self.packet,
+            sequence_high: self.sequence_high,
+            ok: false,
+        }
+    }
+}
+
+/// Packets that [`Kernel::seal_burst`] and [`Kernel::open_burst`] take at once.
+pub const BURST: usize = 32;

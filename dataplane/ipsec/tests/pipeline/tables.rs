@@ -102,11 +102,11 @@ fn key(n: usize, path: Path) -> FlowKey {
 }
 
 fn get(cache: &FlowCache, key: FlowKey) -> Option<Decision> {
-    cache.get(cache.hash(&key), &key).copied()
+    cache.get(cache.place(&key), &key).copied()
 }
 
 fn insert(cache: &mut FlowCache, key: FlowKey, decision: Decision) {
-    cache.insert(cache.hash(&key), key, decision);
+    cache.insert(cache.place(&key), key, decision);
 }
 
 fn path_number(path: Path) -> u32 {

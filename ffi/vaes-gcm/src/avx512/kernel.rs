@@ -1,10 +1,10 @@
 //! Bursts: the packets that go together, one set after the other.
 
 use super::key::Key;
-use super::lane::{BURST, Burst, Lane, SIZES, Set};
+use super::lane::{Burst, Lane, SIZES, Set};
 use super::row::Row;
 use super::{jumbo, known_answer, long, short};
-use crate::{EspPacket, Unsupported};
+use crate::{BURST, EspPacket, Unsupported};
 
 /// Proof that this CPU has what the kernel needs and that it passed its known answers.
 #[derive(Clone, Copy, Debug)]
@@ -35,31 +35,52 @@ impl Kernel {
 
     /// Encrypts each payload in place and writes its ICV.
     pub fn seal(&self, packets: &mut [EspPacket<'_>]) {
+        for packets in packets.chunks_mut(BURST) {
+            let done = self.seal_burst(packets.iter_mut().map(EspPacket::again));
+            mark(packets, done);
+        }
+    }
+
+    /// The same for up to [`BURST`] packets from wherever they are; later ones are left alone. Bit i of the answer is
+    /// what `ok` would be for packet i.
+    #[inline]
+    pub fn seal_burst<'p>(&self, packets: impl Iterator<Item = EspPacket<'p>>) -> u64 {
         // SAFETY: a `Kernel` exists only where the CPU has all that is enabled.
         unsafe { run::<true>(packets) }
     }
 
     /// Verifies each ICV in constant time and decrypts each payload in place.
     pub fn open(&self, packets: &mut [EspPacket<'_>]) {
+        for packets in packets.chunks_mut(BURST) {
+            let done = self.open_burst(packets.iter_mut().map(EspPacket::again));
+            mark(packets, done);
+        }
+    }
+
+    /// The same for up to [`BURST`] packets, as [`Kernel::seal_burst`].
+    #[inline]
+    pub fn open_burst<'p>(&self, packets: impl Iterator<Item = EspPacket<'p>>) -> u64 {
         // SAFETY: a `Kernel` exists only where the CPU has all that is enabled.
         unsafe { run::<false>(packets) }
     }
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,bmi2")]
-fn run<const SEAL: bool>(packets: &mut [EspPacket<'_>]) {
-    for packets in packets.chunks_mut(BURST) {
-        let mut nowhere = [0; 64];
-        let mut burst = Burst::none(&mut nowhere);
-        burst.fill(packets);
-        let [aes128, aes192, aes256] = burst.sets;
-        let done = run_sets::<SEAL, 10>(&burst.lanes, aes128)
-            | run_sets::<SEAL, 12>(&burst.lanes, aes192)
-            | run_sets::<SEAL, 14>(&burst.lanes, aes256);
-        for (i, packet) in packets.iter_mut().enumerate() {
-            packet.ok = done >> (i + 1) & 1 != 0;
-        }
+fn mark(packets: &mut [EspPacket<'_>], done: u64) {
+    for (i, packet) in packets.iter_mut().enumerate() {
+        packet.ok = done >> i & 1 != 0;
     }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,bmi2")]
+fn run<'p, const SEAL: bool>(packets: impl Iterator<Item = EspPacket<'p>>) -> u64 {
+    let mut nowhere = [0; 64];
+    let mut burst = Burst::none(&mut nowhere);
+    burst.fill(packets);
+    let [aes128, aes192, aes256] = burst.sets;
+    let done = run_sets::<SEAL, 10>(&burst.lanes, aes128)
+        | run_sets::<SEAL, 12>(&burst.lanes, aes192)
+        | run_sets::<SEAL, 14>(&burst.lanes, aes256);
+    done >> 1 // from places to packets
 }
 
 /// Seals or opens the packets whose keys have `R` rounds; returns which ones are sealed or authentic.

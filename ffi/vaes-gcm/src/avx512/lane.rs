@@ -6,11 +6,9 @@ use super::key::{KeySize, Schedule};
 use super::row::Row;
 use super::vector::Block;
 use super::{long, short};
-use crate::EspPacket;
+use crate::{BURST, EspPacket};
 
-/// Packets of a burst; packet i is at place i + 1, and nothing at place 0.
-pub(crate) const BURST: usize = 32;
-/// Places, a bit each.
+/// Places, a bit each: packet i of a burst is at place i + 1, and nothing at place 0.
 pub(crate) type Set = u64;
 /// Packets whose tags are made at a time.
 pub(crate) const QUAD: usize = 4;
@@ -67,7 +65,7 @@ impl<'a> Lane<'a> {
 
     /// `None` if the packet is too short for IV and ICV.
     #[inline]
-    fn new(packet: &'a mut EspPacket<'_>) -> Option<Self> {
+    fn new(packet: EspPacket<'a>) -> Option<Self> {
         let end = packet.packet.len().checked_sub(packet.key.icv_len)?;
         let (body, icv) = packet.packet.split_at_mut_checked(end)?;
         let payload = end.checked_sub(HEADER)?;
@@ -153,10 +151,10 @@ impl<'a> Burst<'a> {
 
     /// At most [`BURST`] packets.
     #[inline]
-    pub(crate) fn fill(&mut self, packets: &'a mut [EspPacket<'_>]) {
+    pub(crate) fn fill<'p: 'a>(&mut self, packets: impl Iterator<Item = EspPacket<'p>>) {
         let sets = &mut self.sets;
         let mut place = 1;
-        self.lanes.fill(packets.iter_mut().map(|packet| {
+        self.lanes.fill(packets.take(BURST).map(|packet| {
             place <<= 1;
             let key_size = packet.key.size as usize;
             let end = packet.packet.len().wrapping_sub(packet.key.icv_len);
