@@ -5,9 +5,9 @@
 //! link header | outer IP | UDP | SPI, sequence number | IV | inner packet | padding, pad length, next header | ICV
 //! ```
 
-use crate::esp::{ESP_HEADER, LONGEST_TRAILER, TRAILER};
+use crate::esp::{ESP_HEADER, TRAILER};
 use crate::flow::{Adjacency, Egress};
-use crate::ip::IpVersion;
+use crate::ip::{self, IPV4_HEADER, IpVersion};
 use crate::sa::Shape;
 use crate::tunnel::{OuterHeader, OuterRules};
 use crate::{InterfaceId, NoRoom, PacketBuf};
@@ -37,7 +37,6 @@ pub struct Envelope {
     esp_at: u8,
     /// What is added to an inner packet's length to be a multiple of the SA's alignment, less one.
     mask: u8,
-    iv_len: u8,
     icv_len: u8,
     /// The headers; lengths, class, identification, sequence number and IV are open.
     bytes: [u8; ROOM],
@@ -54,7 +53,6 @@ impl Default for Envelope {
             ip_at: 0,
             esp_at: 0,
             mask: 0,
-            iv_len: 0,
             icv_len: 0,
             bytes: [0; ROOM],
         }
@@ -66,12 +64,13 @@ impl Default for Envelope {
 pub(crate) struct Letter<'a> {
     /// Length in bytes.
     pub(crate) len: usize,
-    pub(crate) version: IpVersion,
-    pub(crate) class: u8,
-    pub(crate) dont_fragment: bool,
     pub(crate) sequence: u64,
-    pub(crate) iv: &'a [u8; LONGEST_IV],
+    /// Identification of an outer IPv4 header.
     pub(crate) id: u16,
+    /// An IV that is not the sequence number, at the front.
+    pub(crate) iv: Option<&'a [u8; LONGEST_IV]>,
+    /// The inner packet is forwarded: its hop limit, which is above one, is decremented (RFC 4301 5.1.2.1 note 3).
+    pub(crate) forwarded: bool,
 }
 
 impl Envelope {
@@ -107,7 +106,6 @@ impl Envelope {
             esp_at: esp_at as u8,
             mask: (shape.alignment - 1) as u8,
             icv_len: shape.icv_len as u8,
-            iv_len: shape.iv_len as u8,
             outer: outer.rules(),
         }
     }
@@ -120,19 +118,15 @@ impl Envelope {
         }
     }
 
-    /// True if a packet in a frame has room for all that is added.
-    #[inline(always)]
-    pub(crate) fn has_room<B: PacketBuf>(&self, buf: &B) -> bool {
-        buf.headroom() >= ROOM && buf.tailroom() >= LONGEST_TRAILER
-    }
-
-    /// Puts an inner packet into the envelope: the `letter.len` bytes of `buf` behind the first `skip`, which go.
-    /// Returns where ESP begins. Only cipher and ICV are missing then (RFC 4303 3.3).
+    /// Puts an inner packet of `version` into the envelope: the `letter.len` bytes of `buf` behind the first `skip`,
+    /// which go. Returns where ESP begins. Only cipher and ICV are missing then (RFC 4303 3.3). After an error nothing
+    /// has changed.
     #[inline(always)]
     pub(crate) fn close<B: PacketBuf>(
         &self,
         buf: &mut B,
         skip: usize,
+        version: IpVersion,
         letter: &Letter<'_>,
     ) -> Result<usize, NoRoom> {
         let pad = (letter.len + TRAILER).wrapping_neg() & usize::from(self.mask);
@@ -141,26 +135,33 @@ impl Envelope {
         let len = end + pad + TRAILER + usize::from(self.icv_len);
         let packet = buf.reshape(skip as isize - front as isize, len)?;
         let (head, tail) = packet.split_at_mut_checked(end).ok_or(NoRoom)?;
-        write_trailer(tail, pad, letter.version.tunnel_protocol())?;
-        copy_front(head.get_mut(..front).ok_or(NoRoom)?, &self.bytes)?;
-        let ip_at = usize::from(self.ip_at);
-        self.outer.complete(
-            head.get_mut(ip_at..).ok_or(NoRoom)?,
-            len - ip_at,
-            letter.class,
-            letter.dont_fragment,
-            letter.id,
-        );
-        let esp_at = usize::from(self.esp_at);
-        let esp = packet.get_mut(esp_at..).ok_or(NoRoom)?;
-        let esp: &mut [u8; ESP_HEADER + LONGEST_IV] = esp.first_chunk_mut().ok_or(NoRoom)?;
-        esp[4..8].copy_from_slice(&(letter.sequence as u32).to_be_bytes());
-        match self.iv_len {
-            16 => esp[ESP_HEADER..].copy_from_slice(letter.iv),
-            8 => esp[ESP_HEADER..ESP_HEADER + 8].copy_from_slice(&letter.iv[..8]),
-            _ => {}
+        write_trailer(tail, pad, version.tunnel_protocol())?;
+        let (head, inner) = head.split_at_mut_checked(front).ok_or(NoRoom)?;
+        let inner: &mut [u8; IPV4_HEADER] = inner.first_chunk_mut().ok_or(NoRoom)?;
+        let (class, dont_fragment) = match version {
+            IpVersion::V4 => (inner[1], inner[6] & 0x40 != 0),
+            IpVersion::V6 => (inner[0] << 4 | inner[1] >> 4, true),
+        };
+        if letter.forwarded {
+            ip::decrement_hop_limit(inner, version);
         }
-        Ok(esp_at)
+        copy_front(head, &self.bytes)?;
+        let (head, esp) = head
+            .split_at_mut_checked(usize::from(self.esp_at))
+            .ok_or(NoRoom)?;
+        let header = head.get_mut(usize::from(self.ip_at)..).ok_or(NoRoom)?;
+        let total = len - usize::from(self.ip_at);
+        self.outer
+            .complete(header, total, class, dont_fragment, letter.id);
+        let (header, iv) = esp.split_first_chunk_mut::<ESP_HEADER>().ok_or(NoRoom)?;
+        header[4..].copy_from_slice(&(letter.sequence as u32).to_be_bytes());
+        match (letter.iv, iv.first_chunk_mut()) {
+            // Counter modes: the sequence number is unique under the key (RFC 4106 3.1).
+            (None, Some(counter)) => *counter = letter.sequence.to_be_bytes(),
+            (None, None) => {}
+            (Some(random), _) => iv.copy_from_slice(random.get(..iv.len()).ok_or(NoRoom)?),
+        }
+        Ok(usize::from(self.esp_at))
     }
 }
 

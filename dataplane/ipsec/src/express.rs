@@ -30,6 +30,10 @@ pub(crate) struct Arrival {
     key: FlowKey,
     place: FlowPlace,
     way: Way,
+    /// Length of the IP packet.
+    len: u16,
+    header_len: u8,
+    class: u8,
     version: IpVersion,
 }
 
@@ -85,6 +89,8 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         let Some(header) = H::read(packet) else {
             return;
         };
+        // An IPv6 packet may be longer; then it is too long for every envelope.
+        arrival.len = H::total_len(header).min(usize::from(u16::MAX)) as u16;
         arrival.version = H::VERSION;
         if side == Side::Protected {
             arrival.key = H::key(header, FlowKey::path(Path::Outbound));
@@ -92,6 +98,8 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             self.flows.prefetch(arrival.place);
             arrival.way = Way::Outbound;
         } else if H::protocol(header) == protocol::ESP {
+            arrival.header_len = H::HEADER as u8;
+            arrival.class = H::class(header);
             let spi = u32::from_be_bytes(H::payload(header));
             self.sad.index.prefetch(spi);
             arrival.way = Way::Esp(spi, H::destination(header));
@@ -136,16 +144,10 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         arrival: &Arrival,
         frame: B,
     ) {
-        let back = match (arrival.way, arrival.version) {
-            (Way::Protect(slot, entry), IpVersion::V4) => {
-                self.express_seal::<V4, I>(io, frame, slot, entry)
-            }
-            (Way::Protect(slot, entry), IpVersion::V6) => {
-                self.express_seal::<V6, I>(io, frame, slot, entry)
-            }
-            (Way::Open(slot), IpVersion::V4) => self.express_open::<V4, I>(io, frame, slot),
-            (Way::Open(slot), IpVersion::V6) => self.express_open::<V6, I>(io, frame, slot),
-            (Way::Whole | Way::Outbound | Way::Esp(..), _) => Some(frame),
+        let back = match arrival.way {
+            Way::Protect(slot, entry) => self.express_seal(io, frame, arrival, slot, entry),
+            Way::Open(slot) => self.express_open(io, frame, arrival, slot),
+            Way::Whole | Way::Outbound | Way::Esp(..) => Some(frame),
         };
         if let Some(frame) = back {
             self.admit(io, port, frame);
@@ -155,48 +157,43 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     /// Puts a packet into its SA's envelope and the lane, if it fits and there is nothing to tell about the SA;
     /// otherwise gives it back, unchanged.
     #[inline(always)]
-    fn express_seal<H: Plain, I: Outlet<Buf = B>>(
+    fn express_seal<I: Outlet<Buf = B>>(
         &mut self,
         io: &mut I,
         mut buf: B,
+        arrival: &Arrival,
         slot: u32,
         entry: u32,
     ) -> Option<B> {
-        let Some(head) = buf.data().get(HEADER..).and_then(H::again) else {
-            return Some(buf);
-        };
-        let (len, hop_limit) = (H::total_len(head), H::hop_limit(head));
-        let (class, dont_fragment) = (H::class(head), H::dont_fragment(head));
+        let len = usize::from(arrival.len);
         let Some(sa) = self.sad.outbound.get_mut(slot) else {
             return Some(buf);
         };
         if sa.envelope.generation != self.flows.generation()
             || len > sa.envelope.limit as usize
-            || hop_limit <= 1
             || sa.sequence >= sa.last_sequence
-            || !sa.envelope.has_room(&buf)
             || !sa.life.charge_quietly(len, self.now)
         {
             return Some(buf);
         }
-        // RFC 4301 5.1.2.1 note 3: forwarding decrements the inner TTL.
-        if let Some(packet) = buf.data_mut().get_mut(HEADER..) {
-            ip::decrement_hop_limit(packet, H::VERSION);
-        }
-        sa.sequence += 1;
-        let sequence = sa.sequence;
-        let iv = sa.iv(sequence, &mut self.rng);
+        let sequence = sa.sequence + 1;
+        let iv = sa.random_iv(&mut self.rng);
         let letter = Letter {
             len,
-            version: H::VERSION,
-            class,
-            dont_fragment,
             sequence,
-            iv: &iv,
             id: sa.identification(sequence),
+            iv: iv.as_ref(),
+            forwarded: true,
         };
-        // There is room; were there none, the lane would be refused as a whole.
-        let at = sa.envelope.close(&mut buf, HEADER, &letter);
+        let closed = match arrival.version {
+            IpVersion::V4 => sa.envelope.close(&mut buf, HEADER, IpVersion::V4, &letter),
+            IpVersion::V6 => sa.envelope.close(&mut buf, HEADER, IpVersion::V6, &letter),
+        };
+        let Ok(at) = closed else {
+            sa.life.discharge(len);
+            return Some(buf);
+        };
+        sa.sequence = sequence;
         sa.counters.sealed(len as u64, sequence, self.now);
         if let Some(hits) = self.view.hits.get(entry as usize) {
             hits.packets.add(1);
@@ -206,7 +203,7 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             buf,
             sequence,
             slot,
-            at: at.unwrap_or(usize::MAX) as u32,
+            at: at as u32,
             payload: len as u32,
             addressed: Some(sa.envelope.interface),
         };
@@ -217,17 +214,15 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     /// Checks an ESP packet as far as that goes without its key, and puts it into the lane, if its SA is an
     /// ordinary tunnel and it may be genuine; otherwise gives it back.
     #[inline(always)]
-    fn express_open<H: Plain, I: Outlet<Buf = B>>(
+    fn express_open<I: Outlet<Buf = B>>(
         &mut self,
         io: &mut I,
         mut buf: B,
+        arrival: &Arrival,
         slot: u32,
     ) -> Option<B> {
-        let Some(head) = buf.data().get(HEADER..).and_then(H::again) else {
-            return Some(buf);
-        };
-        let (at, end) = (HEADER + H::HEADER, HEADER + H::total_len(head));
-        let class = H::class(head);
+        let at = HEADER + usize::from(arrival.header_len);
+        let end = HEADER + usize::from(arrival.len);
         let Some(sa) = self.sad.inbound.get(slot).filter(|sa| sa.is_plain_tunnel) else {
             return Some(buf);
         };
@@ -248,7 +243,7 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             sequence,
             slot,
             at: at as u32,
-            class,
+            class: arrival.class,
             depth: 0,
             link: HEADER as u8,
         };
@@ -293,7 +288,7 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         let Some(head) = packet.and_then(H::read) else {
             return Some(item);
         };
-        let (len, hop_limit) = (H::total_len(head), H::hop_limit(head));
+        let len = H::total_len(head);
         let key = H::key(head, FlowKey::path(Path::Decapsulated(sa.serial)));
         let Some(&Decision {
             verdict: Verdict::Forward(way),
@@ -308,8 +303,7 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         let Egress::Ready(link) = &way.egress else {
             return Some(item);
         };
-        if hop_limit <= 1
-            || is_ect(item.class)
+        if is_ect(item.class)
             || len > usize::from(way.mtu)
             || !sa.life.charge_quietly(len, self.now)
         {

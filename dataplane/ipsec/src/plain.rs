@@ -14,16 +14,14 @@ pub(crate) trait Plain {
     /// Length of the header.
     const HEADER: usize;
 
-    /// The head of `packet`, if it is plain. Addresses are not judged: a remembered flow has passed that.
+    /// The head of `packet`, if it is plain and may travel on. Addresses are not judged: a remembered flow has passed
+    /// that.
     fn read(packet: &[u8]) -> Option<&Self::Head>;
-    /// The same of a packet that has been read before.
-    fn again(packet: &[u8]) -> Option<&Self::Head>;
 
     fn total_len(h: &Self::Head) -> usize;
     fn class(h: &Self::Head) -> u8;
     fn hop_limit(h: &Self::Head) -> u8;
     fn protocol(h: &Self::Head) -> u8;
-    fn dont_fragment(h: &Self::Head) -> bool;
     /// The four bytes behind the header.
     fn payload(h: &Self::Head) -> [u8; 4];
     fn destination(h: &Self::Head) -> Address;
@@ -49,13 +47,9 @@ impl Plain for V4 {
             && u16::from_be_bytes([h[6], h[7]]) & 0x3fff == 0
             && total_len >= h.len()
             && total_len <= packet.len()
+            && Self::hop_limit(h) > 1
             && checksum::is_ipv4_header_sound(fixed);
         plain.then_some(h)
-    }
-
-    #[inline(always)]
-    fn again(packet: &[u8]) -> Option<&Self::Head> {
-        packet.first_chunk()
     }
 
     #[inline(always)]
@@ -76,11 +70,6 @@ impl Plain for V4 {
     #[inline(always)]
     fn protocol(h: &Self::Head) -> u8 {
         h[9]
-    }
-
-    #[inline(always)]
-    fn dont_fragment(h: &Self::Head) -> bool {
-        h[6] & 0x40 != 0
     }
 
     #[inline(always)]
@@ -123,13 +112,9 @@ impl Plain for V6 {
         let plain = h[0] >> 4 == 6
             && !extension_or_neighbor_discovery
             && total_len >= h.len()
-            && total_len <= packet.len();
+            && total_len <= packet.len()
+            && Self::hop_limit(h) > 1;
         plain.then_some(h)
-    }
-
-    #[inline(always)]
-    fn again(packet: &[u8]) -> Option<&Self::Head> {
-        packet.first_chunk()
     }
 
     #[inline(always)]
@@ -150,11 +135,6 @@ impl Plain for V6 {
     #[inline(always)]
     fn protocol(h: &Self::Head) -> u8 {
         h[6]
-    }
-
-    #[inline(always)]
-    fn dont_fragment(_: &Self::Head) -> bool {
-        true
     }
 
     #[inline(always)]

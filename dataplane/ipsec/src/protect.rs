@@ -7,7 +7,7 @@
 use portcullis_config::Df;
 
 use crate::engine::{AhJob, Engine, EspJob};
-use crate::envelope::{Envelope, Letter};
+use crate::envelope::{Envelope, LONGEST_IV, Letter};
 use crate::esp::EspFields;
 use crate::icmp::IcmpError;
 use crate::ip::{IPV6_HEADER, IpHeader, IpVersion, protocol};
@@ -53,17 +53,15 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             .charge_outbound(io, slot, payload)
             .and_then(|sequence| {
                 let sa = self.sad.outbound.get(slot).ok_or(DropReason::NoSa)?;
-                let iv = sa.iv(sequence, &mut self.rng);
+                let iv = sa.random_iv(&mut self.rng);
                 let letter = Letter {
                     len: payload,
-                    version: ip.version,
-                    class: ip.traffic_class,
-                    dont_fragment: ip.dont_fragment,
                     sequence,
-                    iv: &iv,
                     id: sa.identification(sequence),
+                    iv: iv.as_ref(),
+                    forwarded: false,
                 };
-                let at = sa.envelope.close(&mut buf, 0, &letter);
+                let at = sa.envelope.close(&mut buf, 0, ip.version, &letter);
                 let at = at.map_err(|_| DropReason::NoRoomInBuffer)?;
                 sa.counters.sealed(payload as u64, sequence, self.now);
                 Ok((sequence, at, sa.envelope.interface))
@@ -301,7 +299,12 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             ),
         };
         if sa.shape.is_esp() {
-            let iv = sa.iv(sequence, &mut self.rng);
+            let mut iv = [0; LONGEST_IV];
+            match sa.random_iv(&mut self.rng) {
+                Some(random) => iv = random,
+                // Counter modes: the sequence number is unique under the key (RFC 4106 3.1).
+                None => iv[..8].copy_from_slice(&sequence.to_be_bytes()),
+            }
             let fields = EspFields {
                 spi: sa.spi,
                 sequence,

@@ -168,11 +168,17 @@ impl Life {
         quiet
     }
 
+    /// Takes back what [`Life::charge_quietly`] counted.
+    #[cold]
+    pub(crate) fn discharge(&mut self, bytes: usize) {
+        self.packets -= 1;
+        self.bytes -= bytes as u64;
+    }
+
     #[cold]
     fn charge_at_bounds(&mut self, bytes: usize, now: u64) -> LifeState {
         if self.exceeds(&self.hard, now) {
-            self.packets -= 1;
-            self.bytes -= bytes as u64;
+            self.discharge(bytes);
             return LifeState::Expired;
         }
         match self.exceeds(&self.soft, now) {
@@ -365,16 +371,14 @@ impl<K> OutboundSa<K> {
         }
     }
 
-    /// The IV of a packet, at the front.
+    /// An IV of a packet, at the front, if it must be random (RFC 3602 3).
     #[inline(always)]
-    pub(crate) fn iv(&self, sequence: u64, rng: &mut impl RngCore) -> [u8; LONGEST_IV] {
-        let mut iv = [0; LONGEST_IV];
-        match self.random_iv {
-            true => rng.fill_bytes(&mut iv),
-            // Counter modes: the sequence number is unique under the key (RFC 4106 3.1).
-            false => iv[..8].copy_from_slice(&sequence.to_be_bytes()),
-        }
-        iv
+    pub(crate) fn random_iv(&self, rng: &mut impl RngCore) -> Option<[u8; LONGEST_IV]> {
+        self.random_iv.then(|| {
+            let mut iv = [0; LONGEST_IV];
+            rng.fill_bytes(&mut iv);
+            iv
+        })
     }
 
     /// IPv4's identification. RFC 6864 4.2: unique for an SA, and apart from those of other SAs to the same peer.
