@@ -63,6 +63,8 @@ pub struct Runtime {
     pub mbufs: u32,
     /// Bytes of packet data one mbuf holds, headroom not counted.
     pub mbuf_size: u16,
+    /// Workers count the cycles of each stage.
+    pub cycle_budget: bool,
 }
 
 impl Default for Runtime {
@@ -74,6 +76,7 @@ impl Default for Runtime {
             control_socket: PathBuf::from("/run/portcullis.sock"),
             mbufs: 16383,
             mbuf_size: 2048,
+            cycle_budget: false,
         }
     }
 }

@@ -37,6 +37,9 @@ pub(crate) fn read_runtime(root: Section<'_>) -> Runtime {
     if let Some(size) = integer("mbuf-size", 128, 65_407) {
         runtime.mbuf_size = size as u16;
     }
+    if let Some(on) = section.get("cycle-budget").and_then(|i| i.boolean()) {
+        runtime.cycle_budget = on;
+    }
     if let Some(path) = section.get("control-socket").and_then(socket_path) {
         runtime.control_socket = path;
     }

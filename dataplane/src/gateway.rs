@@ -16,6 +16,7 @@ use portcullis_ipsec::pipeline::{EntryCounters, Pipeline, View};
 
 use crate::capture::Capture;
 use crate::control::{Control, WorkerLink};
+use crate::cycles::StopWatch;
 use crate::eal::{self, Pools};
 use crate::install::{Installation, install};
 use crate::port::Ports;
@@ -273,6 +274,11 @@ fn assemble(
             rings,
             counters: counters.clone(),
             discarded: arrayvec::ArrayVec::new(),
+            stop_watch: control
+                .policy
+                .runtime
+                .cycle_budget
+                .then(|| StopWatch::new(status.cycles.clone())),
         };
         workers.push(Worker {
             pipeline: Pipeline::new(index as u16, engine, view, counters, FLOWS, seed),

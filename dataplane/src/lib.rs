@@ -3,6 +3,7 @@
 pub mod capture;
 pub mod cli;
 pub mod control;
+mod cycles;
 pub mod eal;
 pub mod engine;
 mod error;

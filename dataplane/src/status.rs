@@ -6,6 +6,7 @@ use portcullis_config::{Action, Direction, Mode, SaConfig, Side, Transform};
 use portcullis_ipsec::DropReason;
 use portcullis_ipsec::counters::Counter;
 use portcullis_ipsec::neighbor::State;
+use portcullis_ipsec::pipeline::Stage;
 
 use crate::control::Control;
 
@@ -39,6 +40,14 @@ pub struct Status {
     pub buffers: BufferStatus,
 }
 
+/// Cycles that a worker spent in one stage, since it started.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct StageStatus {
+    pub stage: String,
+    pub cycles: u64,
+}
+
 /// One worker: `received + created + injected + taken_over = transmitted + drops + punted + handed_off +
 /// consumed + held` when nothing is in flight.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -62,6 +71,8 @@ pub struct WorkerStatus {
     pub drops: Vec<DropStatus>,
     /// Orders and packets that control has for it.
     pub ring_depth: usize,
+    /// Cycles of the time stamp counter by stage; empty unless the policy says `cycle-budget = true`.
+    pub cycles: Vec<StageStatus>,
 }
 
 /// One port.
@@ -300,6 +311,7 @@ impl Telemetry {
                 dropped: c.drops.total(),
                 drops: drops(|reason| c.drops.get(reason)),
                 ring_depth: link.to_worker.depth() + link.waiting.len(),
+                cycles: cycles(control, link),
             }
         };
         control.workers.iter().enumerate().map(row).collect()
@@ -352,6 +364,19 @@ impl Telemetry {
 }
 
 /// All reasons that occurred.
+/// Cycles by stage, if they are counted.
+fn cycles(control: &Control, link: &crate::control::WorkerLink) -> Vec<StageStatus> {
+    let stages = match control.policy.runtime.cycle_budget {
+        true => &Stage::ALL[..],
+        false => &[],
+    };
+    let row = |(stage, name): &(Stage, &str)| StageStatus {
+        stage: (*name).into(),
+        cycles: link.status.cycles.get(*stage),
+    };
+    stages.iter().map(row).collect()
+}
+
 fn drops(count: impl Fn(DropReason) -> u64) -> Vec<DropStatus> {
     let row = |reason: &DropReason| DropStatus {
         reason: reason.text().into(),

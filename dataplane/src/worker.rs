@@ -9,10 +9,11 @@ use dpdk::{Mbuf, Mempool, RxQueue, TxQueue, thread};
 use portcullis_ipsec::command::{Command, Retired};
 use portcullis_ipsec::counters::{Counter, WorkerCounters};
 use portcullis_ipsec::engine::Engine;
-use portcullis_ipsec::pipeline::{Event, Handoff, Inject, Outlet, Pipeline, Punt};
+use portcullis_ipsec::pipeline::{Event, Handoff, Inject, Outlet, Pipeline, Punt, Stage};
 use portcullis_ipsec::spd::Tree;
 use portcullis_ipsec::{DropReason, InterfaceId, Io};
 
+use crate::cycles::{StageCycles, StopWatch};
 use crate::engine::FastEngine;
 use crate::packet::Packet;
 use crate::ring::{Receiver, Sender};
@@ -138,6 +139,8 @@ pub struct WorkerStatus {
     pub busy_rounds: Counter,
     /// All rounds.
     pub rounds: Counter,
+    /// Cycles by stage, if the policy asks for them.
+    pub cycles: Arc<StageCycles>,
     /// It has all its SAs and receives.
     pub receives: AtomicBool,
     /// All finite inputs are read and nothing is in hand.
@@ -160,6 +163,8 @@ pub struct WorkerIo {
     pub counters: Arc<WorkerCounters>,
     /// Buffers to give back in bulk.
     pub discarded: ArrayVec<Mbuf, BURST>,
+    /// Counts cycles, if the policy asks for it.
+    pub stop_watch: Option<StopWatch>,
 }
 
 impl Io for WorkerIo {
@@ -217,6 +222,13 @@ impl Outlet for WorkerIo {
 
     fn notify(&mut self, event: Event) -> bool {
         self.rings.to_control.push(FromWorker::Event(event)).is_ok()
+    }
+
+    #[inline(always)]
+    fn lap(&mut self, stage: Stage) {
+        if let Some(stop_watch) = &mut self.stop_watch {
+            stop_watch.lap(stage);
+        }
     }
 }
 
@@ -375,7 +387,13 @@ impl Worker {
         };
         busy |= received;
         self.pipeline.finish(&mut self.io, now);
+        if received {
+            self.io.lap(Stage::Finish);
+        }
         self.io.flush();
+        if received {
+            self.io.lap(Stage::Transmit);
+        }
         self.status
             .drained
             .store(inputs_read && !busy, Ordering::Relaxed);
@@ -442,6 +460,9 @@ impl Worker {
                 break;
             };
             let Some(rx) = &mut port.rx else { continue };
+            if let Some(stop_watch) = &mut self.io.stop_watch {
+                stop_watch.start();
+            }
             if rx.burst(&mut mbufs) == 0 {
                 continue;
             }
@@ -460,6 +481,7 @@ impl Worker {
                 );
             }
             let mut frames: ArrayVec<Packet, BURST> = mbufs.into_iter().map(Packet).collect();
+            self.io.lap(Stage::Receive);
             self.pipeline.receive(&mut self.io, now, index, &mut frames);
         }
         (busy, inputs_read)

@@ -100,6 +100,13 @@ pub const RUNTIME: Table = Table {
             example: "9216",
             doc: "Bytes of packet data one buffer holds, headroom not counted; larger packets take several.",
         },
+        Key {
+            name: "cycle-budget",
+            kind: "boolean",
+            presence: Default("false"),
+            example: "true",
+            doc: "Workers count the CPU cycles of each stage, for `portcullis show cycles`. Costs a few percent.",
+        },
     ],
 };
 

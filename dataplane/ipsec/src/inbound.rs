@@ -9,8 +9,8 @@ use crate::flow::{Decision, FlowKey, Path, Verdict};
 use crate::ip::{self, IpHeader, protocol};
 use crate::local::quoted_key;
 use crate::pipeline::{
-    Event, Handoff, Lane, MAX_DEPTH, Opening, Origin, Outlet, Pipeline, SaSide, ah_job, esp_job,
-    verdicts,
+    Event, Handoff, Lane, MAX_DEPTH, Opening, Origin, Outlet, Pipeline, SaSide, Stage, ah_job,
+    esp_job, verdicts,
 };
 use crate::sa::{LifeState, SaRef};
 use crate::spd::{Classifier, EntryAction, Flow, Match, SelectorKey};
@@ -218,6 +218,7 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     }
 
     pub(crate) fn run_opening<I: Outlet<Buf = B>>(&mut self, io: &mut I) {
+        io.lap(Stage::Decide);
         let mut lane = self.opening.begin();
         let (items, sad) = (lane.len(), &self.sad);
         let answers = {
@@ -229,6 +230,7 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             self.engine.open(&mut jobs);
             verdicts(items, &jobs, |job| job.ok)
         };
+        io.lap(Stage::Cipher);
         for (item, ok) in lane.drain(..).zip(answers) {
             match ok && item.link != 0 {
                 true => self.express_opened(io, item),
@@ -236,6 +238,7 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             }
         }
         self.opening.end(lane);
+        io.lap(Stage::Finish);
     }
 
     pub(crate) fn run_verifying<I: Outlet<Buf = B>>(&mut self, io: &mut I) {

@@ -59,6 +59,41 @@ pub trait Outlet: Io {
     fn hand_off(&mut self, worker: u16, handoff: Handoff<Self::Buf>);
     /// Tells control; false if the ring is full, and the event must be told again.
     fn notify(&mut self, event: Event) -> bool;
+    /// What has been done since the last call was this stage's work, for a burst. Counts cycles, if asked to.
+    #[inline(always)]
+    fn lap(&mut self, _stage: Stage) {}
+}
+
+/// The parts of a worker's round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Devices give packets.
+    Receive,
+    /// Ethernet and IP are read, and the flow's or SPI's place is computed.
+    Arrive,
+    /// Flows and SPIs are looked up.
+    LookUp,
+    /// Headers and trailers are written, or sizes and replay window checked; all packets that go the whole way.
+    Decide,
+    /// The engine has the lane.
+    Cipher,
+    /// Replay window, trailer, selectors, link header; on to the devices.
+    Finish,
+    /// Devices take packets.
+    Transmit,
+}
+
+impl Stage {
+    /// All stages, with their names, in order.
+    pub const ALL: [(Stage, &'static str); 7] = [
+        (Stage::Receive, "receive"),
+        (Stage::Arrive, "arrive"),
+        (Stage::LookUp, "look up"),
+        (Stage::Decide, "decide"),
+        (Stage::Cipher, "cipher"),
+        (Stage::Finish, "finish"),
+        (Stage::Transmit, "transmit"),
+    ];
 }
 
 /// A packet for the slow path.
@@ -434,12 +469,15 @@ impl<E: Engine, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B> {
             for (frame, arrival) in frames.iter().zip(&mut arrivals) {
                 self.arrive(untagged, arrival, frame);
             }
+            io.lap(Stage::Arrive);
             for arrival in arrivals.iter_mut().take(count) {
                 self.look_up(arrival);
             }
+            io.lap(Stage::LookUp);
             for (frame, arrival) in frames.drain(..count).zip(&arrivals) {
                 self.decide(io, port, arrival, frame);
             }
+            io.lap(Stage::Decide);
         }
         self.arrivals = arrivals;
         self.flush(io);

@@ -12,7 +12,7 @@ use crate::esp::EspFields;
 use crate::icmp::IcmpError;
 use crate::ip::{IPV6_HEADER, IpHeader, IpVersion, protocol};
 use crate::pipeline::{
-    Event, Lane, Origin, Outlet, Pipeline, SaSide, Sealing, ah_job, esp_job, verdicts,
+    Event, Lane, Origin, Outlet, Pipeline, SaSide, Sealing, Stage, ah_job, esp_job, verdicts,
 };
 use crate::sa::{LifeState, OutboundSa};
 use crate::spd::Classifier;
@@ -358,6 +358,7 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     }
 
     pub(crate) fn run_sealing<I: Outlet<Buf = B>>(&mut self, io: &mut I) {
+        io.lap(Stage::Decide);
         let mut lane = self.sealing.begin();
         let (items, sad) = (lane.len(), &self.sad);
         let answers = {
@@ -369,10 +370,12 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             self.engine.seal(&mut jobs);
             verdicts(items, &jobs, |job| job.ok)
         };
+        io.lap(Stage::Cipher);
         for (item, ok) in lane.drain(..).zip(answers) {
             self.sealed(io, item, ok);
         }
         self.sealing.end(lane);
+        io.lap(Stage::Finish);
     }
 
     pub(crate) fn run_signing<I: Outlet<Buf = B>>(&mut self, io: &mut I) {

@@ -25,6 +25,8 @@ pub(super) enum What {
     Neighbors,
     /// Workers.
     Workers,
+    /// Cycles a packet takes in each stage of a worker, if the policy says `cycle-budget = true`.
+    Cycles,
     /// Everything.
     All,
 }
@@ -60,7 +62,9 @@ pub(super) fn show(what: What, json: bool, socket: &Path) -> ExitCode {
             )
         }
         What::Neighbors => print_json(&json!({ "schema": schema, "neighbors": status.neighbors })),
-        What::Workers => print_json(&json!({ "schema": schema, "workers": status.workers })),
+        What::Workers | What::Cycles => {
+            print_json(&json!({ "schema": schema, "workers": status.workers }))
+        }
         What::All => print_json(&status),
     }
     ExitCode::SUCCESS

@@ -12,6 +12,7 @@ pub(super) fn print(status: &Status, what: What) {
         What::Drops => drops(status),
         What::Neighbors => neighbors(status),
         What::Workers => workers(status),
+        What::Cycles => cycles(status),
         What::All => {
             for (index, part) in [
                 What::Ports,
@@ -223,6 +224,27 @@ fn neighbors(status: &Status) {
         })
         .collect();
     columns(&["interface ", "neighbour ", "MAC ", "state "], &rows);
+}
+
+fn cycles(status: &Status) {
+    let counted = status.workers.iter().filter(|w| !w.cycles.is_empty());
+    let rows: Vec<_> = counted
+        .flat_map(|w| {
+            let total = w.cycles.iter().map(|s| s.cycles).sum::<u64>().max(1);
+            w.cycles.iter().map(move |s| {
+                vec![
+                    w.worker.to_string(),
+                    s.stage.clone(),
+                    format!("{:.1}", s.cycles as f64 / w.received.max(1) as f64),
+                    format!("{:.0}%", s.cycles as f64 * 100.0 / total as f64),
+                ]
+            })
+        })
+        .collect();
+    match rows.is_empty() {
+        true => println!("not counted: the policy does not say `cycle-budget = true`"),
+        false => columns(&["worker", "stage ", "cycles/packet", "share"], &rows),
+    }
 }
 
 fn workers(status: &Status) {
