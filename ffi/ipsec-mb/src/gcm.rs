@@ -160,19 +160,19 @@ impl Functions {
     }
 
     pub(crate) fn open(&self, context: &mut sys::gcm_context_data, job: &mut GcmJob<'_>) -> bool {
-        run(self.decrypt, context, job).is_some_and(|full| equal(&full, job.tag))
+        run(self.decrypt, context, job).is_some_and(|full| {
+            full.get(..job.tag.len())
+                .is_some_and(|tag| equal(tag, job.tag))
+        })
     }
 }
 
-/// Compares a tag of 8, 12 or 16 bytes with as much of `full`, in constant time and by words: this runs for
-/// each packet.
-fn equal(full: &[u8; FULL_TAG], tag: &[u8]) -> bool {
+/// Whether two tags, of whole words, are equal; in constant time and by words: this runs for each packet.
+pub fn equal(a: &[u8], b: &[u8]) -> bool {
     let word = |bytes: &[u8]| bytes.try_into().map_or(0, u32::from_ne_bytes);
-    full.chunks_exact(4)
-        .zip(tag.chunks_exact(4))
-        .fold(0, |difference, (a, b)| difference | (word(a) ^ word(b)))
-        .ct_eq(&0)
-        .into()
+    let words = a.chunks_exact(4).zip(b.chunks_exact(4));
+    let difference = words.fold(0, |difference, (a, b)| difference | (word(a) ^ word(b)));
+    a.len() == b.len() && a.len() % 4 == 0 && bool::from(difference.ct_eq(&0))
 }
 
 /// Runs the cipher over `job.data` and returns the whole tag; `None` for a tag length that GCM here does not have.

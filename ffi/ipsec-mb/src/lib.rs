@@ -17,6 +17,6 @@ mod sys;
 
 pub use aead::{Aead, AeadJob, AeadKey};
 pub use cipher::{Cipher, CipherJob, CipherKey};
-pub use gcm::{GcmJob, GcmKey, KeyLength};
+pub use gcm::{GcmJob, GcmKey, KeyLength, equal};
 pub use mac::{Mac, MacJob, MacKey, Tag};
 pub use manager::{Algorithm, Error, Manager};

@@ -4,6 +4,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
+use crate::gcm::equal;
 use crate::job::{BURST, LONGEST, Runner, members};
 use crate::manager::{Plain, wipe};
 use crate::sys;
@@ -115,6 +116,12 @@ impl MacKey {
     /// The algorithm.
     pub fn mac(&self) -> Mac {
         self.mac
+    }
+
+    /// Whether `icv` is a tag that was computed, all of it; in constant time.
+    pub fn is_tag(&self, tag: &Tag, icv: &[u8]) -> bool {
+        tag.get(..self.mac.tag_length())
+            .is_some_and(|tag| equal(tag, icv))
     }
 
     /// RFC 2104 2. Keys longer than a block are not IPsec's.
