@@ -55,6 +55,8 @@ pub struct Runtime {
     pub workers: u16,
     /// Cores to pin workers to, in order; empty means chosen by the program.
     pub cores: Vec<u16>,
+    /// Crypto engines, each at most once: an SA gets the first that has its algorithms.
+    pub engines: Vec<EngineKind>,
     /// Further EAL arguments, as DPDK spells them.
     pub eal: Vec<String>,
     /// Path of the control socket for `portcullis show`.
@@ -72,12 +74,45 @@ impl Default for Runtime {
         Runtime {
             workers: 1,
             cores: Vec::new(),
+            engines: EngineKind::NAMES.iter().map(|(_, kind)| *kind).collect(),
             eal: Vec::new(),
             control_socket: PathBuf::from("/run/portcullis.sock"),
             mbufs: 16383,
             mbuf_size: 2048,
             cycle_budget: false,
         }
+    }
+}
+
+/// A crypto engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EngineKind {
+    /// Our AES-GCM for CPUs with AVX-512 and VAES.
+    Vaes,
+    /// Intel's Multi-Buffer Crypto for IPsec Library.
+    IpsecMb,
+    /// The code that runs on every CPU.
+    Portable,
+}
+
+impl EngineKind {
+    /// As policies spell them, the fastest first.
+    pub const NAMES: &'static [(&'static str, EngineKind)] = &[
+        ("vaes", EngineKind::Vaes),
+        ("ipsec-mb", EngineKind::IpsecMb),
+        ("portable", EngineKind::Portable),
+    ];
+
+    /// As policies spell it.
+    pub fn name(self) -> &'static str {
+        let own = Self::NAMES.iter().find(|(_, kind)| *kind == self);
+        own.map_or("", |(name, _)| name)
+    }
+}
+
+impl fmt::Display for EngineKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use portcullis_config::{Action, Direction, Policy, SaConfig};
 use portcullis_ipsec::command::Command;
 use portcullis_ipsec::counters::SaCounters;
-use portcullis_ipsec::engine::Engine;
+use portcullis_ipsec::engine::{Engine, KeyError};
 use portcullis_ipsec::ip::{Address, IpVersion};
 use portcullis_ipsec::pipeline::Binding;
 use portcullis_ipsec::sa::{InboundSa, OutboundSa, SaRef};
@@ -15,6 +15,7 @@ use portcullis_ipsec::sad::{Slab, SpiEntry, SpiIndex};
 use portcullis_ipsec::spd::CompiledSelector;
 
 use crate::Error;
+use crate::engine::Choice;
 use crate::worker::{GatewayEngine, WorkerCommand};
 
 /// An SA as control knows it.
@@ -24,6 +25,8 @@ pub struct InstalledSa {
     pub config: SaConfig,
     /// Where it is.
     pub place: SaRef,
+    /// What computes its packets.
+    pub choice: Choice,
     /// What it counts.
     pub counters: Arc<SaCounters>,
 }
@@ -37,6 +40,8 @@ pub struct Installation {
     pub commands: Vec<Vec<WorkerCommand>>,
     /// For each SPD entry, the SAs that serve it.
     pub bindings: Vec<Vec<Binding>>,
+    /// What of the engines is not there.
+    pub refusals: Vec<String>,
 }
 
 /// Which SA of a bundle is around which.
@@ -56,6 +61,7 @@ pub fn install(policy: &Policy, engine: &GatewayEngine, now: u64) -> Result<Inst
     let mut slots = vec![(0u32, 0u32); workers];
     let mut plan = Installation {
         commands: (0..workers).map(|_| Vec::new()).collect(),
+        refusals: engine.refusals(),
         ..Installation::default()
     };
     for (config, owner) in policy.sas.iter().zip(&owners) {
@@ -72,9 +78,14 @@ pub fn install(policy: &Policy, engine: &GatewayEngine, now: u64) -> Result<Inst
         };
         *slot += 1;
         let counters = Arc::default();
+        let choice = engine.choose(config.transform).ok_or_else(|| Error::Key {
+            sa: config.name.clone(),
+            error: KeyError::Unsupported,
+        })?;
         plan.sas.push(InstalledSa {
             config: config.clone(),
             place,
+            choice,
             counters,
         });
     }
