@@ -81,9 +81,7 @@ pub fn install(policy: &Policy, engine: &GatewayEngine, now: u64) -> Result<Inst
     for (commands, (inbound, outbound)) in plan.commands.iter_mut().zip(slots) {
         commands.push(Command::GrowInbound(Slab::with_slots(inbound as usize)));
         commands.push(Command::GrowOutbound(Slab::with_slots(outbound as usize)));
-        commands.push(Command::GrowIndex(SpiIndex::with_capacity(
-            policy.sas.len(),
-        )));
+        commands.push(Command::SetIndex(SpiIndex::with_capacity(policy.sas.len())));
     }
     for (index, link) in links.iter().enumerate() {
         add(&mut plan, index, *link, engine, now)?;
