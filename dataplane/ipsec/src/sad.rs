@@ -55,7 +55,7 @@ impl Place {
 }
 
 /// Open-addressing hash table of [`SpiEntry`]s, at most half full.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct SpiIndex {
     slots: Box<[Place]>,
     len: usize,
