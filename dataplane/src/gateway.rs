@@ -130,6 +130,7 @@ pub fn run(file: &Path, policy: Policy, drain: bool, signals: &Signals) -> Resul
     while !control.is_running() && !signals.stop.load(Ordering::Relaxed) {
         control.round(clock.now());
     }
+    heap::trim();
     eprintln!("portcullis: running");
     let mut desk = Desk {
         socket,

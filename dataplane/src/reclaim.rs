@@ -1,12 +1,18 @@
 //! Frees what the workers are done with, beside control's loop: a whole policy may go at once, and keys are wiped.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::Error;
 use crate::install::Installed;
 use crate::worker::WorkerRetired;
+
+/// Nothing to free for so long is a pause.
+const PAUSE: Duration = Duration::from_millis(500);
+/// As many things as are worth a look at the whole heap.
+const MUCH: usize = 1000;
 
 /// What is to be freed.
 #[derive(Debug)]
@@ -15,6 +21,25 @@ pub enum Garbage {
     Retired(WorkerRetired),
     /// A policy that is no longer in force.
     Installed(Arc<Installed>),
+}
+
+/// Frees until nobody sends any more. When there has been much of it and a pause comes, it leaves the process.
+fn free(receiver: &Receiver<Garbage>) {
+    let mut much = 0;
+    loop {
+        match receiver.recv_timeout(PAUSE) {
+            Ok(garbage) => {
+                drop(garbage);
+                much += 1;
+            }
+            Err(RecvTimeoutError::Timeout) if much >= MUCH => {
+                heap::trim();
+                much = 0;
+            }
+            Err(RecvTimeoutError::Timeout) => much = 0,
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
 }
 
 /// A thread that frees; ended when dropped.
@@ -30,7 +55,7 @@ impl Reclaimer {
         let (sender, receiver) = channel::<Garbage>();
         let thread = std::thread::Builder::new()
             .name("reclaim".into())
-            .spawn(move || receiver.into_iter().for_each(drop))
+            .spawn(move || free(&receiver))
             .map_err(|error| Error::Io {
                 what: "thread that frees memory".into(),
                 error,

@@ -75,6 +75,7 @@ impl Reloader {
             };
             // Nobody listens only when the gateway ends.
             drop(sender.send(answer));
+            heap::trim();
         };
         // A thread that does not start drops its end of the channel, which is an answer, too.
         drop(
