@@ -155,7 +155,7 @@ fn gateway(site: &Site) -> Bench {
     let count = site.sas.len();
     pipeline.apply(Command::GrowInbound(Slab::with_slots(count)));
     pipeline.apply(Command::GrowOutbound(Slab::with_slots(count)));
-    pipeline.apply(Command::GrowIndex(SpiIndex::with_capacity(count)));
+    pipeline.apply(Command::SetIndex(SpiIndex::with_capacity(count)));
     for (slot, config) in site.sas.iter().enumerate() {
         let place = slot as u32;
         match config.direction {

@@ -1,5 +1,6 @@
 //! Finds SPD entries that can never match, since an earlier one takes all their packets.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::spd::Entry;
@@ -17,18 +18,104 @@ struct Extent<'a> {
 
 /// Warns of each entry that lies wholly inside one earlier entry.
 pub(crate) fn check(entries: &[Entry<'_>]) {
-    let mut earlier: Vec<(&Entry<'_>, Extent<'_>)> = Vec::new();
+    let mut earlier: Vec<&Entry<'_>> = Vec::new();
+    let mut known = Known::default();
     for entry in entries {
         let Some(config) = &entry.entry else { continue };
         let extent = Extent::of(&config.selector);
-        if let Some((first, _)) = earlier.iter().find(|(_, e)| e.covers(&extent)) {
+        if let Some(first) = known.first_around(&extent).and_then(|n| earlier.get(n)) {
             let line = first.section.line();
             let message =
                 format!("never matches: the entry in line {line} matches all its packets");
             entry.section.warning("name", message);
         }
-        earlier.push((entry, extent));
+        known.add(extent);
+        earlier.push(entry);
     }
+}
+
+/// The entries so far.
+#[derive(Default)]
+struct Known<'a> {
+    extents: Vec<Extent<'a>>,
+    /// Of IPv4 and of IPv6.
+    outlines: [Outlines; 2],
+}
+
+impl<'a> Known<'a> {
+    fn add(&mut self, extent: Extent<'a>) {
+        for (outline, known) in extent.outlines().into_iter().zip(&mut self.outlines) {
+            known.add(outline, self.extents.len());
+        }
+        self.extents.push(extent);
+    }
+
+    /// The first entry that matches all that this one matches.
+    fn first_around(&self, extent: &Extent<'_>) -> Option<usize> {
+        let shapes = extent.outlines();
+        let mut families = shapes.iter().zip(&self.outlines);
+        // What lies around it does so in each of its families: one is enough to look in.
+        let around = families.find_map(|(outline, known)| Some(known.around(outline.as_ref()?)))?;
+        let covers = |n: &usize| self.extents.get(*n).is_some_and(|e| e.covers(extent));
+        around.filter(covers).min()
+    }
+}
+
+/// What an entry matches lies in these prefixes: of local and remote addresses, of the protocol, and of ports or of
+/// ICMP types.
+type Outline = [Prefix; 5];
+
+/// Leading bits that are fixed, and how many.
+type Prefix = (u128, u32);
+
+/// Entries by their outlines. An outline that lies around another is that one cut short, and there are few ways of
+/// cutting: so entries are found without looking at all.
+#[derive(Default)]
+struct Outlines {
+    /// Entries of each outline, by the lengths of its prefixes.
+    shapes: HashMap<[u32; 5], HashMap<Outline, Vec<usize>>>,
+}
+
+impl Outlines {
+    fn add(&mut self, outline: Option<Outline>, entry: usize) {
+        let Some(outline) = outline else { return };
+        let shape = self.shapes.entry(outline.map(|(_, length)| length));
+        let places = shape.or_default().entry(outline);
+        places.or_default().push(entry);
+    }
+
+    /// Entries whose outlines lie around this one.
+    fn around(&self, outline: &Outline) -> impl Iterator<Item = usize> {
+        self.shapes.iter().flat_map(move |(lengths, places)| {
+            let mut cut = *outline;
+            let mut parts = cut.iter_mut().zip(lengths);
+            let fits = parts.all(|(part, length)| shorten(part, *length));
+            let found = fits.then(|| places.get(&cut)).flatten();
+            found.into_iter().flatten().copied()
+        })
+    }
+}
+
+/// Cuts a prefix to a length; false if it is shorter.
+fn shorten(prefix: &mut Prefix, length: u32) -> bool {
+    let fits = length <= prefix.1;
+    *prefix = (prefix.0 & leading(length), length);
+    fits
+}
+
+/// That many leading ones.
+fn leading(length: u32) -> u128 {
+    !u128::MAX.checked_shr(length).unwrap_or(0)
+}
+
+/// The longest prefix around ranges in order.
+fn hull(ranges: &Ranges) -> Prefix {
+    let (first, last) = match (ranges.first(), ranges.last()) {
+        (Some(first), Some(last)) => (first.0, last.1),
+        _ => (0, u128::MAX),
+    };
+    let length = (first ^ last).leading_zeros();
+    (first & leading(length), length)
 }
 
 impl<'a> Extent<'a> {
@@ -44,6 +131,25 @@ impl<'a> Extent<'a> {
             families: [family(true), family(false)],
             upper: &selector.upper,
         }
+    }
+
+    /// Outlines in IPv4 and in IPv6.
+    fn outlines(&self) -> [Option<Outline>; 2] {
+        let any = (0, 0);
+        let protocol = match self.upper {
+            UpperLayer::Any => any,
+            upper => (u128::from(protocol(upper)), 128),
+        };
+        let [near, far] = match self.upper {
+            UpperLayer::Ports { local, remote, .. } => [hull(&ports(local)), hull(&ports(remote))],
+            UpperLayer::Icmp { types, .. } => [hull(&vec![(types.0.into(), types.1.into())]), any],
+            UpperLayer::Any | UpperLayer::Protocol(_) => [any, any],
+        };
+        let outline = |family: &Option<(Ranges, Ranges)>| {
+            let (local, remote) = family.as_ref()?;
+            Some([hull(local), hull(remote), protocol, near, far])
+        };
+        [outline(&self.families[0]), outline(&self.families[1])]
     }
 
     fn covers(&self, other: &Extent<'_>) -> bool {
@@ -141,4 +247,89 @@ fn merge(ranges: impl Iterator<Item = (u128, u128)>) -> Ranges {
 fn all_inside(inner: &Ranges, outer: &Ranges) -> bool {
     let inside = |b: &(u128, u128)| outer.iter().any(|a| a.0 <= b.0 && b.1 <= a.1);
     inner.iter().all(inside)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers that look random.
+    struct Dice(u64);
+
+    impl Dice {
+        fn below(&mut self, end: u64) -> u64 {
+            self.0 = self
+                .0
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
+            (self.0 >> 33) % end
+        }
+
+        fn ranges(&mut self) -> Vec<AddressRange> {
+            let count = [0, 1, 1, 2][self.below(4) as usize];
+            let range = |dice: &mut Dice| {
+                let (low, length) = (dice.below(24) as u8, dice.below(8) as u8);
+                let ends = [low, low + length].map(|byte| match dice.0 % 7 {
+                    0 => IpAddr::from([byte; 16]),
+                    _ => IpAddr::from([10, 0, 0, byte]),
+                });
+                AddressRange {
+                    start: ends[0],
+                    end: ends[1],
+                }
+            };
+            (0..count).map(|_| range(self)).collect()
+        }
+
+        fn upper(&mut self) -> UpperLayer {
+            let ports = |dice: &mut Dice| {
+                let start = dice.below(4) as u16;
+                let end = start + dice.below(3) as u16;
+                vec![PortRange { start, end }]
+            };
+            match self.below(4) {
+                0 => UpperLayer::Any,
+                1 => UpperLayer::Protocol(self.below(2) as u8 * 17),
+                2 => UpperLayer::Icmp {
+                    protocol: 1,
+                    types: (self.below(3) as u8, 2 + self.below(3) as u8),
+                    codes: (0, 255),
+                },
+                _ => UpperLayer::Ports {
+                    protocol: 17,
+                    local: ports(self),
+                    remote: ports(self),
+                },
+            }
+        }
+    }
+
+    #[test]
+    fn no_entry_around_another_is_overlooked() {
+        let mut dice = Dice(5);
+        for _ in 0..50 {
+            let selector = |dice: &mut Dice| Selector {
+                local: dice.ranges(),
+                remote: dice.ranges(),
+                upper: dice.upper(),
+            };
+            let selectors: Vec<_> = (0..100).map(|_| selector(&mut dice)).collect();
+            let mut known = Known::default();
+            let mut found = 0;
+            for selector in &selectors {
+                let extent = Extent::of(selector);
+                if extent.families.iter().all(Option::is_none) {
+                    continue;
+                }
+                let expected = known.extents.iter().position(|e| e.covers(&extent));
+                assert_eq!(known.first_around(&extent), expected, "{selector:?}");
+                found += usize::from(expected.is_some());
+                known.add(extent);
+            }
+            assert!(
+                found > 5,
+                "the selectors have nothing to do with each other"
+            );
+        }
+    }
 }

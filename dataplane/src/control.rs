@@ -14,20 +14,29 @@ use portcullis_ipsec::flow::LinkHeader;
 use portcullis_ipsec::icmp::{self, IcmpError};
 use portcullis_ipsec::ip::{Address, IpHeader, protocol};
 use portcullis_ipsec::neighbor::{Resolver, State};
-use portcullis_ipsec::pipeline::{EntryCounters, Event, Inject, Punt, SaSide};
+use portcullis_ipsec::pipeline::{Event, Inject, Punt, SaSide};
 use portcullis_ipsec::sa::SaRef;
 use portcullis_ipsec::{DropReason, InterfaceId, PacketBuf};
 
 use crate::capture::Capture;
 use crate::eal::Pools;
-use crate::install::InstalledSa;
+use crate::install::Installed;
 use crate::packet::Packet;
 use crate::port::Ports;
+use crate::prepare::Basis;
+use crate::reclaim::{Garbage, Reclaimer};
 use crate::ring::{Receiver, Sender};
+use crate::totals::EntryTotals;
 use crate::worker::{Captured, FromWorker, ToWorker, WorkerCommand, WorkerRetired, WorkerStatus};
 
 /// Messages taken from one ring in one round.
 const MESSAGES: usize = 256;
+/// Retired memory passed on in one round.
+const RETIRED: usize = 4096;
+/// Orders that a worker may be behind.
+pub const COMMAND_RING: usize = 4096;
+/// How many of them may be in the ring: packets need room, too.
+const ORDERS_IN_RING: usize = COMMAND_RING - 1024;
 /// Least MTU that an unauthenticated ICMP error can bring an SA down to (RFC 1191 3, RFC 8200 5).
 const LEAST_PATH_MTU: [u32; 2] = [576, 1280];
 /// RFC 1191 6.3: a learnt path MTU is tried again after ten minutes.
@@ -53,28 +62,48 @@ pub struct WorkerLink {
     pub captured: Receiver<Captured>,
     /// Its counters.
     pub status: Arc<WorkerStatus>,
-    /// Its counters of SPD entries.
-    pub hits: Arc<[EntryCounters]>,
+    /// Messages so far, those that wait among them.
+    pub sent: u64,
 }
 
 impl WorkerLink {
     /// Sends a message, now or as soon as there is room: an order is never lost.
     pub fn send(&mut self, message: ToWorker) {
+        self.sent += 1;
         self.waiting.push_back(message);
         self.push_waiting();
     }
 
-    /// Sends a packet if there is room: packets are not worth memory without end.
+    /// Sends orders, now or as soon as there is room.
+    pub fn send_all(&mut self, orders: impl IntoIterator<Item = WorkerCommand>) {
+        let before = self.waiting.len();
+        self.waiting
+            .extend(orders.into_iter().map(ToWorker::Command));
+        self.sent += (self.waiting.len() - before) as u64;
+        self.push_waiting();
+    }
+
+    /// Sends a packet if there is room: packets are not worth memory without end. It does not wait for orders.
     fn inject(&mut self, packet: Inject<Packet>) -> Result<(), DropReason> {
-        let in_turn = self.waiting.is_empty();
-        match in_turn.then(|| self.to_worker.push(ToWorker::Inject(packet))) {
-            Some(Ok(())) => Ok(()),
-            _ => Err(DropReason::InjectFull),
+        match self.to_worker.push(ToWorker::Inject(packet)) {
+            Ok(()) => {
+                self.sent += 1;
+                Ok(())
+            }
+            Err(_) => Err(DropReason::InjectFull),
         }
     }
 
+    /// Orders leave room for packets.
     fn push_waiting(&mut self) {
-        while let Some(message) = self.waiting.pop_front() {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let room = ORDERS_IN_RING.saturating_sub(self.to_worker.depth());
+        for _ in 0..room {
+            let Some(message) = self.waiting.pop_front() else {
+                return;
+            };
             if let Err(message) = self.to_worker.push(message) {
                 self.waiting.push_front(message);
                 return;
@@ -85,14 +114,14 @@ impl WorkerLink {
 
 /// The slow path's state.
 pub struct Control {
-    /// The policy in force.
-    pub policy: Policy,
+    /// The policy in force, and its SAs.
+    pub installed: Arc<Installed>,
+    /// What its SPD entries count.
+    pub entries: EntryTotals,
     /// Workers.
     pub workers: Vec<WorkerLink>,
     /// Ports.
     pub ports: Ports,
-    /// SAs, in the order of the policy.
-    pub sas: Vec<InstalledSa>,
     /// Interfaces and routes.
     pub fib: Arc<Fib>,
     /// ARP and neighbour discovery.
@@ -107,6 +136,8 @@ pub struct Control {
     pub neighbors_sent: u64,
     /// Learnt path MTUs of outbound SAs, and when they will be forgotten.
     pub path_mtus: HashMap<SaRef, (u32, u64)>,
+    /// Frees what workers retire.
+    pub reclaimer: Reclaimer,
 }
 
 impl Control {
@@ -123,14 +154,12 @@ impl Control {
     }
 
     fn hear_worker(&mut self, index: usize, now: u64) -> bool {
-        let mut busy = false;
+        let mut busy = self.take_retired(index);
         for _ in 0..MESSAGES {
             let Some(worker) = self.workers.get_mut(index) else {
                 return busy;
             };
             worker.push_waiting();
-            // Freed here, on control's time.
-            busy |= worker.retired.pop().is_some();
             let captured = worker.captured.pop();
             let message = worker.from_worker.pop();
             if captured.is_none() && message.is_none() {
@@ -147,6 +176,44 @@ impl Control {
             }
         }
         busy
+    }
+
+    /// Passes on what a worker has retired.
+    fn take_retired(&mut self, index: usize) -> bool {
+        let Some(worker) = self.workers.get_mut(index) else {
+            return false;
+        };
+        let mut busy = false;
+        for _ in 0..RETIRED {
+            let Some(retired) = worker.retired.pop() else {
+                break;
+            };
+            busy = true;
+            self.reclaimer.free(Garbage::Retired(retired));
+        }
+        busy
+    }
+
+    /// What a new policy would meet.
+    pub fn basis(&self) -> Basis {
+        Basis {
+            installed: self.installed.clone(),
+            fib: self.fib.clone(),
+            ports: self.ports.interfaces.clone().into(),
+        }
+    }
+
+    /// A new policy is in force; the workers are told by the caller.
+    pub fn adopt(&mut self, installed: Installed, fib: Arc<Fib>) {
+        self.resolver.set_fixed(fixed_neighbors(&installed.policy));
+        let is_there = |place: &SaRef| {
+            let side = SaSide::Outbound(place.slot);
+            installed.at(usize::from(place.worker), side).is_some()
+        };
+        self.path_mtus.retain(|place, _| is_there(place));
+        self.fib = fib;
+        let old = std::mem::replace(&mut self.installed, Arc::new(installed));
+        self.reclaimer.free(Garbage::Installed(old));
     }
 
     fn handle_punt(&mut self, worker: usize, now: u64, punt: Punt<Packet>) {
@@ -224,6 +291,7 @@ impl Control {
                 protocol,
             } => {
                 let name = self
+                    .installed
                     .policy
                     .spd
                     .get(entry as usize)
@@ -243,32 +311,14 @@ impl Control {
     }
 
     fn sa_name(&self, worker: usize, side: SaSide) -> &str {
-        use portcullis_config::Direction::{Inbound, Outbound};
-        let (direction, slot) = match side {
-            SaSide::Inbound(slot) => (Inbound, slot),
-            SaSide::Outbound(slot) => (Outbound, slot),
-        };
-        let place = SaRef {
-            worker: worker as u16,
-            slot,
-        };
-        let found = self
-            .sas
-            .iter()
-            .find(|sa| sa.config.direction == direction && sa.place == place);
-        found.map_or("?", |sa| sa.config.name.as_str())
+        let sa = self.installed.at(worker, side);
+        sa.map_or("?", |sa| sa.name.as_str())
     }
 
     /// RFC 4301 8.2.1: an MTU named by an unauthenticated router is believed for a packet that we may have
     /// sent, only downwards, not below the least, and for ten minutes.
     fn learn_path_mtu(&mut self, now: u64, spi: u32, protocol: u8, destination: Address, mtu: u32) {
-        let outbound = |sa: &&InstalledSa| {
-            sa.config.direction == portcullis_config::Direction::Outbound
-                && sa.config.spi == spi
-                && sa.config.transform.protocol() == protocol
-                && Address::from(sa.config.destination) == destination
-        };
-        let Some(sa) = self.sas.iter().find(outbound) else {
+        let Some((sa, place)) = self.installed.outbound(spi, protocol, destination) else {
             return;
         };
         let [least_v4, least_v6] = LEAST_PATH_MTU;
@@ -277,7 +327,6 @@ impl Control {
         } else {
             least_v6
         });
-        let place = sa.place;
         if self
             .path_mtus
             .get(&place)
@@ -285,7 +334,7 @@ impl Control {
         {
             return;
         }
-        tracing::info!(sa = sa.config.name, mtu, "path MTU learnt");
+        tracing::info!(sa = sa.name, mtu, "path MTU learnt");
         self.path_mtus.insert(place, (mtu, now + PATH_MTU_AGE));
         self.command(place, WorkerCommand::SetPathMtu(place.slot, mtu));
     }
@@ -419,6 +468,15 @@ impl Control {
                 && worker.to_worker.depth() == 0
         })
     }
+}
+
+/// The static neighbours of a policy.
+pub fn fixed_neighbors(policy: &Policy) -> Vec<(InterfaceId, Address, [u8; 6])> {
+    let fixed = policy.neighbors.iter().map(|neighbor| {
+        let interface = InterfaceId(neighbor.interface as u16);
+        (interface, Address::from(neighbor.address), neighbor.mac)
+    });
+    fixed.collect()
 }
 
 /// Says that somebody wants to negotiate.

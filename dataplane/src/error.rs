@@ -27,6 +27,11 @@ pub enum Error {
     /// SAs are shared among bundles in a way that no order of processing has.
     #[error("{0}: its SAs are part of another bundle too; give each bundle its own")]
     Bundle(String),
+    /// An SA that counts from 1 has the key of one that went.
+    #[error(
+        "SA {0}: its key was that of an SA that goes: every nonce would be used twice (RFC 4106 2)"
+    )]
+    KeyAgain(String),
     /// Files and sockets.
     #[error("{what}: {error}")]
     Io {

@@ -1,6 +1,7 @@
 //! A gateway from start to end: DPDK, ports, workers, the slow path's loop, and the way out.
 
 use std::collections::{HashMap, VecDeque};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -10,30 +11,32 @@ use core_affinity::CoreId;
 use portcullis_config::Policy;
 use portcullis_ipsec::InterfaceId;
 use portcullis_ipsec::counters::DropCounters;
-use portcullis_ipsec::ip::Address;
+use portcullis_ipsec::fib::Fib;
 use portcullis_ipsec::neighbor::{LocalInterface, Resolver};
-use portcullis_ipsec::pipeline::{EntryCounters, Pipeline, View};
+use portcullis_ipsec::pipeline::Pipeline;
 
+use crate::Error;
 use crate::capture::Capture;
-use crate::control::{Control, WorkerLink};
+use crate::control::{COMMAND_RING, Control, WorkerLink, fixed_neighbors};
 use crate::cycles::StopWatch;
 use crate::eal::{self, Pools};
-use crate::install::{Installation, install};
+use crate::install::Installed;
 use crate::port::Ports;
+use crate::prepare::{Basis, Prepared, prepare};
+use crate::reclaim::Reclaimer;
+use crate::reload::{self, Reloader};
+use crate::report::ReloadReport;
 use crate::ring::{Receiver, Sender, ring};
-use crate::socket::ControlSocket;
+use crate::socket::{ControlSocket, Reply, Request};
 use crate::status::{Status, Telemetry};
+use crate::totals::EntryTotals;
 use crate::worker::{
-    GatewayEngine, ToPeer, ToWorker, Worker, WorkerIo, WorkerPort, WorkerRings, WorkerStatus,
+    GatewayEngine, PEER_RING, ToPeer, ToWorker, Worker, WorkerIo, WorkerPort, WorkerRings,
+    WorkerStatus,
 };
-use crate::{Error, fib};
 
-/// Orders that a worker may be behind.
-const COMMAND_RING: usize = 4096;
 /// Punts and news that control may be behind.
 const PUNT_RING: usize = 2048;
-/// Packets that one worker may be behind another.
-const PEER_RING: usize = 1024;
 /// Copies of frames that control may be behind.
 const CAPTURE_RING: usize = 4096;
 /// Flows that a worker remembers.
@@ -92,9 +95,18 @@ impl Clock {
     }
 }
 
-/// Runs a gateway until `stop` is set, or, with `drain`, until its capture files are read. Returns its last
-/// status.
-pub fn run(policy: Policy, drain: bool, stop: &AtomicBool) -> Result<Status, Error> {
+/// What signals ask for.
+#[derive(Clone, Debug, Default)]
+pub struct Signals {
+    /// End.
+    pub stop: Arc<AtomicBool>,
+    /// Read the policy file again.
+    pub reload: Arc<AtomicBool>,
+}
+
+/// Runs a gateway with the policy that `file` holds, until told to stop, or, with `drain`, until its capture files
+/// are read. Returns its last status.
+pub fn run(file: &Path, policy: Policy, drain: bool, signals: &Signals) -> Result<Status, Error> {
     let cores = core_affinity::get_core_ids().unwrap_or_else(|| vec![CoreId { id: 0 }]);
     let placement = place(&policy, cores.into_iter().map(|core| core.id).collect());
     let eal = eal::start(&policy, &placement.cores)?;
@@ -103,64 +115,100 @@ pub fn run(policy: Policy, drain: bool, stop: &AtomicBool) -> Result<Status, Err
     if drain && !ports.ports.iter().any(|port| port.finite) {
         return Err(Error::NothingToDrain);
     }
-    let mut socket = ControlSocket::bind(&policy.runtime.control_socket)?;
+    let socket = ControlSocket::bind(&policy.runtime.control_socket)?;
     let engine = GatewayEngine::with_order(&policy.runtime.engines);
-    let installation = install(&policy, &engine, 0)?;
-    log_fallbacks(&installation);
-    let (clock, epoch) = (Clock(Instant::now()), dpdk::thread::cycles());
+    let basis = Basis {
+        installed: Arc::new(Installed::nothing(dealt.len())),
+        fib: Arc::new(Fib::new(ports.fib_interfaces(&policy), &[])),
+        ports: ports.interfaces.clone().into(),
+    };
+    let prepared = prepare(&basis, Arc::new(policy), &engine, 0)?;
+    let clock = Clock(Instant::now());
     let stop_workers = Arc::new(AtomicBool::new(false));
-    let (mut control, workers) = assemble(
-        policy,
-        pools,
-        ports,
-        dealt,
-        installation,
-        epoch,
-        &stop_workers,
-    )?;
+    let refusals = engine.refusals();
+    log_fallbacks(&refusals, &prepared.plan.installed.sas);
+    let (mut control, workers) = assemble(pools, ports, dealt, prepared, &refusals, &stop_workers)?;
     let threads = start_workers(workers, &placement, &stop_workers)?;
     keep_off_workers(&placement);
-    while !control.is_running() && !stop.load(Ordering::Relaxed) {
+    while !control.is_running() && !signals.stop.load(Ordering::Relaxed) {
         control.round(clock.now());
     }
+    heap::trim();
     eprintln!("portcullis: running");
-    let mut telemetry = Telemetry::default();
-    control_loop(
-        &mut control,
-        &mut telemetry,
-        &mut socket,
-        clock,
-        drain,
-        stop,
-    );
+    let mut desk = Desk {
+        socket,
+        telemetry: Telemetry::default(),
+        reloader: Reloader::new(file, engine),
+    };
+    control_loop(&mut control, &mut desk, clock, drain, signals);
     stop_workers.store(true, Ordering::Relaxed);
     for thread in threads {
         // A worker that panicked has said so; in a release the process is gone by then.
         drop(thread.join());
     }
     control.finish(clock.now());
-    let status = telemetry.finish(&control, clock.now());
+    let status = desk.telemetry.finish(&control, clock.now());
     drop(control);
     drop(eal);
     Ok(status)
 }
 
+/// Where operators are served.
+struct Desk {
+    socket: ControlSocket,
+    telemetry: Telemetry,
+    reloader: Reloader,
+}
+
+impl Desk {
+    /// Does what can be done without waiting.
+    fn serve(&mut self, control: &mut Control, now: u64, signals: &Signals) {
+        let Desk {
+            socket,
+            telemetry,
+            reloader,
+        } = self;
+        telemetry.tick(control, now);
+        if reloader.is_idle() && signals.reload.swap(false, Ordering::Relaxed) {
+            reloader.begin(control, now, false);
+        }
+        socket.serve(|request| match request {
+            Request::Show(query) => Reply::Answer(json(&telemetry.status(control, now, &query))),
+            Request::Reload { trial } => match reloader.begin(control, now, trial) {
+                true => Reply::Later,
+                false => Reply::Answer(json(&busy())),
+            },
+        });
+        if let Some(report) = reloader.advance(control) {
+            reload::log(&report);
+            socket.answer(&json(&report));
+            telemetry.note_reload(&report);
+        }
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_default()
+}
+
+fn busy() -> ReloadReport {
+    ReloadReport::refused(vec!["another reload is under way".into()])
+}
+
 fn control_loop(
     control: &mut Control,
-    telemetry: &mut Telemetry,
-    socket: &mut ControlSocket,
+    desk: &mut Desk,
     clock: Clock,
     drain: bool,
-    stop: &AtomicBool,
+    signals: &Signals,
 ) {
     let mut quiet_since: Option<(Instant, u64)> = None;
-    while !stop.load(Ordering::Relaxed) {
+    while !signals.stop.load(Ordering::Relaxed) {
         let now = clock.now();
         let busy = control.round(now);
-        telemetry.tick(control, now);
-        socket.serve(|| telemetry.status(control, now));
+        desk.serve(control, now, signals);
         if drain {
-            let received = telemetry.received(control);
+            let received = desk.telemetry.received(control);
             let quiet = control.is_drained() && !busy;
             match quiet_since {
                 Some((since, before)) if quiet && before == received => {
@@ -202,11 +250,10 @@ fn peer_rings(workers: usize) -> Vec<PeerRings> {
 }
 
 /// Says which engines are not there, and how many SAs that concerns.
-fn log_fallbacks(installation: &Installation) {
-    for refusal in &installation.refusals {
+fn log_fallbacks(refusals: &[String], sas: &[crate::install::InstalledSa]) {
+    for refusal in refusals {
         tracing::warn!("{refusal}");
     }
-    let sas = &installation.sas;
     let count = sas.iter().filter(|sa| sa.choice.fallback.is_some()).count();
     if count != 0 {
         tracing::warn!("{count} of {} SAs fall back to a later engine", sas.len());
@@ -215,72 +262,50 @@ fn log_fallbacks(installation: &Installation) {
 
 /// Makes control and the workers around their rings.
 fn assemble(
-    policy: Policy,
     pools: Pools,
     ports: Ports,
     dealt: Vec<Vec<WorkerPort>>,
-    installation: Installation,
-    epoch: u64,
+    prepared: Prepared,
+    refusals: &[String],
     stop: &Arc<AtomicBool>,
 ) -> Result<(Control, Vec<Worker>), Error> {
-    let interfaces = ports.fib_interfaces(&policy);
-    let fib = Arc::new(fib::build(&policy, interfaces));
-    let captures = open_captures(&policy, &ports)?;
+    let (installed, fib) = (Arc::new(prepared.plan.installed), prepared.fib);
     let mut control = Control {
         workers: Vec::new(),
-        resolver: resolver(&policy, &fib),
-        sas: installation.sas,
+        resolver: resolver(&installed.policy, &fib),
+        entries: EntryTotals::default(),
         drops: DropCounters::default(),
         neighbors_sent: 0,
         path_mtus: HashMap::new(),
+        captures: open_captures(&installed.policy, &ports)?,
+        reclaimer: Reclaimer::start()?,
         fib,
-        policy,
+        installed,
         ports,
-        captures,
         pools,
     };
-    let (spd, neighbors) = (fib::spd(&control.policy), Arc::new(control.neighbors()));
-    let shared: Arc<[_]> = control.ports.interfaces.clone().into();
-    let esp_udp_ports = fib::esp_udp_ports(&control.policy);
+    let hits = prepared.views.iter().map(|view| view.hits.clone());
+    control
+        .entries
+        .change(hits.collect(), prepared.entries_before);
+    let count = dealt.len();
+    let (neighbors, epoch) = (Arc::new(control.neighbors()), dpdk::thread::cycles());
+    let orders = prepared.views.into_iter().zip(prepared.plan.before_view);
+    let parts = dealt.into_iter().zip(orders).zip(peer_rings(count));
     let mut workers = Vec::new();
-    let rings = peer_rings(dealt.len());
-    for (index, ((ports, commands), peers)) in dealt
-        .into_iter()
-        .zip(installation.commands)
-        .zip(rings)
-        .enumerate()
-    {
-        let hits: Arc<[EntryCounters]> = control
-            .policy
-            .spd
-            .iter()
-            .map(|_| EntryCounters::default())
-            .collect();
-        let view = View {
-            spd: spd.clone(),
-            bindings: installation
-                .bindings
-                .iter()
-                .map(|b| b.clone().into())
-                .collect(),
-            hits: hits.clone(),
-            fib: control.fib.clone(),
-            ports: shared.clone(),
-            esp_udp_ports: esp_udp_ports.clone(),
-            neighbors: neighbors.clone(),
-        };
+    for (index, ((ports, (mut view, orders)), peers)) in parts.enumerate() {
+        view.neighbors = neighbors.clone();
         let status = Arc::new(WorkerStatus::default());
-        let (rings, mut link) = link(status.clone(), hits, peers);
-        commands
-            .into_iter()
-            .for_each(|command| link.send(ToWorker::Command(command)));
+        let (rings, mut link) = link(status.clone(), peers);
+        link.send_all(orders);
         link.send(ToWorker::Start);
         control.workers.push(link);
         let (counters, mut seed) = (status.counters.clone(), [0; 32]);
         getrandom::fill(&mut seed).map_err(Error::Random)?;
-        let engine = GatewayEngine::with_order(&control.policy.runtime.engines);
+        let runtime = &control.installed.policy.runtime;
+        let engine = GatewayEngine::with_order(&runtime.engines);
         // Keys are made once, for the engines that control found.
-        if engine.refusals() != installation.refusals {
+        if engine.refusals() != refusals {
             return Err(Error::Worker(index));
         }
         let io = WorkerIo {
@@ -291,14 +316,12 @@ fn assemble(
             rings,
             counters: counters.clone(),
             discarded: arrayvec::ArrayVec::new(),
-            stop_watch: control
-                .policy
-                .runtime
+            stop_watch: runtime
                 .cycle_budget
                 .then(|| StopWatch::new(status.cycles.clone())),
         };
         workers.push(Worker {
-            pipeline: Pipeline::new(index as u16, engine, view, counters, FLOWS, seed),
+            pipeline: Pipeline::new(index as u16, engine, *view, counters, FLOWS, seed),
             io,
             status,
             shares_core: false,
@@ -309,11 +332,7 @@ fn assemble(
     Ok((control, workers))
 }
 
-fn link(
-    status: Arc<WorkerStatus>,
-    hits: Arc<[EntryCounters]>,
-    (to_peers, from_peers): PeerRings,
-) -> (WorkerRings, WorkerLink) {
+fn link(status: Arc<WorkerStatus>, (to_peers, from_peers): PeerRings) -> (WorkerRings, WorkerLink) {
     let (to_worker, from_control) = ring(COMMAND_RING);
     let (to_control, from_worker) = ring(PUNT_RING);
     let (retire, retired) = ring(COMMAND_RING);
@@ -333,7 +352,7 @@ fn link(
         retired,
         captured,
         status,
-        hits,
+        sent: 0,
     };
     (rings, link)
 }
@@ -375,7 +394,7 @@ fn start_workers(
     Ok(threads)
 }
 
-fn resolver(policy: &Policy, fib: &fib::Fib) -> Resolver<crate::packet::Packet> {
+fn resolver(policy: &Policy, fib: &Fib) -> Resolver<crate::packet::Packet> {
     let locals = fib
         .interfaces()
         .iter()
@@ -385,14 +404,7 @@ fn resolver(policy: &Policy, fib: &fib::Fib) -> Resolver<crate::packet::Packet> 
             mac: interface.mac,
             addresses: interface.addresses.clone(),
         });
-    let fixed = policy.neighbors.iter().map(|neighbor| {
-        (
-            InterfaceId(neighbor.interface as u16),
-            Address::from(neighbor.address),
-            neighbor.mac,
-        )
-    });
-    Resolver::new(locals.collect(), fixed.collect())
+    Resolver::new(locals.collect(), fixed_neighbors(policy))
 }
 
 fn open_captures(policy: &Policy, ports: &Ports) -> Result<Vec<Option<Capture>>, Error> {

@@ -1,129 +1,494 @@
-//! Brings SAs from the policy to the workers: owner, slot, key, SPI index, bundles.
+//! Where each SA of a policy is, and what brings the workers from one policy to the next: owner, slot, key, SPI
+//! index, bundles.
 //!
-//! Today the SAs are those of the policy file; a key exchange hands in the same [`SaConfig`]s.
+//! An SA is the same one if direction, SPI, destination, protocol, algorithms and keys are: it keeps its place,
+//! counters, sequence numbers and replay window, whatever else changes.
 
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use portcullis_config::{Action, Direction, Policy, SaConfig};
+use portcullis_config::{Action, Direction, Integrity, Policy, SaConfig, Transform};
 use portcullis_ipsec::command::Command;
 use portcullis_ipsec::counters::SaCounters;
 use portcullis_ipsec::engine::{Engine, KeyError};
 use portcullis_ipsec::ip::{Address, IpVersion};
-use portcullis_ipsec::pipeline::Binding;
-use portcullis_ipsec::sa::{InboundSa, OutboundSa, SaRef};
+use portcullis_ipsec::pipeline::{Binding, REASSEMBLY_TIMEOUT, SaSide};
+use portcullis_ipsec::sa::{InboundSa, OutboundSa, SaRef, Shape};
 use portcullis_ipsec::sad::{Slab, SpiEntry, SpiIndex};
 use portcullis_ipsec::spd::CompiledSelector;
 
 use crate::Error;
 use crate::engine::Choice;
-use crate::worker::{GatewayEngine, WorkerCommand};
+use crate::worker::{GatewayEngine, Key, WorkerCommand};
+
+/// No SA.
+const NONE: u32 = u32::MAX;
+/// Room for SAs that a worker has at least, so that the first few more need no new memory.
+const LEAST_ROOM: usize = 1024;
 
 /// An SA as control knows it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct InstalledSa {
-    /// What it is; keys included, so it is not printed as a whole.
-    pub config: SaConfig,
     /// Where it is.
     pub place: SaRef,
     /// What computes its packets.
     pub choice: Choice,
     /// What it counts.
     pub counters: Arc<SaCounters>,
-}
-
-/// All SAs, in the order of the policy, and the orders that install them.
-#[derive(Debug, Default)]
-pub struct Installation {
-    /// SAs.
-    pub sas: Vec<InstalledSa>,
-    /// Orders for each worker, to be carried out in this order.
-    pub commands: Vec<Vec<WorkerCommand>>,
-    /// For each SPD entry, the SAs that serve it.
-    pub bindings: Vec<Vec<Binding>>,
-    /// What of the engines is not there.
-    pub refusals: Vec<String>,
+    /// Milliseconds of the workers' clock when its life began.
+    born: u64,
+    links: Links,
 }
 
 /// Which SA of a bundle is around which.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Links {
-    /// The SA around this one.
-    outer: Option<usize>,
+    /// Slot of the SA around this one.
+    outer: Option<u32>,
+    /// Bytes that it adds.
+    overhead: usize,
     /// This one is around another.
     is_outer: bool,
 }
 
-/// Plans the installation of all SAs of a policy on its workers.
-pub fn install(policy: &Policy, engine: &GatewayEngine, now: u64) -> Result<Installation, Error> {
-    let workers = usize::from(policy.runtime.workers);
-    let owners = owners(policy, workers)?;
-    let links = links(policy)?;
-    let mut slots = vec![(0u32, 0u32); workers];
-    let mut plan = Installation {
-        commands: (0..workers).map(|_| Vec::new()).collect(),
-        refusals: engine.refusals(),
-        ..Installation::default()
-    };
-    for (config, owner) in policy.sas.iter().zip(&owners) {
-        let counts = slots
-            .get_mut(*owner)
-            .ok_or(Error::Bundle(config.name.clone()))?;
-        let slot = match config.direction {
-            Direction::Inbound => &mut counts.0,
-            Direction::Outbound => &mut counts.1,
-        };
-        let place = SaRef {
-            worker: *owner as u16,
-            slot: *slot,
-        };
-        *slot += 1;
-        let counters = Arc::default();
-        let choice = engine.choose(config.transform).ok_or_else(|| Error::Key {
-            sa: config.name.clone(),
-            error: KeyError::Unsupported,
-        })?;
-        plan.sas.push(InstalledSa {
-            config: config.clone(),
-            place,
-            choice,
-            counters,
-        });
-    }
-    for (commands, (inbound, outbound)) in plan.commands.iter_mut().zip(slots) {
-        commands.push(Command::GrowInbound(Slab::with_slots(inbound as usize)));
-        commands.push(Command::GrowOutbound(Slab::with_slots(outbound as usize)));
-        commands.push(Command::GrowIndex(SpiIndex::with_capacity(
-            policy.sas.len(),
-        )));
-    }
-    for (index, link) in links.iter().enumerate() {
-        add(&mut plan, index, *link, engine, now)?;
-    }
-    plan.bindings = bindings(policy, &plan.sas);
-    Ok(plan)
+/// The slots of one worker in one direction.
+#[derive(Clone, Debug, Default)]
+struct Slots {
+    /// For each slot, the number of its SA.
+    occupants: Vec<u32>,
+    /// Those that are free, and since when.
+    free: VecDeque<(u64, u32)>,
+    /// How many the worker has memory for.
+    room: usize,
 }
 
-/// The worker that owns each SA: all SAs of an SPD entry have one owner, entries take turns.
-fn owners(policy: &Policy, workers: usize) -> Result<Vec<usize>, Error> {
-    let mut owners = vec![None; policy.sas.len()];
-    let mut turn = 0;
+impl Slots {
+    /// A slot without SA. Fragments out of an SA wait for the others by its slot: it is not given anew before they
+    /// are gone.
+    fn take(&mut self, now: u64) -> u32 {
+        let old = |(since, _): &(u64, u32)| since + REASSEMBLY_TIMEOUT < now;
+        match self.free.front().is_some_and(old) {
+            true => self.free.pop_front().map_or(NONE, |(_, slot)| slot),
+            false => {
+                self.occupants.push(NONE);
+                self.occupants.len() as u32 - 1
+            }
+        }
+    }
+}
+
+/// A policy in force, and where its SAs are.
+#[derive(Debug, Default)]
+pub struct Installed {
+    /// The policy.
+    pub policy: Arc<Policy>,
+    /// Its SAs, in the order of the policy.
+    pub sas: Vec<InstalledSa>,
+    /// For each SA, its number in the policy before.
+    before: Vec<u32>,
+    /// By worker; inbound and outbound.
+    slots: Vec<[Slots; 2]>,
+    /// Outbound SAs, sorted by SPI.
+    by_spi: Vec<u32>,
+    /// Inbound SAs that the workers' SPI indexes have room for.
+    index_room: usize,
+}
+
+/// What brings the workers to another policy.
+#[derive(Debug)]
+pub struct Plan {
+    /// What is in force then.
+    pub installed: Installed,
+    /// For each worker: orders that come before the new view.
+    pub before_view: Vec<Vec<WorkerCommand>>,
+    /// For each worker: orders that come after it.
+    pub after_view: Vec<Vec<WorkerCommand>>,
+    /// For each worker: orders that wait until no worker has the old view nor a packet that it decided about.
+    pub last: Vec<Vec<WorkerCommand>>,
+    /// For each SPD entry, the SA that serves it.
+    pub bindings: Vec<Option<Binding>>,
+    /// What is new and what goes.
+    pub moves: Moves,
+}
+
+/// Numbers of SAs, the new policy's and, for those that go, the old one's.
+#[derive(Debug, Default)]
+pub struct Moves {
+    /// New ones.
+    pub added: Vec<u32>,
+    /// Those that go.
+    pub removed: Vec<u32>,
+    /// Those that stay under other terms.
+    pub altered: Vec<u32>,
+}
+
+/// What finds an SA among those of its direction (RFC 4301 4.1).
+type Identity = (Direction, u32, Address, u8);
+
+fn identity(config: &SaConfig) -> Identity {
+    let protocol = config.transform.protocol();
+    let destination = config.destination.into();
+    (config.direction, config.spi, destination, protocol)
+}
+
+/// True if packets of both SAs are protected alike, so that sequence numbers must go on.
+fn is_same(a: &SaConfig, b: &SaConfig) -> bool {
+    let keys = |sa: &SaConfig| (sa.transform, sa.esn);
+    keys(a) == keys(b) && a.cipher_key == b.cipher_key && a.integrity_key == b.integrity_key
+}
+
+impl Installed {
+    /// Nothing, on so many workers.
+    pub fn nothing(workers: usize) -> Self {
+        Installed {
+            slots: vec![<[Slots; 2]>::default(); workers],
+            ..Installed::default()
+        }
+    }
+
+    /// SAs with their configurations.
+    pub fn iter(&self) -> impl Iterator<Item = (&SaConfig, &InstalledSa)> {
+        self.policy.sas.iter().zip(&self.sas)
+    }
+
+    /// The SA in a worker's slot.
+    pub fn at(&self, worker: usize, side: SaSide) -> Option<&SaConfig> {
+        let (direction, slot) = match side {
+            SaSide::Inbound(slot) => (Direction::Inbound, slot),
+            SaSide::Outbound(slot) => (Direction::Outbound, slot),
+        };
+        let slots = self.slots.get(worker)?.get(side_of(direction))?;
+        let number = slots.occupants.get(slot as usize)?;
+        self.policy.sas.get(*number as usize)
+    }
+
+    /// The outbound SA whose packets look so.
+    pub fn outbound(&self, spi: u32, protocol: u8, to: Address) -> Option<(&SaConfig, SaRef)> {
+        let sa = |number: &u32| {
+            let number = *number as usize;
+            Some((self.policy.sas.get(number)?, self.sas.get(number)?.place))
+        };
+        let spi_of = |number: &u32| sa(number).map_or(0, |(config, _)| config.spi);
+        let first = self.by_spi.partition_point(|number| spi_of(number) < spi);
+        let same_spi = self.by_spi.iter().skip(first).map_while(sa);
+        let mut candidates = same_spi.take_while(|(config, _)| config.spi == spi);
+        candidates.find(|(config, _)| identity(config) == (Direction::Outbound, spi, to, protocol))
+    }
+
+    /// For each SA its number in the policy before this one.
+    pub fn numbers_before(&self) -> impl Iterator<Item = Option<usize>> {
+        let number = |number: &u32| (*number != NONE).then_some(*number as usize);
+        self.before.iter().map(number)
+    }
+
+    /// Plans the way from here to `policy`, at `now`.
+    pub fn plan(
+        &self,
+        policy: Arc<Policy>,
+        engine: &GatewayEngine,
+        now: u64,
+    ) -> Result<Plan, Error> {
+        let before = self.same_sas(&policy);
+        let moves = self.moves(&before);
+        self.check_keys(&policy, &moves)?;
+        let workers = self.slots.len();
+        let mut next = Installed {
+            slots: self.slots.clone(),
+            index_room: self.index_room,
+            ..Installed::default()
+        };
+        self.settle(&mut next, &policy, &before, engine, now)?;
+        let links = links(&policy, &next.sas)?;
+        for (sa, links) in next.sas.iter_mut().zip(links) {
+            sa.links = links;
+        }
+        (next.policy, next.before) = (policy, before);
+        next.sort_outbound();
+        let empty = || (0..workers).map(|_| Vec::new()).collect();
+        let mut plan = Plan {
+            bindings: bindings(&next),
+            before_view: empty(),
+            after_view: empty(),
+            last: empty(),
+            installed: next,
+            moves,
+        };
+        plan.grow();
+        self.add_commands(&mut plan, engine)?;
+        self.index_commands(&mut plan);
+        self.removal_commands(&mut plan, now);
+        Ok(plan)
+    }
+
+    /// For each SA of `policy`, the number of the same one here.
+    fn same_sas(&self, policy: &Policy) -> Vec<u32> {
+        let numbers = (0u32..).zip(&self.policy.sas);
+        let known: HashMap<Identity, u32> = numbers.map(|(n, sa)| (identity(sa), n)).collect();
+        let before = |sa: &SaConfig| {
+            let number = known.get(&identity(sa))?;
+            let old = self.policy.sas.get(*number as usize)?;
+            is_same(old, sa).then_some(*number)
+        };
+        let numbers = policy.sas.iter().map(|sa| before(sa).unwrap_or(NONE));
+        numbers.collect()
+    }
+
+    /// Which SAs are new and which go.
+    fn moves(&self, before: &[u32]) -> Moves {
+        let mut stays = vec![false; self.sas.len()];
+        let mut moves = Moves::default();
+        for (number, before) in (0u32..).zip(before) {
+            match stays.get_mut(*before as usize) {
+                Some(stays) => *stays = true,
+                None => moves.added.push(number),
+            }
+        }
+        let gone = (0u32..).zip(&stays).filter(|(_, stays)| !**stays);
+        moves.removed = gone.map(|(number, _)| number).collect();
+        moves
+    }
+
+    /// RFC 4106 2: a new SA counts from 1, so the key of one that has counted already is not for it.
+    fn check_keys(&self, policy: &Policy, moves: &Moves) -> Result<(), Error> {
+        let used: HashSet<_> = numbered(&self.policy.sas, &moves.removed)
+            .filter_map(nonce_key)
+            .collect();
+        let again = |sa: &&SaConfig| nonce_key(sa).is_some_and(|key| used.contains(key));
+        match numbered(&policy.sas, &moves.added).find(again) {
+            Some(sa) => Err(Error::KeyAgain(sa.name.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives each SA of `policy` its place: its old one, or a new one with the owner of its entry's other SAs.
+    fn settle(
+        &self,
+        next: &mut Installed,
+        policy: &Policy,
+        before: &[u32],
+        engine: &GatewayEngine,
+        now: u64,
+    ) -> Result<(), Error> {
+        let known = |before: &u32| self.sas.get(*before as usize);
+        let owners = owners(policy, self.slots.len(), before, |n| {
+            known(n).map(|sa| sa.place.worker)
+        })?;
+        for ((number, (config, owner)), before) in
+            (0u32..).zip(policy.sas.iter().zip(owners)).zip(before)
+        {
+            let slots = next.slots.get_mut(usize::from(owner));
+            let slots = slots.and_then(|both| both.get_mut(side_of(config.direction)));
+            let Some(slots) = slots else {
+                return Err(Error::Bundle(config.name.clone()));
+            };
+            let sa = match known(before) {
+                Some(sa) => sa.clone(),
+                None => InstalledSa {
+                    place: SaRef {
+                        worker: owner,
+                        slot: slots.take(now),
+                    },
+                    choice: engine.choose(config.transform).ok_or_else(|| Error::Key {
+                        sa: config.name.clone(),
+                        error: KeyError::Unsupported,
+                    })?,
+                    counters: Arc::default(),
+                    born: now,
+                    links: Links::default(),
+                },
+            };
+            if let Some(occupant) = slots.occupants.get_mut(sa.place.slot as usize) {
+                *occupant = number;
+            }
+            next.sas.push(sa);
+        }
+        Ok(())
+    }
+
+    fn sort_outbound(&mut self) {
+        let sas = &self.policy.sas;
+        let numbers = (0u32..).zip(sas);
+        let outbound = numbers.filter(|(_, sa)| sa.direction == Direction::Outbound);
+        self.by_spi = outbound.map(|(number, _)| number).collect();
+        self.by_spi
+            .sort_by_key(|number| sas.get(*number as usize).map(|sa| sa.spi));
+    }
+
+    /// New SAs, and new terms for those that stay under others.
+    fn add_commands(&self, plan: &mut Plan, engine: &GatewayEngine) -> Result<(), Error> {
+        let next = &plan.installed;
+        for (number, ((config, sa), before)) in (0u32..).zip(next.iter().zip(&next.before)) {
+            let old = self.sas.get(*before as usize);
+            let old = old.zip(self.policy.sas.get(*before as usize));
+            if old.is_some_and(|(old, terms)| terms == config && old.links == sa.links) {
+                continue;
+            }
+            let key = engine
+                .key(config.transform, &config.cipher_key, &config.integrity_key)
+                .map_err(|error| Error::Key {
+                    sa: config.name.clone(),
+                    error,
+                })?;
+            if old.is_some() {
+                plan.moves.altered.push(number);
+            }
+            if let Some(commands) = plan.before_view.get_mut(usize::from(sa.place.worker)) {
+                commands.push(add(config, sa, key, old.is_some()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes inbound SAs findable: one by one if they are few, by another index if they are many.
+    fn index_commands(&self, plan: &mut Plan) {
+        let Plan {
+            installed: next,
+            moves,
+            before_view,
+            after_view,
+            ..
+        } = plan;
+        let entries = |of: &Installed, numbers: &[u32]| -> Vec<SpiEntry> {
+            let sas = numbered(&of.policy.sas, numbers).zip(numbered(&of.sas, numbers));
+            sas.filter_map(entry).collect()
+        };
+        let (added, removed) = (entries(next, &moves.added), entries(self, &moves.removed));
+        let count = next.iter().filter_map(entry).count();
+        let few = (added.len() + removed.len()) * 8 < count;
+        if few && count + removed.len() <= self.index_room {
+            for commands in before_view {
+                commands.extend(added.iter().map(|entry| Command::Index(*entry)));
+            }
+            for commands in after_view {
+                commands.extend(removed.iter().map(|entry| Command::Unindex(*entry)));
+            }
+        } else if !added.is_empty() || !removed.is_empty() {
+            next.index_room = count.next_power_of_two().max(LEAST_ROOM);
+            let mut index = SpiIndex::with_capacity(next.index_room);
+            for entry in next.iter().filter_map(entry) {
+                index.insert(entry);
+            }
+            for commands in before_view {
+                commands.push(Command::SetIndex(index.clone()));
+            }
+        }
+    }
+
+    /// Old SAs go, and their slots are free for the next plan.
+    fn removal_commands(&self, plan: &mut Plan, now: u64) {
+        for number in &plan.moves.removed {
+            let number = *number as usize;
+            let Some((config, sa)) = self.policy.sas.get(number).zip(self.sas.get(number)) else {
+                continue;
+            };
+            let (worker, slot) = (usize::from(sa.place.worker), sa.place.slot);
+            let command = match config.direction {
+                Direction::Inbound => Command::RemoveInbound(slot),
+                Direction::Outbound => Command::RemoveOutbound(slot),
+            };
+            if let Some(commands) = plan.last.get_mut(worker) {
+                commands.push(command);
+            }
+            let both = plan.installed.slots.get_mut(worker);
+            if let Some(slots) = both.and_then(|both| both.get_mut(side_of(config.direction))) {
+                slots.free.push_back((now, slot));
+                if let Some(occupant) = slots.occupants.get_mut(slot as usize) {
+                    *occupant = NONE;
+                }
+            }
+        }
+    }
+}
+
+impl Plan {
+    /// Memory for more SAs.
+    fn grow(&mut self) {
+        let workers = self.installed.slots.iter_mut().zip(&mut self.before_view);
+        for (both, commands) in workers {
+            for (side, slots) in both.iter_mut().enumerate() {
+                let needed = slots.occupants.len();
+                if needed <= slots.room {
+                    continue;
+                }
+                slots.room = needed.next_power_of_two().max(LEAST_ROOM);
+                commands.push(match side == side_of(Direction::Inbound) {
+                    true => Command::GrowInbound(Slab::with_slots(slots.room)),
+                    false => Command::GrowOutbound(Slab::with_slots(slots.room)),
+                });
+            }
+        }
+    }
+}
+
+/// The members of a list with these numbers.
+fn numbered<'a, T>(list: &'a [T], numbers: &'a [u32]) -> impl Iterator<Item = &'a T> {
+    numbers.iter().filter_map(|n| list.get(*n as usize))
+}
+
+/// The key under which an SA that we send with uses each sequence number as a nonce.
+fn nonce_key(sa: &SaConfig) -> Option<&[u8]> {
+    let key = match sa.transform {
+        Transform::Esp(cipher, _) if cipher.is_counter_mode() => &sa.cipher_key,
+        Transform::Ah(Integrity::AesGmac(_)) => &sa.integrity_key,
+        _ => return None,
+    };
+    (sa.direction == Direction::Outbound).then(|| key.expose())
+}
+
+fn side_of(direction: Direction) -> usize {
+    match direction {
+        Direction::Inbound => 0,
+        Direction::Outbound => 1,
+    }
+}
+
+/// The worker that owns each SA. SAs of a bundle have one owner, those of an entry if they can; an entry whose SAs
+/// are all new goes to the worker with the fewest.
+fn owners(
+    policy: &Policy,
+    workers: usize,
+    before: &[u32],
+    known: impl Fn(&u32) -> Option<u16>,
+) -> Result<Vec<u16>, Error> {
+    let mut owners: Vec<Option<u16>> = before.iter().map(known).collect();
+    let mut load = vec![0usize; workers.max(1)];
+    for owner in owners.iter().flatten() {
+        load.iter_mut()
+            .skip(usize::from(*owner))
+            .take(1)
+            .for_each(|n| *n += 1);
+    }
     for entry in &policy.spd {
         let Action::Protect { outbound, inbound } = &entry.action else {
             continue;
         };
-        let named = || outbound.iter().chain(inbound).copied();
-        let known = named().find_map(|sa| owners.get(sa).copied().flatten());
-        let owner = known.unwrap_or_else(|| {
-            turn += 1;
-            (turn - 1) % workers
-        });
-        for sa in named() {
-            match owners.get_mut(sa) {
-                Some(Some(other)) if *other != owner => {
-                    return Err(Error::Bundle(entry.name.clone()));
+        let owned = |owners: &[Option<u16>], sas: &[usize]| {
+            sas.iter().find_map(|sa| owners.get(*sa).copied().flatten())
+        };
+        let least = || {
+            (0u16..)
+                .zip(&load)
+                .min_by_key(|(_, n)| **n)
+                .map_or(0, |(w, _)| w)
+        };
+        let of_entry = owned(&owners, outbound).or_else(|| owned(&owners, inbound));
+        let of_entry = of_entry.unwrap_or_else(least);
+        for bundle in [outbound, inbound] {
+            let owner = owned(&owners, bundle).unwrap_or(of_entry);
+            for sa in bundle {
+                match owners.get_mut(*sa) {
+                    Some(Some(other)) if *other != owner => {
+                        return Err(Error::Bundle(entry.name.clone()));
+                    }
+                    Some(place @ None) => {
+                        *place = Some(owner);
+                        load.iter_mut()
+                            .skip(usize::from(owner))
+                            .take(1)
+                            .for_each(|n| *n += 1);
+                    }
+                    _ => {}
                 }
-                Some(place) => *place = Some(owner),
-                None => {}
             }
         }
     }
@@ -131,8 +496,8 @@ fn owners(policy: &Policy, workers: usize) -> Result<Vec<usize>, Error> {
 }
 
 /// Which SA goes around which. An SA has the same place in every bundle that names it.
-fn links(policy: &Policy) -> Result<Vec<Links>, Error> {
-    let mut links = vec![Links::default(); policy.sas.len()];
+fn links(policy: &Policy, sas: &[InstalledSa]) -> Result<Vec<Links>, Error> {
+    let mut links = vec![Links::default(); sas.len()];
     for entry in &policy.spd {
         let Action::Protect { outbound, inbound } = &entry.action else {
             continue;
@@ -140,11 +505,13 @@ fn links(policy: &Policy) -> Result<Vec<Links>, Error> {
         for bundle in [outbound, inbound] {
             for pair in bundle.windows(2) {
                 let &[inner, outer] = pair else { continue };
+                let slot = sas.get(outer).map(|sa| sa.place.slot);
                 if let Some(link) = links.get_mut(inner) {
-                    if link.outer.is_some_and(|known| known != outer) {
+                    if link.outer.is_some() && link.outer != slot {
                         return Err(Error::Bundle(entry.name.clone()));
                     }
-                    link.outer = Some(outer);
+                    link.outer = slot;
+                    link.overhead = policy.sas.get(outer).map_or(0, ah_overhead);
                 }
                 if let Some(link) = links.get_mut(outer) {
                     link.is_outer = true;
@@ -155,78 +522,58 @@ fn links(policy: &Policy) -> Result<Vec<Links>, Error> {
     Ok(links)
 }
 
-fn add(
-    plan: &mut Installation,
-    index: usize,
-    link: Links,
-    engine: &GatewayEngine,
-    now: u64,
-) -> Result<(), Error> {
-    let Some(sa) = plan.sas.get(index) else {
-        return Ok(());
-    };
-    let (config, place) = (&sa.config, sa.place);
-    let key = engine
-        .key(config.transform, &config.cipher_key, &config.integrity_key)
-        .map_err(|error| Error::Key {
-            sa: config.name.clone(),
-            error,
-        })?;
-    let around = link.outer.and_then(|outer| plan.sas.get(outer));
-    let counters = sa.counters.clone();
-    let command = match config.direction {
+/// The order that installs an SA, or changes its terms.
+fn add(config: &SaConfig, sa: &InstalledSa, key: Key, known: bool) -> WorkerCommand {
+    let (slot, links, counters) = (sa.place.slot, sa.links, sa.counters.clone());
+    match config.direction {
         Direction::Inbound => {
-            let mut new = InboundSa::new(config, key, now, counters);
-            new.came_in = around.map(|sa| sa.place.slot);
-            new.carries_bundle = link.is_outer;
-            Command::AddInbound(place.slot, Box::new(new))
+            let mut new = InboundSa::new(config, key, sa.born, counters);
+            new.came_in = links.outer;
+            new.carries_bundle = links.is_outer;
+            match known {
+                true => Command::AlterInbound(slot, Box::new(new)),
+                false => Command::AddInbound(slot, Box::new(new)),
+            }
         }
         Direction::Outbound => {
-            let mut new = OutboundSa::new(config, key, now, counters);
-            new.next = around.map(|sa| sa.place.slot);
-            new.bundle_overhead = around.map_or(0, |sa| ah_overhead(&sa.config));
-            Command::AddOutbound(place.slot, Box::new(new))
+            let mut new = OutboundSa::new(config, key, sa.born, counters);
+            new.next = links.outer;
+            new.bundle_overhead = links.overhead;
+            match known {
+                true => Command::AlterOutbound(slot, Box::new(new)),
+                false => Command::AddOutbound(slot, Box::new(new)),
+            }
         }
-    };
-    let entry = SpiEntry {
+    }
+}
+
+/// What finds an SA, if it is inbound.
+fn entry((config, sa): (&SaConfig, &InstalledSa)) -> Option<SpiEntry> {
+    (config.direction == Direction::Inbound).then(|| SpiEntry {
         spi: config.spi,
         protocol: config.transform.protocol(),
         destination: config.destination.into(),
-        sa: place,
-    };
-    let inbound = config.direction == Direction::Inbound;
-    if let Some(commands) = plan.commands.get_mut(usize::from(place.worker)) {
-        commands.push(command);
-    }
-    if inbound {
-        plan.commands
-            .iter_mut()
-            .for_each(|commands| commands.push(Command::Index(entry)));
-    }
-    Ok(())
+        sa: sa.place,
+    })
 }
 
 /// Bytes that an AH SA adds around ESP.
 fn ah_overhead(config: &SaConfig) -> usize {
     let v4 = Address::from(config.destination).is_v4();
     let version = if v4 { IpVersion::V4 } else { IpVersion::V6 };
-    portcullis_ipsec::sa::Shape::new(config.transform).ah_len(version)
+    Shape::new(config.transform).ah_len(version)
 }
 
-fn bindings(policy: &Policy, sas: &[InstalledSa]) -> Vec<Vec<Binding>> {
+fn bindings(installed: &Installed) -> Vec<Option<Binding>> {
     let binding = |entry: &portcullis_config::SpdEntry| match &entry.action {
         Action::Protect { outbound, .. } => {
-            let innermost = outbound.first().and_then(|sa| sas.get(*sa));
-            let selectors: Arc<[_]> = [CompiledSelector::new(&entry.selector)].into();
-            innermost
-                .map(|sa| Binding {
-                    sa: sa.place,
-                    selectors,
-                })
-                .into_iter()
-                .collect()
+            let innermost = outbound.first().and_then(|sa| installed.sas.get(*sa))?;
+            Some(Binding {
+                sa: innermost.place,
+                selectors: [CompiledSelector::new(&entry.selector)].into(),
+            })
         }
-        Action::Discard | Action::Bypass => Vec::new(),
+        Action::Discard | Action::Bypass => None,
     };
-    policy.spd.iter().map(binding).collect()
+    installed.policy.spd.iter().map(binding).collect()
 }

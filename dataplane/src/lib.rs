@@ -12,9 +12,15 @@ pub mod gateway;
 pub mod install;
 pub mod packet;
 pub mod port;
+pub mod prepare;
+pub mod rates;
+pub mod reclaim;
+pub mod reload;
+pub mod report;
 pub mod ring;
 pub mod socket;
 pub mod status;
+pub mod totals;
 pub mod worker;
 
 pub use error::Error;

@@ -1,4 +1,6 @@
 //! The control socket: a local client sends a line that asks, and gets an answer in JSON.
+//!
+//! A line is a [`Request`] in JSON; the word `show` asks for the whole status.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -6,17 +8,54 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::Error;
-use crate::status::Status;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
-/// The only question so far.
+use crate::Error;
+use crate::report::ReloadReport;
+use crate::status::{Query, Status};
+
+/// Asks for everything.
 const SHOW: &str = "show";
 /// Longest question.
 const LONGEST_REQUEST: usize = 256;
 /// Clients served at once.
 const MOST_SESSIONS: usize = 16;
-/// How long a client waits for an answer.
+/// How long a client waits for a status.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a client waits for a reload: a million SAs take their time.
+const RELOAD_PATIENCE: Duration = Duration::from_secs(600);
+
+/// What a client asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Request {
+    /// A status.
+    Show(Query),
+    /// Read the policy file again.
+    Reload {
+        /// Only say what would change.
+        trial: bool,
+    },
+}
+
+impl Request {
+    fn parse(line: &str) -> Option<Request> {
+        match line {
+            SHOW => Some(Request::Show(Query::default())),
+            line => serde_json::from_str(line).ok(),
+        }
+    }
+}
+
+/// What a client gets.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// This.
+    Answer(Vec<u8>),
+    /// What [`ControlSocket::answer`] brings.
+    Later,
+}
 
 /// A listening socket that is removed when dropped.
 #[derive(Debug)]
@@ -32,6 +71,8 @@ struct Session {
     stream: UnixStream,
     request: Vec<u8>,
     answer: Vec<u8>,
+    /// It has asked for what takes time.
+    waits: bool,
 }
 
 impl ControlSocket {
@@ -60,17 +101,27 @@ impl ControlSocket {
     }
 
     /// Does for each client what can be done without waiting.
-    pub fn serve(&mut self, status: impl Fn() -> Status) {
+    pub fn serve(&mut self, mut reply: impl FnMut(Request) -> Reply) {
         while let Ok((stream, _)) = self.listener.accept() {
             if self.sessions.len() < MOST_SESSIONS && stream.set_nonblocking(true).is_ok() {
                 self.sessions.push(Session {
                     stream,
                     request: Vec::new(),
                     answer: Vec::new(),
+                    waits: false,
                 });
             }
         }
-        self.sessions.retain_mut(|session| session.advance(&status));
+        self.sessions
+            .retain_mut(|session| session.advance(&mut reply));
+    }
+
+    /// Answers those who wait.
+    pub fn answer(&mut self, answer: &[u8]) {
+        for session in self.sessions.iter_mut().filter(|session| session.waits) {
+            session.answer = answer.to_vec();
+            session.waits = false;
+        }
     }
 }
 
@@ -83,13 +134,20 @@ impl Drop for ControlSocket {
 
 impl Session {
     /// False when the session is over.
-    fn advance(&mut self, status: &impl Fn() -> Status) -> bool {
+    fn advance(&mut self, reply: &mut impl FnMut(Request) -> Reply) -> bool {
+        if self.waits {
+            return true;
+        }
         if self.answer.is_empty() {
             match self.read_line() {
-                Ok(Some(line)) if line == SHOW => {
-                    self.answer = serde_json::to_vec(&status()).unwrap_or_default();
-                }
-                Ok(Some(_)) => self.answer = b"{\"error\":\"expected: show\"}".to_vec(),
+                Ok(Some(line)) => match Request::parse(&line).map(reply) {
+                    Some(Reply::Answer(answer)) => self.answer = answer,
+                    Some(Reply::Later) => {
+                        self.waits = true;
+                        return true;
+                    }
+                    None => self.answer = b"{\"error\":\"expected: show, or a request\"}".to_vec(),
+                },
                 Ok(None) => return true,
                 Err(_) => return false,
             }
@@ -125,17 +183,43 @@ impl Session {
     }
 }
 
-/// Asks a running gateway for its status.
-pub fn ask(path: &Path) -> Result<Status, Error> {
+/// Asks a running gateway for its status, page by page, until `most` SAs or SPD entries are there.
+pub fn ask(path: &Path, mut query: Query, most: usize) -> Result<Status, Error> {
+    let mut status: Status = request(path, &Request::Show(query.clone()), PATIENCE)?;
+    while let Some(next) = status.next {
+        if status.sas.len().max(status.spd.len()) >= most {
+            break;
+        }
+        query.from = next;
+        let page: Status = request(path, &Request::Show(query.clone()), PATIENCE)?;
+        status.next = page.next;
+        status.sas.extend(page.sas);
+        status.spd.extend(page.spd);
+    }
+    status.sas.truncate(most);
+    status.spd.truncate(most);
+    Ok(status)
+}
+
+/// Has a running gateway read its policy file again.
+pub fn reload(path: &Path, trial: bool) -> Result<ReloadReport, Error> {
+    request(path, &Request::Reload { trial }, RELOAD_PATIENCE)
+}
+
+fn request<T: DeserializeOwned>(
+    path: &Path,
+    request: &Request,
+    patience: Duration,
+) -> Result<T, Error> {
     let failed = |error| Error::Io {
         what: format!("control socket {}", path.display()),
         error,
     };
+    let mut line = serde_json::to_vec(request).map_err(|error| failed(error.into()))?;
+    line.push(b'\n');
     let mut stream = UnixStream::connect(path).map_err(failed)?;
-    stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
-    stream
-        .write_all(format!("{SHOW}\n").as_bytes())
-        .map_err(failed)?;
+    stream.set_read_timeout(Some(patience)).map_err(failed)?;
+    stream.write_all(&line).map_err(failed)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).map_err(failed)?;
     serde_json::from_slice(&answer).map_err(|error| failed(error.into()))

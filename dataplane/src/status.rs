@@ -1,5 +1,10 @@
 //! What operators see: one snapshot with a stable form, in JSON or as tables.
 
+use std::cell::RefCell;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use portcullis_config::{Action, Direction, Mode, SaConfig, Side, Transform};
@@ -9,11 +14,66 @@ use portcullis_ipsec::neighbor::State;
 use portcullis_ipsec::pipeline::Stage;
 
 use crate::control::Control;
+use crate::install::InstalledSa;
+use crate::rates::Rates;
+use crate::report::{Outcome, ReloadReport};
 
 /// Version of the form; raised when a field changes its meaning or goes.
 pub const SCHEMA: u32 = 1;
 /// How often rates are taken, in milliseconds.
 const SAMPLE: u64 = 1000;
+
+/// SAs and SPD entries looked at for one answer, so that control is soon back at its work.
+const PAGE: usize = 500;
+
+/// What a client wants to know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum What {
+    /// Security associations: packets, bytes, rates.
+    Sa,
+    /// The security policy database, in order.
+    Spd,
+    /// Ports and interfaces.
+    Ports,
+    /// Packets not forwarded, by reason.
+    Drops,
+    /// Neighbours.
+    Neighbors,
+    /// Workers, and reloads of the policy.
+    Workers,
+    /// Cycles a packet takes in each stage of a worker, if the policy says `cycle-budget = true`.
+    Cycles,
+    /// Everything.
+    #[default]
+    All,
+}
+
+/// A question for a status.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Query {
+    /// What it is about.
+    pub what: What,
+    /// SAs and SPD entries from this one on, a page of them.
+    pub from: usize,
+    /// Only those whose name contains this.
+    pub name: Option<String>,
+}
+
+impl Query {
+    /// True if this part is asked for.
+    fn wants(&self, what: What) -> bool {
+        self.what == what || self.what == What::All
+    }
+
+    /// True if an SA or entry with this name is asked for.
+    fn is_about(&self, name: &str) -> bool {
+        self.name
+            .as_ref()
+            .is_none_or(|part| name.contains(part.as_str()))
+    }
+}
 
 /// A snapshot of the gateway.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -30,8 +90,14 @@ pub struct Status {
     pub sas: Vec<SaStatus>,
     /// How many of them have a later engine than the policy's order should give them.
     pub engine_fallbacks: usize,
+    /// How many SAs there are.
+    pub sa_count: usize,
     /// SPD entries, in order.
     pub spd: Vec<SpdStatus>,
+    /// How many SPD entries there are.
+    pub spd_count: usize,
+    /// Where the next page of SAs and SPD entries begins, if there is one.
+    pub next: Option<usize>,
     /// Drops that happened, by reason, of all workers and control.
     pub drops: Vec<DropStatus>,
     /// Those of control alone.
@@ -40,6 +106,21 @@ pub struct Status {
     pub neighbors: Vec<NeighborStatus>,
     /// Packet buffers.
     pub buffers: BufferStatus,
+    /// Reloads of the policy.
+    pub reloads: ReloadStatus,
+}
+
+/// Reloads of the policy.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ReloadStatus {
+    /// How many put a new policy into force.
+    pub applied: u64,
+    /// How many were refused.
+    pub refused: u64,
+    /// How the last one ended.
+    pub last: Option<Outcome>,
+    /// How long it took, from the file to the last worker, in milliseconds.
+    pub last_ms: f64,
 }
 
 /// Cycles that a worker spent in one stage, since it started.
@@ -75,6 +156,10 @@ pub struct WorkerStatus {
     pub ring_depth: usize,
     /// Cycles of the time stamp counter by stage; empty unless the policy says `cycle-budget = true`.
     pub cycles: Vec<StageStatus>,
+    /// Its longest round since workers were last asked for, in microseconds.
+    pub longest_round_us: f64,
+    /// Its longest round since start.
+    pub longest_round_ever_us: f64,
 }
 
 /// One port.
@@ -214,10 +299,12 @@ pub struct BufferStatus {
 #[derive(Debug, Default)]
 pub struct Telemetry {
     taken: u64,
-    sa_bytes: Vec<u64>,
-    sa_mbps: Vec<f64>,
+    rates: Rates,
     rounds: Vec<(u64, u64)>,
     load: Vec<f64>,
+    /// By worker, in ticks: since workers were last asked for, and since start.
+    longest: RefCell<Vec<(u64, u64)>>,
+    reloads: ReloadStatus,
 }
 
 fn megabits(bytes: u64, milliseconds: u64) -> f64 {
@@ -227,23 +314,11 @@ fn megabits(bytes: u64, milliseconds: u64) -> f64 {
 impl Telemetry {
     /// Takes a sample if it is time.
     pub fn tick(&mut self, control: &Control, now: u64) {
+        self.rates.tick(&control.installed, now);
         if now < self.taken + SAMPLE {
             return;
         }
-        let span = now - self.taken;
         self.taken = now;
-        let bytes: Vec<u64> = control
-            .sas
-            .iter()
-            .map(|sa| sa.counters.bytes.get())
-            .collect();
-        let before = |index: usize| self.sa_bytes.get(index).copied().unwrap_or(0);
-        self.sa_mbps = bytes
-            .iter()
-            .enumerate()
-            .map(|(i, b)| megabits(b - before(i), span))
-            .collect();
-        self.sa_bytes = bytes;
         let rounds: Vec<_> = control
             .workers
             .iter()
@@ -258,6 +333,37 @@ impl Telemetry {
         self.rounds = rounds;
     }
 
+    /// Counts a reload.
+    pub fn note_reload(&mut self, report: &ReloadReport) {
+        match report.outcome {
+            Outcome::Planned => return,
+            Outcome::Applied => self.reloads.applied += 1,
+            Outcome::Refused => self.reloads.refused += 1,
+            Outcome::Unchanged => {}
+        }
+        self.reloads.last = Some(report.outcome);
+        self.reloads.last_ms = report.read_ms + report.prepare_ms + report.apply_ms;
+    }
+
+    /// Longest rounds of a worker, in microseconds; `forget` begins anew.
+    fn longest(&self, worker: usize, ticks: &AtomicU64, forget: bool) -> (f64, f64) {
+        let mut longest = self.longest.borrow_mut();
+        if longest.len() <= worker {
+            longest.resize(worker + 1, (0, 0));
+        }
+        let Some((lately, ever)) = longest.get_mut(worker) else {
+            return (0.0, 0.0);
+        };
+        *lately = (*lately).max(ticks.swap(0, Ordering::Relaxed));
+        *ever = (*ever).max(*lately);
+        let per_us = dpdk::thread::cycles_hz() as f64 / 1e6;
+        let answer = (*lately as f64 / per_us, *ever as f64 / per_us);
+        if forget {
+            *lately = 0;
+        }
+        answer
+    }
+
     /// Frames received so far by all workers.
     pub fn received(&self, control: &Control) -> u64 {
         control
@@ -269,20 +375,44 @@ impl Telemetry {
 
     /// The last snapshot, when the workers have ended.
     pub fn finish(&mut self, control: &Control, now: u64) -> Status {
-        self.status(control, now)
+        let all = 0..usize::MAX;
+        self.snapshot(control, now, &Query::default(), &all)
     }
 
-    /// A snapshot.
-    pub fn status(&self, control: &Control, now: u64) -> Status {
-        let pools = &control.pools;
+    /// A snapshot of what is asked for.
+    pub fn status(&self, control: &Control, now: u64, query: &Query) -> Status {
+        let page = query.from..query.from.saturating_add(PAGE);
+        self.snapshot(control, now, query, &page)
+    }
+
+    fn snapshot(&self, control: &Control, now: u64, query: &Query, page: &Range<usize>) -> Status {
+        let (pools, policy) = (&control.pools, &control.installed.policy);
+        let (sas, entries) = (query.wants(What::Sa), query.wants(What::Spd));
+        let length = |wanted: bool, list: usize| if wanted { list } else { 0 };
+        let end = length(sas, policy.sas.len()).max(length(entries, policy.spd.len()));
         Status {
             schema: SCHEMA,
             uptime_ms: now,
-            workers: self.workers(control),
-            ports: ports(control),
-            sas: self.sas(control, now),
+            workers: self.workers(control, query.what == What::Workers),
+            ports: if query.wants(What::Ports) {
+                ports(control)
+            } else {
+                Vec::new()
+            },
+            sas: if sas {
+                self.sas(control, now, query, page)
+            } else {
+                Vec::new()
+            },
             engine_fallbacks: fallbacks(control),
-            spd: spd(control),
+            sa_count: policy.sas.len(),
+            spd: if entries {
+                spd(control, query, page)
+            } else {
+                Vec::new()
+            },
+            spd_count: policy.spd.len(),
+            next: (page.end < end).then_some(page.end),
             drops: drops(|reason| {
                 let workers = control
                     .workers
@@ -291,17 +421,23 @@ impl Telemetry {
                 workers.sum::<u64>() + control.drops.get(reason)
             }),
             control_drops: drops(|reason| control.drops.get(reason)),
-            neighbors: neighbors(control),
+            neighbors: if query.wants(What::Neighbors) {
+                neighbors(control)
+            } else {
+                Vec::new()
+            },
             buffers: BufferStatus {
                 total: pools.packets.count() + pools.jumbo.count(),
                 in_use: pools.in_use(),
             },
+            reloads: self.reloads.clone(),
         }
     }
 
-    fn workers(&self, control: &Control) -> Vec<WorkerStatus> {
+    fn workers(&self, control: &Control, forget: bool) -> Vec<WorkerStatus> {
         let row = |(worker, link): (usize, &crate::control::WorkerLink)| {
             let c = &link.status.counters;
+            let longest = self.longest(worker, &link.status.longest_round, forget);
             WorkerStatus {
                 worker,
                 load_percent: self.load.get(worker).copied().unwrap_or(0.0),
@@ -319,14 +455,22 @@ impl Telemetry {
                 drops: drops(|reason| c.drops.get(reason)),
                 ring_depth: link.to_worker.depth() + link.waiting.len(),
                 cycles: cycles(control, link),
+                longest_round_us: longest.0,
+                longest_round_ever_us: longest.1,
             }
         };
         control.workers.iter().enumerate().map(row).collect()
     }
 
-    fn sas(&self, control: &Control, now: u64) -> Vec<SaStatus> {
-        let row = |(index, sa): (usize, &crate::install::InstalledSa)| {
-            let (config, c) = (&sa.config, &sa.counters);
+    fn sas(
+        &self,
+        control: &Control,
+        now: u64,
+        query: &Query,
+        page: &Range<usize>,
+    ) -> Vec<SaStatus> {
+        let row = |(index, (config, sa)): (usize, (&SaConfig, &InstalledSa))| {
+            let c = &sa.counters;
             let (first, last) = (c.first_used.get(), c.last_used.get());
             let used = c.packets.get() != 0;
             SaStatus {
@@ -357,7 +501,7 @@ impl Telemetry {
                 worker: sa.place.worker,
                 packets: c.packets.get(),
                 bytes: c.bytes.get(),
-                mbps: self.sa_mbps.get(index).copied().unwrap_or(0.0),
+                mbps: self.rates.of(index),
                 mbps_average: if used {
                     megabits(c.bytes.get(), last.saturating_sub(first))
                 } else {
@@ -368,19 +512,23 @@ impl Telemetry {
                 drops: drops(|reason| c.drops.get(reason)),
             }
         };
-        control.sas.iter().enumerate().map(row).collect()
+        let sas = control.installed.iter().enumerate();
+        let sas = sas.skip(page.start).take(page.len());
+        sas.filter(|(_, (config, _))| query.is_about(&config.name))
+            .map(row)
+            .collect()
     }
 }
 
 fn fallbacks(control: &Control) -> usize {
-    let sas = control.sas.iter();
+    let sas = control.installed.sas.iter();
     sas.filter(|sa| sa.choice.fallback.is_some()).count()
 }
 
 /// All reasons that occurred.
 /// Cycles by stage, if they are counted.
 fn cycles(control: &Control, link: &crate::control::WorkerLink) -> Vec<StageStatus> {
-    let stages = match control.policy.runtime.cycle_budget {
+    let stages = match control.installed.policy.runtime.cycle_budget {
         true => &Stage::ALL[..],
         false => &[],
     };
@@ -406,6 +554,7 @@ fn drops(count: impl Fn(DropReason) -> u64) -> Vec<DropStatus> {
 fn ports(control: &Control) -> Vec<PortStatus> {
     let behind = |port: usize| {
         let on = control
+            .installed
             .policy
             .interfaces
             .iter()
@@ -447,20 +596,16 @@ fn ports(control: &Control) -> Vec<PortStatus> {
     control.ports.ports.iter().enumerate().map(row).collect()
 }
 
-fn spd(control: &Control) -> Vec<SpdStatus> {
+fn spd(control: &Control, query: &Query, page: &Range<usize>) -> Vec<SpdStatus> {
+    let policy = &control.installed.policy;
     let names = |sas: &[usize]| -> Vec<String> {
         sas.iter()
-            .filter_map(|sa| control.sas.get(*sa))
-            .map(|sa| sa.config.name.clone())
+            .filter_map(|sa| policy.sas.get(*sa))
+            .map(|sa| sa.name.clone())
             .collect()
     };
     let row = |(index, entry): (usize, &portcullis_config::SpdEntry)| {
-        let hits = || {
-            control
-                .workers
-                .iter()
-                .filter_map(|worker| worker.hits.get(index))
-        };
+        let (packets, bytes) = control.entries.get(index);
         let (action, outbound, inbound) = match &entry.action {
             Action::Discard => ("discard", Vec::new(), Vec::new()),
             Action::Bypass => ("bypass", Vec::new(), Vec::new()),
@@ -471,16 +616,22 @@ fn spd(control: &Control) -> Vec<SpdStatus> {
             action: action.into(),
             outbound,
             inbound,
-            packets: hits().map(|h| h.packets.get()).sum(),
-            bytes: hits().map(|h| h.bytes.get()).sum(),
+            packets,
+            bytes,
         }
     };
-    control.policy.spd.iter().enumerate().map(row).collect()
+    let entries = policy.spd.iter().enumerate();
+    let entries = entries.skip(page.start).take(page.len());
+    entries
+        .filter(|(_, entry)| query.is_about(&entry.name))
+        .map(row)
+        .collect()
 }
 
 fn neighbors(control: &Control) -> Vec<NeighborStatus> {
     let name = |index: u16| {
         control
+            .installed
             .policy
             .interfaces
             .get(usize::from(index))

@@ -1,7 +1,7 @@
 //! The loop of a worker: one core, its own queue of every port, its own SAs, no locks.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
@@ -22,14 +22,16 @@ use crate::ring::{Receiver, Sender};
 const BURST: usize = portcullis_ipsec::pipeline::BURST;
 /// Messages taken from one ring in one round.
 const MESSAGES: usize = 32;
+/// Packets that one worker may be behind another.
+pub const PEER_RING: usize = 1024;
+/// Rounds after which a worker has taken all that was in its peers' rings.
+pub const GRACE_ROUNDS: u64 = (PEER_RING / MESSAGES) as u64 + 2;
 /// Attempts to give a burst to a device before what is left is dropped.
 const TRANSMIT_ATTEMPTS: usize = 8;
 /// Rounds without work before a worker that shares its core begins to sleep.
 const IDLE_ROUNDS: u32 = 256;
 /// How long it then sleeps at a time.
 const NAP: Duration = Duration::from_micros(30);
-/// Rounds between two looks at the clock of a worker that is idle or busy alike.
-const CLOCK_ROUNDS: u32 = 16;
 
 /// The crypto engine of the gateway.
 pub type GatewayEngine = FastEngine;
@@ -141,6 +143,10 @@ pub struct WorkerStatus {
     pub rounds: Counter,
     /// Cycles by stage, if the policy asks for them.
     pub cycles: Arc<StageCycles>,
+    /// Messages of control that it has done with.
+    pub taken: Counter,
+    /// Ticks of its longest round since control last took it.
+    pub longest_round: AtomicU64,
     /// It has all its SAs and receives.
     pub receives: AtomicBool,
     /// All finite inputs are read and nothing is in hand.
@@ -348,14 +354,17 @@ impl Worker {
     pub fn run(mut self) {
         let ticks_per_ms = (thread::cycles_hz() / 1000).max(1);
         let mut idle = 0u32;
-        let mut rounds = 0u32;
-        let mut now = self.clock(ticks_per_ms);
+        let mut begun = thread::cycles();
+        let (mut now, mut looked) = (self.clock(begun, ticks_per_ms), begun);
         while !self.stop.load(Ordering::Relaxed) {
-            rounds = rounds.wrapping_add(1);
-            if rounds % CLOCK_ROUNDS == 0 || idle != 0 {
-                now = self.clock(ticks_per_ms);
-            }
             let busy = self.round(now);
+            let ended = thread::cycles();
+            self.note_round(ended.wrapping_sub(begun));
+            // A division less: the time of day is only looked at when it may have changed.
+            if ended.wrapping_sub(looked) > ticks_per_ms / 8 {
+                (now, looked) = (self.clock(ended, ticks_per_ms), ended);
+            }
+            begun = ended;
             self.status.rounds.add(1);
             if busy {
                 idle = 0;
@@ -364,7 +373,10 @@ impl Worker {
             }
             idle = idle.saturating_add(1);
             match self.shares_core && idle > IDLE_ROUNDS {
-                true => std::thread::sleep(NAP),
+                true => {
+                    std::thread::sleep(NAP);
+                    begun = thread::cycles();
+                }
                 false => std::hint::spin_loop(),
             }
         }
@@ -372,8 +384,16 @@ impl Worker {
         self.io.flush();
     }
 
-    fn clock(&self, ticks_per_ms: u64) -> u64 {
-        thread::cycles().wrapping_sub(self.epoch) / ticks_per_ms
+    fn clock(&self, ticks: u64, ticks_per_ms: u64) -> u64 {
+        ticks.wrapping_sub(self.epoch) / ticks_per_ms
+    }
+
+    /// Control takes the longest away while this goes on: one that is lost to that comes again if it matters.
+    #[inline]
+    fn note_round(&self, ticks: u64) {
+        if ticks > self.status.longest_round.load(Ordering::Relaxed) {
+            self.status.longest_round.store(ticks, Ordering::Relaxed);
+        }
     }
 
     /// One look at every queue and ring. True if there was anything to do.
@@ -421,6 +441,7 @@ impl Worker {
                     }
                 }
             }
+            self.status.taken.add(1);
         }
         busy
     }

@@ -61,6 +61,41 @@ impl Gateway {
         gateway
     }
 
+    /// The same with further arguments of `portcullis run`.
+    pub fn start_with(runtime: &str, policy: &str, args: &[&str], patience: Duration) -> Gateway {
+        let mut gateway = Gateway::spawn(None, runtime, policy, args);
+        gateway.process.wait_stderr("portcullis: running", patience);
+        gateway
+    }
+
+    /// Writes another policy into its file.
+    pub fn rewrite(&self, runtime: &str, policy: &str) {
+        write_policy(&self.scratch, runtime, policy);
+    }
+
+    /// `portcullis reload --json` with further arguments: its report.
+    pub fn reload(&self, args: &[&str]) -> Result<Value, String> {
+        let socket = self.scratch.path("control.sock");
+        let run = Command::new(binary())
+            .args(["reload", "--json", "--socket"])
+            .arg(socket)
+            .args(args)
+            .output()
+            .map_err(|e| e.to_string())?;
+        serde_json::from_slice(&run.stdout)
+            .map_err(|e| format!("reload: {e}\n{}", String::from_utf8_lossy(&run.stderr)))
+    }
+
+    /// Sends it a signal, such as `HUP`.
+    pub fn signal(&mut self, signal: &str) {
+        self.process.signal(signal);
+    }
+
+    /// Process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Runs a gateway over capture files until all of them are read: its output and exit status.
     pub fn drain(runtime: &str, policy: &str) -> Drained {
         let mut gateway = Gateway::spawn(None, runtime, policy, &["--drain", "--json"]);
@@ -74,9 +109,7 @@ impl Gateway {
 
     fn spawn(netns: Option<&Netns>, runtime: &str, policy: &str, args: &[&str]) -> Gateway {
         let scratch = Scratch::new("gateway");
-        let socket = scratch.path("control.sock");
-        let text = format!("[runtime]\ncontrol-socket = {socket:?}\n{runtime}\n{policy}");
-        let file = scratch.write("policy.toml", 0o600, text.as_bytes());
+        let file = write_policy(&scratch, runtime, policy);
         let mut command = match netns {
             Some(netns) => {
                 let mut command = netns.command("env");
@@ -98,18 +131,18 @@ impl Gateway {
 
     /// `portcullis show TABLE --json`, parsed.
     pub fn show(&self, table: &str) -> Result<Value, String> {
+        self.show_with(&[table])
+    }
+
+    /// `portcullis show --json` with these arguments, parsed.
+    pub fn show_with(&self, args: &[&str]) -> Result<Value, String> {
         let socket = self.scratch.path("control.sock");
+        let socket = socket.to_string_lossy();
         let text = output(
             binary(),
-            &[
-                "show",
-                table,
-                "--json",
-                "--socket",
-                &socket.to_string_lossy(),
-            ],
+            &[&["show", "--json", "--socket", &socket], args].concat(),
         )?;
-        serde_json::from_str(&text).map_err(|e| format!("show {table} --json: {e}\n{text}"))
+        serde_json::from_str(&text).map_err(|e| format!("show {args:?} --json: {e}\n{text}"))
     }
 
     /// Dropped packets by reason.
@@ -154,6 +187,12 @@ impl Gateway {
             stderr: self.process.stderr(),
         }
     }
+}
+
+fn write_policy(scratch: &Scratch, runtime: &str, policy: &str) -> PathBuf {
+    let socket = scratch.path("control.sock");
+    let text = format!("[runtime]\ncontrol-socket = {socket:?}\n{runtime}\n{policy}");
+    scratch.write("policy.toml", 0o600, text.as_bytes())
 }
 
 fn drops(table: &Value) -> Result<Counters, String> {

@@ -24,6 +24,10 @@ pub enum Command<K, C> {
     RemoveInbound(u32),
     /// Remove an outbound SA.
     RemoveOutbound(u32),
+    /// Change the terms of an inbound SA: key, replay window and use so far stay.
+    AlterInbound(u32, Box<InboundSa<K>>),
+    /// Change the terms of an outbound SA: key, sequence number and use so far stay.
+    AlterOutbound(u32, Box<OutboundSa<K>>),
     /// Make an inbound SA, of any worker, findable.
     Index(SpiEntry),
     /// Make it unknown.
@@ -32,8 +36,8 @@ pub enum Command<K, C> {
     GrowInbound(Slab<InboundSa<K>>),
     /// Larger memory for outbound SAs.
     GrowOutbound(Slab<OutboundSa<K>>),
-    /// Larger memory for the SPI index.
-    GrowIndex(SpiIndex),
+    /// Another SPI index, which control has filled: a worker would stand still for as long as that takes.
+    SetIndex(SpiIndex),
     /// New policy, interfaces and routes.
     SetView(Box<View<C>>),
     /// New neighbours.
@@ -82,6 +86,20 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             Command::AddOutbound(slot, sa) => {
                 self.sad.outbound.put(slot, sa).map(Retired::Outbound)
             }
+            Command::AlterInbound(slot, mut sa) => {
+                if let Some(known) = self.sad.inbound.get_mut(slot) {
+                    self.inbound_serial = self.inbound_serial.wrapping_add(1);
+                    sa.serial = self.inbound_serial;
+                    sa.take_over(known);
+                }
+                self.sad.inbound.put(slot, sa).map(Retired::Inbound)
+            }
+            Command::AlterOutbound(slot, mut sa) => {
+                if let Some(known) = self.sad.outbound.get_mut(slot) {
+                    sa.take_over(known);
+                }
+                self.sad.outbound.put(slot, sa).map(Retired::Outbound)
+            }
             Command::RemoveInbound(slot) => self.sad.inbound.take(slot).map(Retired::Inbound),
             Command::RemoveOutbound(slot) => self.sad.outbound.take(slot).map(Retired::Outbound),
             Command::Index(entry) => {
@@ -98,7 +116,10 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             Command::GrowOutbound(slab) => {
                 Some(Retired::OutboundSlab(self.sad.outbound.grow_into(slab)))
             }
-            Command::GrowIndex(index) => Some(Retired::Index(self.sad.index.grow_into(index))),
+            Command::SetIndex(index) => Some(Retired::Index(std::mem::replace(
+                &mut self.sad.index,
+                index,
+            ))),
             Command::SetView(mut view) => {
                 std::mem::swap(&mut self.view, &mut view);
                 self.forget_flows();

@@ -61,6 +61,48 @@ impl DropCounters {
     }
 }
 
+/// Reasons for which one SA drops packets, each with its count. There are as many SAs as memory has room for, and
+/// most drop for few reasons or none: a reason gets a place when it first occurs.
+#[derive(Debug, Default)]
+pub struct SaDrops([Counter; SaDrops::PLACES]);
+
+impl SaDrops {
+    /// How many reasons are told apart: with them an SA's counters fill two cache lines.
+    const PLACES: usize = 11;
+    /// In a place: the reason and one, below the count.
+    const REASON_BITS: u32 = 8;
+
+    /// The reason of a place, and one.
+    fn mark(reason: DropReason) -> u64 {
+        reason as u64 + 1
+    }
+
+    fn has(place: &Counter, mark: u64) -> bool {
+        place.get() & ((1 << Self::REASON_BITS) - 1) == mark
+    }
+
+    /// Counts `n` packets dropped for `reason`. Reasons beyond those told apart are counted by the worker only.
+    #[inline]
+    pub fn add(&self, reason: DropReason, n: u64) {
+        let mark = Self::mark(reason);
+        for place in &self.0 {
+            if place.get() == 0 {
+                place.set(mark);
+            }
+            if Self::has(place, mark) {
+                return place.add(n << Self::REASON_BITS);
+            }
+        }
+    }
+
+    /// How many were dropped for `reason`.
+    pub fn get(&self, reason: DropReason) -> u64 {
+        let mut places = self.0.iter();
+        let place = places.find(|place| Self::has(place, Self::mark(reason)));
+        place.map_or(0, |place| place.get() >> Self::REASON_BITS)
+    }
+}
+
 /// What one worker counts.
 #[derive(Debug, Default)]
 #[repr(align(64))]
@@ -104,7 +146,7 @@ pub struct SaCounters {
     /// Highest sequence number sent or accepted.
     pub sequence: Counter,
     /// Packets of this SA not forwarded, by reason.
-    pub drops: DropCounters,
+    pub drops: SaDrops,
 }
 
 impl SaCounters {

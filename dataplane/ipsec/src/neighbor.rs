@@ -146,6 +146,34 @@ impl<B> Resolver<B> {
         }
     }
 
+    /// Replaces the configured entries. Those that are no longer configured are forgotten, and asked for when they
+    /// are needed again.
+    pub fn set_fixed(&mut self, fixed: Vec<(InterfaceId, Address, [u8; 6])>) {
+        let before = self.entries.len();
+        let named: BTreeSet<Key> = fixed.iter().map(|(i, address, _)| (*i, *address)).collect();
+        let stays =
+            |key: &Key, entry: &Entry| entry.state != State::Permanent || named.contains(key);
+        self.entries.retain(|key, entry| stays(key, entry));
+        self.changed |= self.entries.len() != before;
+        for (interface, address, mac) in fixed {
+            let key = (interface, address);
+            let known = self.entries.get(&key);
+            if known.is_some_and(|e| e.state == State::Permanent && e.mac == mac) {
+                continue;
+            }
+            self.forget(key);
+            let entry = Entry {
+                mac,
+                state: State::Permanent,
+                sent: 0,
+                due: None,
+            };
+            self.entries.insert(key, entry);
+            self.release(key);
+            self.changed = true;
+        }
+    }
+
     /// Takes an untagged Ethernet frame with ARP or Neighbour Discovery; anything else is ignored.
     pub fn handle_frame(&mut self, now: u64, interface: InterfaceId, frame: &[u8]) {
         let Some(local) = self.interfaces.iter().position(|l| l.id == interface) else {
@@ -273,6 +301,11 @@ impl<B> Resolver<B> {
         let before = self.entries.get(&key);
         self.changed |= before.is_none_or(|e| e.state == State::Incomplete || e.mac != mac);
         self.set(key, mac, State::Reachable, 0, now + REACHABLE);
+        self.release(key);
+    }
+
+    /// What waits for a neighbour need not wait any more.
+    fn release(&mut self, key: Key) {
         for (to, packet) in std::mem::take(&mut self.waiting) {
             if to == key {
                 self.ready.push_back((to, packet));

@@ -43,7 +43,7 @@ pub(crate) const MAX_FRAGMENTS: usize = 1024;
 /// Packets being reassembled at once, per worker: that many from the unprotected side, and that many others.
 const REASSEMBLIES: usize = 256;
 /// RFC 791 3.2, RFC 8200 4.5: how long fragments wait, in milliseconds.
-const REASSEMBLY_TIMEOUT: u64 = 30_000;
+pub const REASSEMBLY_TIMEOUT: u64 = 30_000;
 /// ICMP errors per second, and in a burst (RFC 1812 4.3.2.8, RFC 4443 2.4 f).
 const ICMP_ERRORS: (u32, u32) = (1000, 100);
 /// Events told to control, per second and in a burst; those that anybody outside can cause have a limit of their

@@ -38,6 +38,23 @@ impl ReplayWindow {
         }
     }
 
+    /// Becomes the window of the same packets with another size. What the old window has forgotten counts as
+    /// received.
+    pub fn take_over(&mut self, old: &ReplayWindow) {
+        self.top = old.top;
+        let top = old.top >> 6;
+        for back in 0..self.words.len() as u64 {
+            let Some(word) = top.checked_sub(back) else {
+                break;
+            };
+            let index = self.index(word << 6);
+            let known = back < old.words.len() as u64;
+            if let Some(w) = self.words.get_mut(index) {
+                *w = if known { old.word(word << 6) } else { u64::MAX };
+            }
+        }
+    }
+
     /// Highest sequence number authenticated so far.
     pub fn top(&self) -> u64 {
         self.top

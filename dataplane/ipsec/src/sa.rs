@@ -187,6 +187,11 @@ impl Life {
         }
     }
 
+    /// Goes on where another life of the same SA, with other limits, has come to.
+    pub fn take_over(&mut self, old: &Life) {
+        (self.packets, self.bytes) = (old.packets, old.bytes);
+    }
+
     /// Notes whether control took the news of the soft limit; if not, the next packet brings it again.
     pub fn told_soft(&mut self, told: bool) {
         if told {
@@ -273,6 +278,15 @@ impl<K> InboundSa<K> {
         };
         self.counters.sequence.set(highest);
         Ok(())
+    }
+
+    /// Goes on where the same SA under other terms has come to: its key, use so far, and sequence numbers.
+    pub fn take_over(&mut self, old: &mut InboundSa<K>) {
+        std::mem::swap(&mut self.key, &mut old.key);
+        self.life.take_over(&old.life);
+        if let (Some(replay), Some(old)) = (&mut self.replay, &old.replay) {
+            replay.take_over(old);
+        }
     }
 
     /// RFC 4301 5.2 step 4: is the packet one that this SA may carry?
@@ -369,6 +383,14 @@ impl<K> OutboundSa<K> {
             life: Life::new(config.soft, config.hard, now),
             counters,
         }
+    }
+
+    /// Goes on where the same SA under other terms has come to: its key, use so far, sequence number, path MTU.
+    pub fn take_over(&mut self, old: &mut OutboundSa<K>) {
+        std::mem::swap(&mut self.key, &mut old.key);
+        self.life.take_over(&old.life);
+        self.sequence = old.sequence;
+        self.path_mtu = old.path_mtu;
     }
 
     /// An IV of a packet, at the front, if it must be random (RFC 3602 3).

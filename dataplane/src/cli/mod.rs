@@ -1,6 +1,7 @@
 //! The command line.
 
 mod check;
+mod reload;
 mod run;
 mod show;
 mod table;
@@ -9,6 +10,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::status::What;
 
 /// A bare-metal IPsec VPN concentrator on DPDK.
 #[derive(Debug, Parser)]
@@ -40,7 +43,28 @@ enum Command {
     /// Show what a running gateway does.
     Show {
         /// What to show.
-        what: show::What,
+        what: What,
+        /// Only SAs and SPD entries whose name contains this.
+        #[arg(long, value_name = "TEXT")]
+        name: Option<String>,
+        /// At most so many SAs or SPD entries.
+        #[arg(long, value_name = "NUMBER")]
+        limit: Option<usize>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+        /// Control socket of the gateway.
+        #[arg(long, value_name = "PATH", default_value = "/run/portcullis.sock")]
+        socket: PathBuf,
+    },
+    /// Have a running gateway read its policy file again; also done on SIGHUP.
+    ///
+    /// SPD, SAs, routes and static neighbours change while traffic runs, all or nothing. What stays as it is keeps
+    /// its counters, sequence numbers and replay windows.
+    Reload {
+        /// Only print what would change.
+        #[arg(long)]
+        dry_run: bool,
         /// As JSON.
         #[arg(long)]
         json: bool,
@@ -60,7 +84,18 @@ pub fn main() -> ExitCode {
             json,
         } => run::run(&config, drain, json),
         Command::Check { file } => check::check(&file),
-        Command::Show { what, json, socket } => show::show(what, json, &socket),
+        Command::Show {
+            what,
+            name,
+            limit,
+            json,
+            socket,
+        } => show::show(what, name, limit, json, &socket),
+        Command::Reload {
+            dry_run,
+            json,
+            socket,
+        } => reload::reload(dry_run, json, &socket),
     }
 }
 

@@ -2,27 +2,29 @@
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::{check, fail, show, table};
-use crate::gateway;
-use crate::status::Status;
+use crate::gateway::{self, Signals};
+use crate::status::{Status, What};
 
 /// Runs a gateway and prints its final report.
 pub(super) fn run(config: &Path, drain: bool, json: bool) -> ExitCode {
     let Some(policy) = check::load_and_tell(config) else {
         return ExitCode::FAILURE;
     };
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        if let Err(error) = signal_hook::flag::register(signal, stop.clone()) {
+    let signals = Signals::default();
+    for (signal, flag) in [
+        (SIGINT, &signals.stop),
+        (SIGTERM, &signals.stop),
+        (SIGHUP, &signals.reload),
+    ] {
+        if let Err(error) = signal_hook::flag::register(signal, flag.clone()) {
             return fail(&error);
         }
     }
-    match gateway::run(policy, drain, &stop) {
+    match gateway::run(config, policy, drain, &signals) {
         Ok(status) => {
             report(&status, json);
             ExitCode::SUCCESS
@@ -38,12 +40,7 @@ fn report(status: &Status, json: bool) {
     }
     let seconds = status.uptime_ms as f64 / 1000.0;
     println!("ran {seconds:.1} s");
-    for what in [
-        show::What::Ports,
-        show::What::Sa,
-        show::What::Drops,
-        show::What::Workers,
-    ] {
+    for what in [What::Ports, What::Sa, What::Drops, What::Workers] {
         println!();
         table::print(status, what);
     }

@@ -3,37 +3,27 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::json;
 
 use super::{fail, table};
 use crate::socket;
-
-/// What to show.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum What {
-    /// Security associations: packets, bytes, rates.
-    Sa,
-    /// The security policy database, in order.
-    Spd,
-    /// Ports and interfaces.
-    Ports,
-    /// Packets not forwarded, by reason.
-    Drops,
-    /// Neighbours.
-    Neighbors,
-    /// Workers.
-    Workers,
-    /// Cycles a packet takes in each stage of a worker, if the policy says `cycle-budget = true`.
-    Cycles,
-    /// Everything.
-    All,
-}
+use crate::status::{Query, What};
 
 /// Asks the gateway behind `socket` and prints the answer.
-pub(super) fn show(what: What, json: bool, socket: &Path) -> ExitCode {
-    let status = match socket::ask(socket) {
+pub(super) fn show(
+    what: What,
+    name: Option<String>,
+    limit: Option<usize>,
+    json: bool,
+    socket: &Path,
+) -> ExitCode {
+    let query = Query {
+        what,
+        name,
+        from: 0,
+    };
+    let status = match socket::ask(socket, query, limit.unwrap_or(usize::MAX)) {
         Ok(status) => status,
         Err(error) => return fail(&error),
     };
@@ -43,8 +33,12 @@ pub(super) fn show(what: What, json: bool, socket: &Path) -> ExitCode {
     }
     let schema = status.schema;
     match what {
-        What::Sa => print_json(&json!({ "schema": schema, "sas": status.sas })),
-        What::Spd => print_json(&json!({ "schema": schema, "spd": status.spd })),
+        What::Sa => {
+            print_json(&json!({ "schema": schema, "sas": status.sas, "sa_count": status.sa_count }))
+        }
+        What::Spd => print_json(
+            &json!({ "schema": schema, "spd": status.spd, "spd_count": status.spd_count }),
+        ),
         What::Ports => {
             print_json(
                 &json!({ "schema": schema, "ports": status.ports, "buffers": status.buffers }),
@@ -62,9 +56,9 @@ pub(super) fn show(what: What, json: bool, socket: &Path) -> ExitCode {
             )
         }
         What::Neighbors => print_json(&json!({ "schema": schema, "neighbors": status.neighbors })),
-        What::Workers | What::Cycles => {
-            print_json(&json!({ "schema": schema, "workers": status.workers }))
-        }
+        What::Workers | What::Cycles => print_json(
+            &json!({ "schema": schema, "workers": status.workers, "reloads": status.reloads }),
+        ),
         What::All => print_json(&status),
     }
     ExitCode::SUCCESS

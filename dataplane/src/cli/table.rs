@@ -1,7 +1,6 @@
 //! Tables for people.
 
-use super::show::What;
-use crate::status::{DropStatus, Status};
+use crate::status::{DropStatus, Status, What};
 
 /// Prints one part of a status, or all of it.
 pub(super) fn print(status: &Status, what: What) {
@@ -277,6 +276,8 @@ fn workers(status: &Status) {
                 w.punted.to_string(),
                 w.handed_off.to_string(),
                 w.taken_over.to_string(),
+                format!("{:.0}", w.longest_round_us),
+                format!("{:.0}", w.longest_round_ever_us),
             ]
         })
         .collect();
@@ -290,7 +291,16 @@ fn workers(status: &Status) {
             "punted",
             "handed off",
             "taken over",
+            "longest us",
+            "ever",
         ],
         &rows,
     );
+    let reloads = &status.reloads;
+    if let Some(last) = reloads.last {
+        println!(
+            "reloads: {} applied, {} refused; the last: {last:?}, {:.1} ms",
+            reloads.applied, reloads.refused, reloads.last_ms
+        );
+    }
 }

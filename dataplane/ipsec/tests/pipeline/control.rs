@@ -3,7 +3,7 @@
 use portcullis_ipsec::DropReason;
 use portcullis_ipsec::command::{Command, Retired};
 use portcullis_ipsec::sa::SaRef;
-use portcullis_ipsec::sad::{Slab, SpiEntry, SpiIndex};
+use portcullis_ipsec::sad::{Slab, SpiEntry};
 
 use crate::rig::packets::{after, echo};
 use crate::rig::policy::{GCM, tunnel};
@@ -86,7 +86,7 @@ fn memory_grows_under_way() {
         let grow = [
             Command::GrowInbound(Slab::with_slots(100)),
             Command::GrowOutbound(Slab::with_slots(100)),
-            Command::GrowIndex(SpiIndex::with_capacity(100)),
+            Command::SetIndex(gateway.index(100)),
         ];
         for command in grow {
             assert!(gateway.pipeline.apply(command).is_some());

@@ -300,26 +300,32 @@ impl Gateway {
         self.pipeline.apply(command);
     }
 
+    /// All inbound SAs, with room for `capacity`.
+    pub fn index(&self, capacity: usize) -> SpiIndex {
+        let mut index = SpiIndex::with_capacity(capacity);
+        let sas = self.site.sas.iter().enumerate();
+        for (slot, config) in sas.filter(|(_, sa)| sa.direction == Direction::Inbound) {
+            index.insert(SpiEntry {
+                spi: config.spi,
+                protocol: config.transform.protocol(),
+                destination: config.destination.into(),
+                sa: SaRef {
+                    worker: self.site.owner,
+                    slot: slot as u32,
+                },
+            });
+        }
+        index
+    }
+
     /// Does what control does: slots are the SAs' numbers.
     fn install(&mut self) {
         let site = self.site.clone();
         let count = site.sas.len();
         self.apply(Command::GrowInbound(Slab::with_slots(count)));
         self.apply(Command::GrowOutbound(Slab::with_slots(count)));
-        self.apply(Command::GrowIndex(SpiIndex::with_capacity(count)));
+        self.apply(Command::SetIndex(self.index(count)));
         for (slot, config) in site.sas.iter().enumerate() {
-            if config.direction == Direction::Inbound {
-                let sa = SaRef {
-                    worker: site.owner,
-                    slot: slot as u32,
-                };
-                self.apply(Command::Index(SpiEntry {
-                    spi: config.spi,
-                    protocol: config.transform.protocol(),
-                    destination: config.destination.into(),
-                    sa,
-                }));
-            }
             if site.owner == site.worker {
                 self.add(slot, config);
             }

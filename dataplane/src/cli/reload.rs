@@ -1,0 +1,74 @@
+//! `portcullis reload`.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::{fail, show};
+use crate::report::{Difference, Outcome, ReloadReport};
+use crate::socket;
+
+/// Has the gateway behind `socket` read its policy file again, and prints what came of it.
+pub(super) fn reload(trial: bool, json: bool, socket: &Path) -> ExitCode {
+    let report = match socket::reload(socket, trial) {
+        Ok(report) => report,
+        Err(error) => return fail(&error),
+    };
+    match json {
+        true => show::print_json(&report),
+        false => print(&report),
+    }
+    match report.outcome {
+        Outcome::Refused => ExitCode::FAILURE,
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+fn print(report: &ReloadReport) {
+    report
+        .warnings
+        .iter()
+        .for_each(|warning| eprintln!("{warning}"));
+    report
+        .reasons
+        .iter()
+        .for_each(|reason| eprintln!("{reason}"));
+    match report.outcome {
+        Outcome::Refused => return eprintln!("portcullis: refused; nothing has changed"),
+        Outcome::Unchanged => return println!("the policy is as before"),
+        Outcome::Planned => println!("would change:"),
+        Outcome::Applied => println!("changed:"),
+    }
+    for (what, difference) in [
+        ("SAs", &report.sas),
+        ("SPD entries", &report.spd),
+        ("routes", &report.routes),
+        ("static neighbours", &report.neighbors),
+    ] {
+        print_difference(what, difference);
+    }
+    if report.spd_reordered {
+        println!("  the order of SPD entries");
+    }
+    let (read, prepare, apply) = (report.read_ms, report.prepare_ms, report.apply_ms);
+    println!("read in {read:.1} ms, prepared in {prepare:.1} ms, applied in {apply:.1} ms");
+}
+
+fn print_difference(what: &str, difference: &Difference) {
+    if difference.is_empty() {
+        return;
+    }
+    println!("  {what} ({} unchanged)", difference.unchanged);
+    for (how, count, names) in [
+        ("added", difference.added, &difference.added_names),
+        ("removed", difference.removed, &difference.removed_names),
+        ("changed", difference.changed, &difference.changed_names),
+    ] {
+        if count != 0 {
+            let more = match count - names.len() {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            println!("    {how} {count}: {}{more}", names.join(", "));
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Makes all that a policy takes, on the time of a thread that nobody waits for: what is left is to swap it in.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use portcullis_config::{Action, Policy};
+use portcullis_ipsec::fib::Fib;
+use portcullis_ipsec::pipeline::{EntryCounters, PortInterfaces, View};
+use portcullis_ipsec::spd::Tree;
+
+use crate::install::{Installed, Plan};
+use crate::worker::GatewayEngine;
+use crate::{Error, fib};
+
+/// What a new policy meets.
+#[derive(Clone, Debug)]
+pub struct Basis {
+    /// The policy in force and its SAs.
+    pub installed: Arc<Installed>,
+    /// Interfaces and routes.
+    pub fib: Arc<Fib>,
+    /// Interfaces by port.
+    pub ports: Arc<[PortInterfaces]>,
+}
+
+/// A policy, ready to be swapped in.
+#[derive(Debug)]
+pub struct Prepared {
+    /// What happens to SAs.
+    pub plan: Plan,
+    /// Interfaces and routes.
+    pub fib: Arc<Fib>,
+    /// For each worker its view, without neighbours.
+    pub views: Vec<Box<View<Tree>>>,
+    /// For each SPD entry its number in the policy before; `u32::MAX` for a new one.
+    pub entries_before: Vec<u32>,
+}
+
+/// Makes `policy` ready for the workers, at `now`.
+pub fn prepare(
+    basis: &Basis,
+    policy: Arc<Policy>,
+    engine: &GatewayEngine,
+    now: u64,
+) -> Result<Prepared, Error> {
+    let plan = basis.installed.plan(policy, engine, now)?;
+    let policy = &plan.installed.policy;
+    let fib = Arc::new(fib::build(policy, basis.fib.interfaces().to_vec()));
+    let spd = fib::spd(policy);
+    let esp_udp_ports = fib::esp_udp_ports(policy);
+    let view = |_| {
+        let bindings = plan.bindings.iter();
+        Box::new(View {
+            spd: spd.clone(),
+            bindings: bindings.map(|b| b.iter().cloned().collect()).collect(),
+            hits: policy
+                .spd
+                .iter()
+                .map(|_| EntryCounters::default())
+                .collect(),
+            fib: fib.clone(),
+            ports: basis.ports.clone(),
+            esp_udp_ports: esp_udp_ports.clone(),
+            neighbors: Arc::default(),
+        })
+    };
+    Ok(Prepared {
+        views: (0..plan.last.len()).map(view).collect(),
+        entries_before: entries_before(&basis.installed.policy, policy),
+        fib,
+        plan,
+    })
+}
+
+/// For each SPD entry of `new` the number of the one with its name in `old`.
+fn entries_before(old: &Policy, new: &Policy) -> Vec<u32> {
+    let names = (0u32..)
+        .zip(&old.spd)
+        .map(|(n, entry)| (entry.name.as_str(), n));
+    let known: HashMap<_, _> = names.collect();
+    let before = |name: &str| known.get(name).copied().unwrap_or(u32::MAX);
+    new.spd.iter().map(|entry| before(&entry.name)).collect()
+}
+
+/// True if both entries do the same, their SAs told by name.
+pub fn is_same_entry(old: (&Policy, usize), new: (&Policy, usize)) -> bool {
+    let Some((a, b)) = old.0.spd.get(old.1).zip(new.0.spd.get(new.1)) else {
+        return false;
+    };
+    let same_sas = |a: &[usize], b: &[usize]| names(old.0, a).eq(names(new.0, b));
+    a.selector == b.selector
+        && match (&a.action, &b.action) {
+            (
+                Action::Protect { outbound, inbound },
+                Action::Protect {
+                    outbound: new_outbound,
+                    inbound: new_inbound,
+                },
+            ) => same_sas(outbound, new_outbound) && same_sas(inbound, new_inbound),
+            (a, b) => a == b,
+        }
+}
+
+fn names<'a>(policy: &'a Policy, sas: &'a [usize]) -> impl Iterator<Item = Option<&'a str>> {
+    let name = |sa: &usize| Some(policy.sas.get(*sa)?.name.as_str());
+    sas.iter().map(name)
+}

@@ -1,0 +1,301 @@
+//! Changes the policy while traffic runs: all of it, or nothing.
+//!
+//! ```text
+//! read, check, compare, build     new SAs, index, view          no old view, no packet    old SAs go
+//! (a thread of its own)       ->  (orders to the workers)  ->   in flight of one      ->  (orders)    -> done
+//! ```
+//! A worker meets a new SA before the entry that names it, and an old one is there until no worker has a view, a
+//! remembered flow or a packet on its way to another worker that refers to it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::time::Instant;
+
+use portcullis_config::load;
+
+use crate::control::Control;
+use crate::install::Plan;
+use crate::prepare::{Basis, Prepared, prepare};
+use crate::report::{Difference, Outcome, ReloadReport, fixed_differences, is_reordered};
+use crate::worker::{GRACE_ROUNDS, GatewayEngine, WorkerCommand};
+
+/// What came of the work beside the loop.
+struct Answer {
+    engine: GatewayEngine,
+    prepared: Option<Box<Prepared>>,
+    report: ReloadReport,
+}
+
+enum Work {
+    Idle,
+    Preparing(Receiver<Answer>),
+    Applying(Change, Box<ReloadReport>, Instant),
+}
+
+/// Reloads a policy file, one reload at a time.
+pub struct Reloader {
+    file: PathBuf,
+    /// Lent to the thread that makes keys.
+    engine: Option<GatewayEngine>,
+    work: Work,
+}
+
+impl Reloader {
+    /// For this policy file.
+    pub fn new(file: &Path, engine: GatewayEngine) -> Self {
+        Reloader {
+            file: file.to_owned(),
+            engine: Some(engine),
+            work: Work::Idle,
+        }
+    }
+
+    /// True if there is nothing to wait for.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.work, Work::Idle)
+    }
+
+    /// Begins a reload, or with `trial` finds out what it would do; false if one is under way.
+    pub fn begin(&mut self, control: &Control, now: u64, trial: bool) -> bool {
+        if !self.is_idle() {
+            return false;
+        }
+        let Some(engine) = self.engine.take() else {
+            return false;
+        };
+        let (file, basis) = (self.file.clone(), control.basis());
+        let (sender, receiver) = channel();
+        let body = move || {
+            let (prepared, report) = read(&file, basis, &engine, now, trial);
+            let answer = Answer {
+                engine,
+                prepared: prepared.map(Box::new),
+                report,
+            };
+            // Nobody listens only when the gateway ends.
+            drop(sender.send(answer));
+            heap::trim();
+        };
+        // A thread that does not start drops its end of the channel, which is an answer, too.
+        drop(
+            std::thread::Builder::new()
+                .name("reload".into())
+                .spawn(body),
+        );
+        self.work = Work::Preparing(receiver);
+        true
+    }
+
+    /// Goes on as far as is possible without waiting. A report when a reload ends.
+    pub fn advance(&mut self, control: &mut Control) -> Option<ReloadReport> {
+        match &mut self.work {
+            Work::Idle => None,
+            Work::Preparing(receiver) => match receiver.try_recv() {
+                Err(TryRecvError::Empty) => None,
+                Err(TryRecvError::Disconnected) => {
+                    self.work = Work::Idle;
+                    self.engine = Some(GatewayEngine::new());
+                    let reason = "the thread that reads the policy did not come back";
+                    Some(ReloadReport::refused(vec![reason.into()]))
+                }
+                Ok(answer) => {
+                    self.engine = Some(answer.engine);
+                    let Some(prepared) = answer.prepared else {
+                        self.work = Work::Idle;
+                        return Some(answer.report);
+                    };
+                    let begun = Instant::now();
+                    let change = Change::begin(control, *prepared);
+                    self.work = Work::Applying(change, Box::new(answer.report), begun);
+                    None
+                }
+            },
+            Work::Applying(change, report, begun) => {
+                if !change.advance(control) {
+                    return None;
+                }
+                report.apply_ms = milliseconds(*begun);
+                let report = std::mem::take(&mut **report);
+                self.work = Work::Idle;
+                Some(report)
+            }
+        }
+    }
+}
+
+fn milliseconds(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1000.0
+}
+
+/// Reads the policy, compares it with the one in force, and makes all that it takes.
+fn read(
+    file: &Path,
+    basis: Basis,
+    engine: &GatewayEngine,
+    now: u64,
+    trial: bool,
+) -> (Option<Prepared>, ReloadReport) {
+    let begun = Instant::now();
+    let loaded = match load(file) {
+        Ok(loaded) => loaded,
+        Err(mistakes) => {
+            let reasons = mistakes.iter().map(ToString::to_string).collect();
+            return (None, ReloadReport::refused(reasons));
+        }
+    };
+    let old = &basis.installed.policy;
+    let mut report = ReloadReport {
+        warnings: loaded.warnings.iter().map(ToString::to_string).collect(),
+        read_ms: milliseconds(begun),
+        ..ReloadReport::default()
+    };
+    let refuse = |mut report: ReloadReport, reasons| {
+        (report.outcome, report.reasons) = (Outcome::Refused, reasons);
+        (None, report)
+    };
+    let reasons = fixed_differences(old, &loaded.policy);
+    if !reasons.is_empty() {
+        return refuse(report, reasons);
+    }
+    let begun = Instant::now();
+    let prepared = match prepare(&basis, Arc::new(loaded.policy), engine, now) {
+        Ok(prepared) => prepared,
+        Err(error) => return refuse(report, vec![error.to_string()]),
+    };
+    let new = &prepared.plan.installed.policy;
+    report.sas = Difference::of_sas(old, new, &prepared.plan.moves);
+    report.spd = Difference::of_spd(old, new);
+    report.spd_reordered = is_reordered(&prepared.entries_before);
+    report.routes = Difference::of_routes(old, new);
+    report.neighbors = Difference::of_neighbors(old, new);
+    report.prepare_ms = milliseconds(begun);
+    report.outcome = match (old == new, trial) {
+        (true, _) => Outcome::Unchanged,
+        (false, true) => Outcome::Planned,
+        (false, false) => Outcome::Applied,
+    };
+    let wanted = report.outcome == Outcome::Applied;
+    (wanted.then_some(prepared), report)
+}
+
+enum Step {
+    /// Until every worker has the new view.
+    View,
+    /// Until packets that old views sent from worker to worker have arrived.
+    Grace,
+    /// Until every worker has let go of the old SAs.
+    Removal,
+}
+
+/// A change on its way to the workers.
+struct Change {
+    step: Step,
+    /// For each worker, what it must have come to.
+    marks: Vec<u64>,
+    last: Vec<Vec<WorkerCommand>>,
+}
+
+impl Change {
+    /// Puts a new policy into force.
+    fn begin(control: &mut Control, prepared: Prepared) -> Change {
+        let Prepared {
+            plan,
+            fib,
+            mut views,
+            entries_before,
+        } = prepared;
+        let Plan {
+            installed,
+            before_view,
+            after_view,
+            last,
+            ..
+        } = plan;
+        let hits = views.iter().map(|view| view.hits.clone()).collect();
+        control.entries.change(hits, entries_before);
+        control.adopt(installed, fib);
+        let neighbors = Arc::new(control.neighbors());
+        for view in &mut views {
+            view.neighbors = neighbors.clone();
+        }
+        let orders = before_view.into_iter().zip(views).zip(after_view);
+        for (link, ((before, view), after)) in control.workers.iter_mut().zip(orders) {
+            let view = [WorkerCommand::SetView(view)];
+            link.send_all(before.into_iter().chain(view).chain(after));
+        }
+        Change {
+            step: Step::View,
+            marks: sent(control),
+            last,
+        }
+    }
+
+    /// True when all is done.
+    fn advance(&mut self, control: &mut Control) -> bool {
+        let links = control.workers.iter().zip(&self.marks);
+        let passed = match self.step {
+            Step::View | Step::Removal => links
+                .clone()
+                .all(|(link, mark)| link.status.taken.get() >= *mark),
+            Step::Grace => links
+                .clone()
+                .all(|(link, mark)| link.status.rounds.get() >= *mark),
+        };
+        if !passed {
+            return false;
+        }
+        match self.step {
+            Step::View => {
+                control.entries.settle();
+                let rounds = control.workers.iter().map(|link| link.status.rounds.get());
+                self.marks = rounds.map(|rounds| rounds + GRACE_ROUNDS).collect();
+                self.step = Step::Grace;
+                false
+            }
+            Step::Grace => {
+                let last = std::mem::take(&mut self.last);
+                for (link, orders) in control.workers.iter_mut().zip(last) {
+                    link.send_all(orders);
+                }
+                self.marks = sent(control);
+                self.step = Step::Removal;
+                false
+            }
+            Step::Removal => true,
+        }
+    }
+}
+
+/// For each worker the number of messages so far.
+fn sent(control: &Control) -> Vec<u64> {
+    control.workers.iter().map(|link| link.sent).collect()
+}
+
+/// Says in the log what came of a reload.
+pub fn log(report: &ReloadReport) {
+    for warning in &report.warnings {
+        tracing::warn!("{warning}");
+    }
+    for reason in &report.reasons {
+        tracing::error!("{reason}");
+    }
+    let (sas, spd) = (&report.sas, &report.spd);
+    match report.outcome {
+        Outcome::Refused => tracing::error!("the new policy is refused; nothing has changed"),
+        Outcome::Unchanged => tracing::info!("the policy is as before"),
+        Outcome::Planned => {}
+        Outcome::Applied => tracing::info!(
+            sas_added = sas.added,
+            sas_removed = sas.removed,
+            sas_changed = sas.changed,
+            entries_added = spd.added,
+            entries_removed = spd.removed,
+            entries_changed = spd.changed,
+            read_ms = report.read_ms.round(),
+            prepare_ms = report.prepare_ms.round(),
+            apply_ms = report.apply_ms.round(),
+            "a new policy is in force"
+        ),
+    }
+}

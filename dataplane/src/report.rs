@@ -1,0 +1,220 @@
+//! What a reload of the policy would do, did, or refused to do.
+
+use std::collections::HashMap;
+
+use portcullis_config::{Interface, Policy, Runtime};
+use serde::{Deserialize, Serialize};
+
+use crate::install::Moves;
+use crate::prepare::is_same_entry;
+
+/// Names given of each kind; the counts are of all.
+const NAMED: usize = 100;
+
+/// How a reload ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// The new policy is in force.
+    Applied,
+    /// The file says what is in force.
+    #[default]
+    Unchanged,
+    /// A trial: this would change.
+    Planned,
+    /// Nothing was changed.
+    Refused,
+}
+
+/// A reload.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ReloadReport {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why it was refused.
+    pub reasons: Vec<String>,
+    /// What is most likely not meant so.
+    pub warnings: Vec<String>,
+    /// SAs.
+    pub sas: Difference,
+    /// SPD entries.
+    pub spd: Difference,
+    /// The order of SPD entries changes.
+    pub spd_reordered: bool,
+    /// Routes.
+    pub routes: Difference,
+    /// Static neighbours.
+    pub neighbors: Difference,
+    /// Milliseconds to read and check the file.
+    pub read_ms: f64,
+    /// Milliseconds to make what it takes.
+    pub prepare_ms: f64,
+    /// Milliseconds until every worker had it.
+    pub apply_ms: f64,
+}
+
+impl ReloadReport {
+    /// A reload that changes nothing.
+    pub fn refused(reasons: Vec<String>) -> Self {
+        ReloadReport {
+            outcome: Outcome::Refused,
+            reasons,
+            ..ReloadReport::default()
+        }
+    }
+}
+
+/// How many of a kind come, go, change and stay; and the names of the first ones.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Difference {
+    pub added: usize,
+    pub removed: usize,
+    pub changed: usize,
+    pub unchanged: usize,
+    pub added_names: Vec<String>,
+    pub removed_names: Vec<String>,
+    pub changed_names: Vec<String>,
+}
+
+impl Difference {
+    /// True if nothing comes, goes or changes.
+    pub fn is_empty(&self) -> bool {
+        self.added + self.removed + self.changed == 0
+    }
+
+    fn add(count: &mut usize, names: &mut Vec<String>, name: &str) {
+        *count += 1;
+        if names.len() < NAMED {
+            names.push(name.to_owned());
+        }
+    }
+
+    /// Compares lists by name; `same` gets the places of two of one name.
+    fn new(old: &[String], new: &[String], same: impl Fn(usize, usize) -> bool) -> Self {
+        let mut difference = Difference::default();
+        let mut known: HashMap<&str, usize> = HashMap::new();
+        known.extend(
+            old.iter()
+                .enumerate()
+                .map(|(place, name)| (name.as_str(), place)),
+        );
+        for (place, name) in new.iter().enumerate() {
+            match known.remove(name.as_str()) {
+                Some(before) if same(before, place) => difference.unchanged += 1,
+                Some(_) => Self::add(&mut difference.changed, &mut difference.changed_names, name),
+                None => Self::add(&mut difference.added, &mut difference.added_names, name),
+            }
+        }
+        let mut gone: Vec<(&str, usize)> = known.into_iter().collect();
+        gone.sort_unstable_by_key(|(_, place)| *place);
+        for (name, _) in gone {
+            Self::add(&mut difference.removed, &mut difference.removed_names, name);
+        }
+        difference
+    }
+
+    /// SAs that a plan moves.
+    pub fn of_sas(old: &Policy, new: &Policy, moves: &Moves) -> Self {
+        let name = |policy: &Policy, n: &u32| {
+            policy
+                .sas
+                .get(*n as usize)
+                .map_or_else(String::new, |sa| sa.name.clone())
+        };
+        let names = |policy: &Policy, numbers: &[u32]| -> Vec<String> {
+            numbers
+                .iter()
+                .take(NAMED)
+                .map(|n| name(policy, n))
+                .collect()
+        };
+        Difference {
+            added: moves.added.len(),
+            removed: moves.removed.len(),
+            changed: moves.altered.len(),
+            unchanged: new.sas.len() - moves.added.len() - moves.altered.len(),
+            added_names: names(new, &moves.added),
+            removed_names: names(old, &moves.removed),
+            changed_names: names(new, &moves.altered),
+        }
+    }
+
+    /// SPD entries.
+    pub fn of_spd(old: &Policy, new: &Policy) -> Self {
+        let names = |p: &Policy| -> Vec<_> { p.spd.iter().map(|e| e.name.clone()).collect() };
+        Self::new(&names(old), &names(new), |a, b| {
+            is_same_entry((old, a), (new, b))
+        })
+    }
+
+    /// Routes.
+    pub fn of_routes(old: &Policy, new: &Policy) -> Self {
+        let names =
+            |p: &Policy| -> Vec<_> { p.routes.iter().map(|r| r.destination.to_string()).collect() };
+        let same = |a: usize, b: usize| old.routes.get(a) == new.routes.get(b);
+        Self::new(&names(old), &names(new), same)
+    }
+
+    /// Static neighbours.
+    pub fn of_neighbors(old: &Policy, new: &Policy) -> Self {
+        let names = |p: &Policy| -> Vec<_> {
+            let name = |n: &portcullis_config::Neighbor| match p.interfaces.get(n.interface) {
+                Some(interface) => format!("{} on {}", n.address, interface.name),
+                None => n.address.to_string(),
+            };
+            p.neighbors.iter().map(name).collect()
+        };
+        let same = |a: usize, b: usize| old.neighbors.get(a) == new.neighbors.get(b);
+        Self::new(&names(old), &names(new), same)
+    }
+}
+
+/// True if entries that are in both stand in another order.
+pub fn is_reordered(entries_before: &[u32]) -> bool {
+    let known = entries_before.iter().filter(|n| **n != u32::MAX);
+    !known.is_sorted()
+}
+
+/// What differs and cannot change while the gateway runs.
+pub fn fixed_differences(old: &Policy, new: &Policy) -> Vec<String> {
+    let mut reasons = runtime_differences(&old.runtime, &new.runtime);
+    let by_name = |policy: &'_ Policy, name: &str| -> Option<Interface> {
+        policy.interfaces.iter().find(|i| i.name == name).cloned()
+    };
+    let why = "ports and their settings cannot change while the gateway runs";
+    for interface in &new.interfaces {
+        match by_name(old, &interface.name) {
+            None => reasons.push(format!("port `{}` is new: {why}", interface.name)),
+            Some(known) if known != *interface => {
+                reasons.push(format!("port `{}` differs: {why}", interface.name));
+            }
+            Some(_) => {}
+        }
+    }
+    for interface in &old.interfaces {
+        if by_name(new, &interface.name).is_none() {
+            reasons.push(format!("port `{}` is missing: {why}", interface.name));
+        }
+    }
+    if reasons.is_empty() && old.interfaces != new.interfaces {
+        reasons.push(format!("the ports are in another order: {why}"));
+    }
+    reasons
+}
+
+fn runtime_differences(old: &Runtime, new: &Runtime) -> Vec<String> {
+    let keys = [
+        ("workers", old.workers != new.workers),
+        ("cores", old.cores != new.cores),
+        ("eal", old.eal != new.eal),
+        ("control-socket", old.control_socket != new.control_socket),
+        ("mbufs", old.mbufs != new.mbufs),
+        ("mbuf-size", old.mbuf_size != new.mbuf_size),
+    ];
+    let differs = keys.iter().filter(|(_, differs)| *differs);
+    let reason = |(key, _): &(&str, bool)| {
+        format!("[runtime] `{key}` differs: it cannot change while the gateway runs")
+    };
+    differs.map(reason).collect()
+}

@@ -1,0 +1,172 @@
+//! How long changes take, how large SAs are, and what many of them cost: run by `scripts/scale`.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use kit::{Gateway, Scratch, pcap};
+
+use crate::policy::{self, Size};
+use crate::{RUNTIME, one_tunnel, reload};
+
+const START: Duration = Duration::from_secs(600);
+/// Pairs of SAs.
+const PAIRS: u32 = 100_000;
+/// Packets that go round over the SAs at random.
+const RANDOM: usize = 60_000;
+
+/// Resident bytes of a gateway.
+fn resident(gateway: &Gateway) -> Result<f64, String> {
+    let path = format!("/proc/{}/status", gateway.id());
+    let text = fs::read_to_string(path).map_err(|e| e.to_string())?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let words = line.and_then(|line| line.split_whitespace().next());
+    let kib: f64 = words.and_then(|w| w.parse().ok()).ok_or("no VmRSS")?;
+    Ok(kib * 1024.0)
+}
+
+/// Packets a second, the best of several half seconds.
+fn rate(gateway: &Gateway) -> Result<f64, String> {
+    let mut best: f64 = 0.0;
+    let received = || -> Result<f64, String> {
+        let table = gateway.show("workers")?;
+        table["workers"][0]["transmitted"]
+            .as_f64()
+            .ok_or("no counter".into())
+    };
+    for _ in 0..8 {
+        let (before, begun) = (received()?, Instant::now());
+        std::thread::sleep(Duration::from_millis(500));
+        let span = received()? - before;
+        best = best.max(span / begun.elapsed().as_secs_f64());
+    }
+    Ok(best / 1e6)
+}
+
+#[test]
+#[ignore = "takes minutes; scripts/scale runs it"]
+fn spd() {
+    let result = measure_spd();
+    assert!(result.is_ok(), "{}", result.unwrap_err());
+}
+
+fn measure_spd() -> Result<(), String> {
+    let scratch = Scratch::new("scale");
+    let ports = policy::ports(&one_tunnel(&scratch));
+    let text = |entries, first_entry| {
+        let size = Size {
+            entries,
+            first_entry,
+            ..Size::default()
+        };
+        ports.clone() + &policy::entries(size)
+    };
+    let gateway = Gateway::start_with(RUNTIME, &text(0, 0), &[], START);
+    std::thread::sleep(Duration::from_secs(1));
+    for round in 0..3 {
+        for (what, entries, first) in [
+            ("no change", 0, 0),
+            ("load 10 000 entries", 10_000, 0),
+            ("add one to 10 000 entries", 10_001, 0),
+            ("replace 10 000 entries", 10_001, 20_000),
+            ("remove 10 000 entries", 0, 0),
+        ] {
+            gateway.rewrite(RUNTIME, &text(entries, first));
+            reload(&gateway, &format!("{round}: {what}"))?;
+        }
+    }
+    gateway.stop().success().map(drop)
+}
+
+#[test]
+#[ignore = "takes minutes; scripts/scale runs it"]
+fn sad() {
+    let result = measure_sad();
+    assert!(result.is_ok(), "{}", result.unwrap_err());
+}
+
+fn measure_sad() -> Result<(), String> {
+    let scratch = Scratch::new("scale");
+    let ports = policy::ports(&one_tunnel(&scratch));
+    let text = |tunnels| {
+        let size = Size {
+            tunnels,
+            ..Size::default()
+        };
+        ports.clone() + &policy::entries(size)
+    };
+    let gateway = Gateway::start_with(RUNTIME, &text(0), &[], START);
+    std::thread::sleep(Duration::from_secs(1));
+    let empty = resident(&gateway)?;
+    let per_sa = |gateway: &Gateway| -> Result<f64, String> {
+        std::thread::sleep(Duration::from_secs(2));
+        Ok((resident(gateway)? - empty) / f64::from(2 * PAIRS))
+    };
+    for round in 0..3 {
+        gateway.rewrite(RUNTIME, &text(PAIRS));
+        reload(&gateway, &format!("{round}: add {PAIRS} pairs of SAs"))?;
+        println!(
+            "resident for each SA: {:.0} bytes, key schedule and SPD entry included",
+            per_sa(&gateway)?
+        );
+        gateway.rewrite(RUNTIME, &text(0));
+        reload(&gateway, &format!("{round}: remove {PAIRS} pairs of SAs"))?;
+        println!("left of each SA: {:.0} bytes", per_sa(&gateway)?);
+    }
+    let one = rate(&gateway)?;
+    gateway.stop().success()?;
+    let mut dice = 1u64;
+    let mut random = || {
+        dice = dice
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        (dice >> 33) as u32 % PAIRS
+    };
+    let frames: Vec<_> = (0..RANDOM).map(|_| policy::frame(random(), 1000)).collect();
+    let path = scratch.path("random.pcap");
+    pcap::write(&path, &frames);
+    let runtime = "eal = [\"--no-huge\", \"-m\", \"1024\"]\nmbufs = 131071";
+    let size = Size {
+        tunnels: PAIRS,
+        ..Size::default()
+    };
+    let policy = policy::ports(&path.display().to_string()) + &policy::entries(size);
+    let begun = Instant::now();
+    let gateway = Gateway::start_with(runtime, &policy, &[], START);
+    println!(
+        "start with {PAIRS} pairs of SAs: {:.1} s",
+        begun.elapsed().as_secs_f64()
+    );
+    std::thread::sleep(Duration::from_secs(1));
+    let many = rate(&gateway)?;
+    println!(
+        "64 bytes, Mpps: one SA {one:.2}, {PAIRS} at random {many:.2}, ratio {:.2}",
+        many / one
+    );
+    gateway.stop().success().map(drop)
+}
+
+#[test]
+#[ignore = "takes minutes and gigabytes; scripts/scale runs it"]
+fn million() {
+    let result = measure_million();
+    assert!(result.is_ok(), "{}", result.unwrap_err());
+}
+
+fn measure_million() -> Result<(), String> {
+    let scratch = Scratch::new("scale");
+    let size = Size {
+        tunnels: 500_000,
+        ..Size::default()
+    };
+    let policy = policy::ports(&one_tunnel(&scratch)) + &policy::entries(size);
+    let begun = Instant::now();
+    let gateway = Gateway::start_with(RUNTIME, &policy, &[], START);
+    let seconds = begun.elapsed().as_secs_f64();
+    let gib = resident(&gateway)? / f64::from(1 << 30);
+    println!("start with 1 000 000 SAs: {seconds:.1} s, {gib:.2} GiB resident");
+    let table = gateway.show_with(&["sa", "--name", "in-499999"])?;
+    if table["sas"][0]["spi"] != format!("{:#010x}", policy::spi(499_999)) {
+        return Err(format!("the last SA is not there: {table}"));
+    }
+    gateway.stop().success().map(drop)
+}
