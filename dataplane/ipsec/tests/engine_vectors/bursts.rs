@@ -91,10 +91,13 @@ fn packet<'a, A: Engine, B: Engine>(
     }
 }
 
+/// Key, transform, header before AH, and high half of the sequence number.
+type Sent<'a, K> = (&'a K, &'a Transform, &'a [u8], Option<u32>);
+
 /// Gives an engine the ESP packets of a burst together, and the AH packets.
 fn run<E: Engine>(
     e: &mut E,
-    packets: &[(&E::Key, &Transform, &[u8], Option<u32>)],
+    packets: &[Sent<'_, E::Key>],
     bytes: &mut [Vec<u8>],
     seals: bool,
 ) -> Vec<bool> {
