@@ -285,9 +285,11 @@ impl WorkerIo {
         let left = port.pending.len();
         let sent = (offered - left) as u64;
         port.counters.tx_packets.add(sent);
-        port.counters
-            .tx_bytes
-            .add((offered_bytes - bytes(&port.pending)) as u64);
+        let sent_bytes = match left {
+            0 => offered_bytes,
+            _ => offered_bytes - bytes(&port.pending),
+        };
+        port.counters.tx_bytes.add(sent_bytes as u64);
         self.counters.transmitted.add(sent);
         if left != 0 {
             self.counters
