@@ -24,13 +24,7 @@ const FUNCTIONS: &str = "rte_eal_(init|cleanup)|rte_strerror|rte_get_tsc_hz|rte_
     |rte_eth_(promiscuous|allmulticast)_(enable|disable)|shim_.*";
 
 fn main() -> Result<(), String> {
-    for file in [
-        "shim.h",
-        "shim.c",
-        "crypto.h",
-        "crypto.c",
-        "../libclang.rs",
-    ] {
+    for file in ["shim.h", "shim.c", "crypto.h", "crypto.c", "../libclang.rs"] {
         println!("cargo:rerun-if-changed={file}");
     }
     let dpdk = pkg_config::Config::new()

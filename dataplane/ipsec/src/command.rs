@@ -70,8 +70,8 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     pub fn apply(&mut self, command: Command<E::Key, C>) -> Option<Retired<E::Key, C>> {
         match command {
             Command::AddInbound(slot, mut sa) => {
-                self.inbound_serial = self.inbound_serial.wrapping_add(1);
-                sa.serial = self.inbound_serial;
+                self.serial = self.serial.wrapping_add(1);
+                sa.serial = self.serial;
                 sa.is_plain_tunnel = sa.shape.is_esp()
                     && sa.mode == Mode::Tunnel
                     && !sa.udp
@@ -79,7 +79,9 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
                     && !sa.carries_bundle;
                 self.sad.inbound.put(slot, sa).map(Retired::Inbound)
             }
-            Command::AddOutbound(slot, sa) => {
+            Command::AddOutbound(slot, mut sa) => {
+                self.serial = self.serial.wrapping_add(1);
+                sa.serial = self.serial;
                 self.sad.outbound.put(slot, sa).map(Retired::Outbound)
             }
             Command::RemoveInbound(slot) => self.sad.inbound.take(slot).map(Retired::Inbound),

@@ -6,6 +6,7 @@ use std::fmt;
 use arrayvec::ArrayVec;
 use ipsec_mb::{GcmJob, GcmKey, Manager};
 use portcullis_config::{Cipher, Secret, Transform};
+use portcullis_ipsec::engine::lookaside::Lookaside;
 use portcullis_ipsec::engine::parts::{Aad, EspParts, nonce, salted};
 use portcullis_ipsec::engine::portable::{self, Portable};
 use portcullis_ipsec::engine::{AhJob, Engine, EspJob, KeyError};
@@ -181,6 +182,8 @@ impl Gcm {
         })
     }
 }
+
+impl Lookaside<crate::packet::Packet> for FastEngine {}
 
 impl Engine for FastEngine {
     type Key = Key;
