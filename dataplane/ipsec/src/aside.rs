@@ -61,10 +61,10 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             });
         }
         lane.extend(rest);
-        self.engine.enqueue(&mut jobs);
-        let refused: Lane<Parcel<B>> = jobs.into_iter().map(|job| job.parcel).collect();
-        for parcel in refused {
-            self.refuse_parcel(io, parcel);
+        let mut refused = Lane::new();
+        self.engine.enqueue(jobs, &mut refused);
+        for (parcel, reason) in refused {
+            self.refuse_parcel(io, parcel, reason);
         }
     }
 
@@ -97,22 +97,25 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             });
         }
         lane.extend(rest);
-        self.engine.enqueue(&mut jobs);
-        let refused: Lane<Parcel<B>> = jobs.into_iter().map(|job| job.parcel).collect();
-        for parcel in refused {
-            self.refuse_parcel(io, parcel);
+        let mut refused = Lane::new();
+        self.engine.enqueue(jobs, &mut refused);
+        for (parcel, reason) in refused {
+            self.refuse_parcel(io, parcel, reason);
         }
     }
 
-    /// The device is full: a worker waits for nobody.
+    /// The device does not take it, and a worker waits for nobody.
     #[cold]
-    fn refuse_parcel<I: Outlet<Buf = B>>(&mut self, io: &mut I, parcel: Parcel<B>) {
+    fn refuse_parcel<I: Outlet<Buf = B>>(
+        &mut self,
+        io: &mut I,
+        parcel: Parcel<B>,
+        reason: DropReason,
+    ) {
         let Parcel { buf, ticket } = parcel;
         match ticket.errand {
-            Errand::Seal(item) => {
-                self.not_sealed(io, item.with(buf), DropReason::EngineBusy);
-            }
-            Errand::Open(item) => self.drop_inbound(io, buf, item.slot, DropReason::EngineBusy),
+            Errand::Seal(item) => self.not_sealed(io, item.with(buf), reason),
+            Errand::Open(item) => self.drop_inbound(io, buf, item.slot, reason),
         }
     }
 

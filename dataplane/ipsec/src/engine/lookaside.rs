@@ -3,6 +3,7 @@
 use arrayvec::ArrayVec;
 
 use super::Engine;
+use crate::DropReason;
 use crate::aside::Ticket;
 use crate::pipeline::BURST;
 
@@ -54,9 +55,16 @@ pub trait Lookaside<B>: Engine {
         false
     }
 
-    /// Gives the device the first of `jobs`. What it has no room for stays there, in order.
+    /// Gives jobs to the device. What it does not take goes to `refused`, with the reason.
     #[inline(always)]
-    fn enqueue(&mut self, _jobs: &mut ArrayVec<AsideJob<'_, Self::Key, B>, BURST>) {}
+    fn enqueue(
+        &mut self,
+        jobs: ArrayVec<AsideJob<'_, Self::Key, B>, BURST>,
+        refused: &mut ArrayVec<(Parcel<B>, DropReason), BURST>,
+    ) {
+        let failed = |job: AsideJob<'_, Self::Key, B>| (job.parcel, DropReason::EngineFailure);
+        refused.extend(jobs.into_iter().map(failed));
+    }
 
     /// Appends what the device is done with, as much as fits.
     #[inline(always)]

@@ -6,12 +6,12 @@ use std::rc::Rc;
 
 use arrayvec::ArrayVec;
 use portcullis_config::{Secret, Transform};
-use portcullis_ipsec::PacketBuf;
 use portcullis_ipsec::buffer::TestBuf;
-use portcullis_ipsec::engine::lookaside::{AsideDone, AsideJob, Lookaside};
+use portcullis_ipsec::engine::lookaside::{AsideDone, AsideJob, Lookaside, Parcel};
 use portcullis_ipsec::engine::portable::{Key, Portable};
 use portcullis_ipsec::engine::{AhJob, Engine, EspJob, KeyError};
 use portcullis_ipsec::pipeline::BURST;
+use portcullis_ipsec::{DropReason, PacketBuf};
 
 /// A device that ciphers ESP in the order in which it comes.
 #[derive(Debug, Default)]
@@ -42,10 +42,17 @@ impl Lookaside<TestBuf> for TestEngine {
         self.has_device()
     }
 
-    fn enqueue(&mut self, jobs: &mut ArrayVec<AsideJob<'_, Key, TestBuf>, BURST>) {
+    fn enqueue(
+        &mut self,
+        jobs: ArrayVec<AsideJob<'_, Key, TestBuf>, BURST>,
+        refused: &mut ArrayVec<(Parcel<TestBuf>, DropReason), BURST>,
+    ) {
         let mut device = self.device.borrow_mut();
-        while !jobs.is_empty() && device.inside.len() < device.capacity {
-            let mut job = jobs.remove(0);
+        for mut job in jobs {
+            if device.inside.len() >= device.capacity {
+                refused.push((job.parcel, DropReason::EngineBusy));
+                continue;
+            }
             let seals = job.parcel.ticket.seals();
             let mut one = [EspJob {
                 key: job.key,
