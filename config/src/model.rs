@@ -63,6 +63,10 @@ pub struct Runtime {
     pub mbufs: u32,
     /// Bytes of packet data one mbuf holds, headroom not counted.
     pub mbuf_size: u16,
+    /// Crypto devices, as DPDK spells them, the preferred one first.
+    pub crypto_devices: Vec<String>,
+    /// Packets that a worker may have in a crypto device at once.
+    pub crypto_queue: u16,
 }
 
 impl Default for Runtime {
@@ -74,6 +78,8 @@ impl Default for Runtime {
             control_socket: PathBuf::from("/run/portcullis.sock"),
             mbufs: 16383,
             mbuf_size: 2048,
+            crypto_devices: Vec::new(),
+            crypto_queue: 1024,
         }
     }
 }

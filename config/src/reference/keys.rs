@@ -100,6 +100,22 @@ pub const RUNTIME: Table = Table {
             example: "9216",
             doc: "Bytes of packet data one buffer holds, headroom not counted; larger packets take several.",
         },
+        Key {
+            name: "crypto-devices",
+            kind: "list of strings",
+            presence: Default("[]"),
+            example: "[\"0000:3d:00.0\", \"crypto_aesni_mb\"]",
+            doc: "DPDK's crypto devices for the engine `cryptodev`, the preferred one first: PCI addresses, or virtual \
+                  devices, whose names begin with `crypto_`.",
+        },
+        Key {
+            name: "crypto-queue",
+            kind: "1..32768",
+            presence: Default("1024"),
+            example: "256",
+            doc: "Packets that one worker may have in one crypto device at once; more are dropped and counted as \
+                  `engine-busy`.",
+        },
     ],
 };
 
