@@ -55,6 +55,8 @@ pub struct Runtime {
     pub workers: u16,
     /// Cores to pin workers to, in order; empty means chosen by the program.
     pub cores: Vec<u16>,
+    /// Crypto engines, each at most once: an SA gets the first that has its algorithms.
+    pub engines: Vec<EngineKind>,
     /// Further EAL arguments, as DPDK spells them.
     pub eal: Vec<String>,
     /// Path of the control socket for `portcullis show`.
@@ -74,6 +76,7 @@ impl Default for Runtime {
         Runtime {
             workers: 1,
             cores: Vec::new(),
+            engines: vec![EngineKind::Vaes, EngineKind::IpsecMb, EngineKind::Portable],
             eal: Vec::new(),
             control_socket: PathBuf::from("/run/portcullis.sock"),
             mbufs: 16383,
@@ -81,6 +84,41 @@ impl Default for Runtime {
             crypto_devices: Vec::new(),
             crypto_queue: 1024,
         }
+    }
+}
+
+/// A crypto engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EngineKind {
+    /// Our AES-GCM for CPUs with AVX-512 and VAES.
+    Vaes,
+    /// Intel's Multi-Buffer Crypto for IPsec Library.
+    IpsecMb,
+    /// The code that runs on every CPU.
+    Portable,
+    /// DPDK's crypto devices.
+    Cryptodev,
+}
+
+impl EngineKind {
+    /// As policies spell them.
+    pub const NAMES: &'static [(&'static str, EngineKind)] = &[
+        ("vaes", EngineKind::Vaes),
+        ("ipsec-mb", EngineKind::IpsecMb),
+        ("portable", EngineKind::Portable),
+        ("cryptodev", EngineKind::Cryptodev),
+    ];
+
+    /// As policies spell it.
+    pub fn name(self) -> &'static str {
+        let own = Self::NAMES.iter().find(|(_, kind)| *kind == self);
+        own.map_or("", |(name, _)| name)
+    }
+}
+
+impl fmt::Display for EngineKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

@@ -10,7 +10,7 @@ use crate::address;
 use crate::mistake::{did_you_mean, shown};
 use crate::reader::{Item, Section};
 use crate::reference::{PORT, RUNTIME, VLAN};
-use crate::{Interface, Runtime, Side};
+use crate::{EngineKind, Interface, Runtime, Side};
 
 /// The length of `sun_path` of a Unix socket address, less its final zero.
 const SOCKET_PATH_LIMIT: usize = 107;
@@ -48,7 +48,39 @@ pub(crate) fn read_runtime(root: Section<'_>) -> Runtime {
     if let Some(packets) = integer("crypto-queue", 1, 32_768) {
         runtime.crypto_queue = packets as u16;
     }
+    if let Some(engines) = read_engines(section) {
+        runtime.engines = engines;
+    }
+    let wanted = runtime.engines.contains(&EngineKind::Cryptodev);
+    if wanted && members(section, "crypto-devices").next().is_none() {
+        section.error("engines", "cryptodev needs a device in crypto-devices");
+    } else if !wanted && !runtime.crypto_devices.is_empty() {
+        section.warning(
+            "crypto-devices",
+            "engines lacks cryptodev, which would use them",
+        );
+    }
     runtime
+}
+
+fn read_engines(section: Section<'_>) -> Option<Vec<EngineKind>> {
+    let list = section.get("engines")?;
+    let mut engines = Vec::new();
+    for item in list.members() {
+        match item.choice(EngineKind::NAMES) {
+            Some(engine) if engines.contains(&engine) => {
+                item.error(format!(
+                    "expected each engine once; {engine} is given twice"
+                ));
+            }
+            Some(engine) => engines.push(engine),
+            None => {}
+        }
+    }
+    if list.members().is_empty() {
+        list.error("expected at least one engine");
+    }
+    Some(engines)
 }
 
 fn read_cores(section: Section<'_>, workers: u16) -> Vec<u16> {

@@ -20,6 +20,7 @@ use portcullis_ipsec::{DropReason, InterfaceId, PacketBuf};
 
 use crate::capture::Capture;
 use crate::eal::Pools;
+use crate::engine::cryptodev::CryptoDevices;
 use crate::install::InstalledSa;
 use crate::packet::Packet;
 use crate::port::Ports;
@@ -93,6 +94,8 @@ pub struct Control {
     pub ports: Ports,
     /// SAs, in the order of the policy.
     pub sas: Vec<InstalledSa>,
+    /// Crypto devices.
+    pub devices: CryptoDevices,
     /// Interfaces and routes.
     pub fib: Arc<Fib>,
     /// ARP and neighbour discovery.
@@ -116,6 +119,7 @@ impl Control {
         for index in 0..self.workers.len() {
             busy |= self.hear_worker(index, now);
         }
+        self.devices.sweep();
         self.resolver.handle_timeout(now);
         self.send_neighbors(now);
         self.forget_path_mtus(now);

@@ -1,9 +1,331 @@
-//! The crypto engine of the workers: the fastest that this kind of CPU has.
+//! The crypto engine of the workers: of each algorithm, the first in an order of engines that has it.
 
+pub mod cryptodev;
+#[cfg(target_arch = "x86_64")]
+mod kernel;
 #[cfg(target_arch = "x86_64")]
 mod multi_buffer;
 
-#[cfg(target_arch = "x86_64")]
-pub use multi_buffer::{FastEngine, Key};
+// Of the engines that other CPUs do not have, these say so.
 #[cfg(not(target_arch = "x86_64"))]
-pub use portcullis_ipsec::engine::portable::{Key, Portable as FastEngine};
+#[path = "engine/absent.rs"]
+mod kernel;
+#[cfg(not(target_arch = "x86_64"))]
+#[path = "engine/absent.rs"]
+mod multi_buffer;
+
+use std::fmt;
+
+use arrayvec::ArrayVec;
+use portcullis_config::{EngineKind, Runtime, SaConfig, Secret, Transform};
+use portcullis_ipsec::engine::lookaside::{AsideDone, AsideJob, Lookaside, Parcel};
+use portcullis_ipsec::engine::parts::check_key_lengths;
+use portcullis_ipsec::engine::portable::{self, Portable};
+use portcullis_ipsec::engine::{AhJob, Engine, EspJob, KeyError};
+use portcullis_ipsec::{DropReason, pipeline};
+
+use crate::packet::Packet;
+use cryptodev::{CryptoDevices, DeviceKey, DeviceQueues};
+use kernel::KernelEngine;
+use multi_buffer::MultiBuffer;
+
+/// How many packets an engine gets at once at most.
+const BURST: usize = 32;
+
+/// The engines of one worker.
+#[derive(Debug)]
+pub struct FastEngine {
+    order: Vec<EngineKind>,
+    kernel: Result<KernelEngine, String>,
+    multi_buffer: Result<MultiBuffer, String>,
+    portable: Portable,
+    devices: DeviceQueues,
+}
+
+/// Which engine serves an SA.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// The engine.
+    pub engine: EngineKind,
+    /// Why it is not one that comes before it in the order and should have it.
+    pub fallback: Option<String>,
+}
+
+impl FastEngine {
+    /// All engines, the fastest first.
+    pub fn new() -> Self {
+        Self::with_order(&Runtime::default().engines)
+    }
+
+    /// The engines of this order, as far as this machine has them and they compute their known answers rightly.
+    pub fn with_order(order: &[EngineKind]) -> Self {
+        FastEngine {
+            order: order.to_vec(),
+            kernel: start(order, EngineKind::Vaes, KernelEngine::new),
+            multi_buffer: start(order, EngineKind::IpsecMb, MultiBuffer::new),
+            portable: Portable::new(),
+            devices: DeviceQueues::default(),
+        }
+    }
+
+    /// The same with a worker's queues of crypto devices.
+    pub fn with_devices(self, devices: DeviceQueues) -> Self {
+        FastEngine { devices, ..self }
+    }
+
+    /// What of the order is not there, and what of it is refused: a line for each.
+    pub fn refusals(&self) -> Vec<String> {
+        let unavailable = |kind: &EngineKind| match kind {
+            EngineKind::Vaes => self.kernel.as_ref().err().cloned(),
+            EngineKind::IpsecMb => self.multi_buffer.as_ref().err().cloned(),
+            EngineKind::Portable | EngineKind::Cryptodev => None,
+        };
+        let mut lines: Vec<_> = self
+            .order
+            .iter()
+            .filter_map(|kind| {
+                Some(format!(
+                    "engine {kind} is not there: {}",
+                    unavailable(kind)?
+                ))
+            })
+            .collect();
+        lines.extend(self.multi_buffer.iter().flat_map(MultiBuffer::refusals));
+        lines
+    }
+
+    /// The engine for a transform, devices aside; `None` if no engine of the order has it.
+    pub fn choose(&self, transform: Transform) -> Option<Choice> {
+        self.choose_with(transform, || None)
+    }
+
+    /// The same for an SA of a worker, with its key, and devices in their place.
+    pub fn serve(
+        &self,
+        config: &SaConfig,
+        worker: u16,
+        devices: &CryptoDevices,
+    ) -> Result<(Choice, Key), KeyError> {
+        let keys = (config.cipher_key.expose(), config.integrity_key.expose());
+        check_key_lengths(config.transform, keys.0, keys.1)?;
+        let mut made = None;
+        let device = || Some(devices.key(config, worker)?.map(|key| made = Some(key)));
+        let choice = self
+            .choose_with(config.transform, device)
+            .ok_or(KeyError::Unsupported)?;
+        let key = match made {
+            Some(key) => Key(Algorithm::Device(key)),
+            None => self.key(config.transform, &config.cipher_key, &config.integrity_key)?,
+        };
+        Ok((choice, key))
+    }
+
+    /// The first engine of the order that has a transform. `device` asks crypto devices: `None` if they are not
+    /// expected to have it.
+    fn choose_with(
+        &self,
+        transform: Transform,
+        device: impl FnOnce() -> Option<Result<(), String>>,
+    ) -> Option<Choice> {
+        let mut device = Some(device);
+        let mut fallback = None;
+        for &engine in &self.order {
+            let obstacle = match engine {
+                EngineKind::Vaes if !kernel::has(transform) => continue,
+                EngineKind::IpsecMb if !multi_buffer::has(transform) => continue,
+                EngineKind::Vaes => self.kernel.as_ref().err().cloned(),
+                EngineKind::IpsecMb => match &self.multi_buffer {
+                    Ok(engine) => engine.refuses(transform),
+                    Err(reason) => Some(reason.clone()),
+                },
+                EngineKind::Portable => None,
+                EngineKind::Cryptodev => match device.take().and_then(|ask| ask()) {
+                    Some(answer) => answer.err(),
+                    None => continue,
+                },
+            };
+            match obstacle {
+                None => return Some(Choice { engine, fallback }),
+                Some(reason) => fallback = fallback.or(Some(format!("{engine}: {reason}"))),
+            }
+        }
+        None
+    }
+
+    /// Runs every job: those of one engine together, those of the portable one by one.
+    fn esp(
+        &mut self,
+        jobs: &mut [EspJob<'_, Key>],
+        kernel: impl Fn(&KernelEngine, &mut [EspJob<'_, Key>]) -> usize,
+        multi_buffer: impl Fn(&mut MultiBuffer, &mut [EspJob<'_, Key>]),
+        portable: impl Fn(&mut Portable, &mut [EspJob<'_, portable::Key>]),
+    ) {
+        for jobs in jobs.chunks_mut(BURST) {
+            if let Ok(engine) = &self.kernel {
+                if kernel(engine, jobs) == jobs.len() {
+                    continue;
+                }
+            }
+            if let Ok(engine) = &mut self.multi_buffer {
+                multi_buffer(engine, jobs);
+            }
+            for job in jobs {
+                match &job.key.0 {
+                    Algorithm::Kernel(_) if self.kernel.is_ok() => {}
+                    Algorithm::MultiBuffer(_) if self.multi_buffer.is_ok() => {}
+                    Algorithm::Portable(key) => {
+                        let mut one = [EspJob {
+                            key,
+                            packet: job.packet,
+                            sequence_high: job.sequence_high,
+                            ok: false,
+                        }];
+                        portable(&mut self.portable, &mut one);
+                        let [EspJob { ok, .. }] = one;
+                        job.ok = ok;
+                    }
+                    _ => job.ok = false,
+                }
+            }
+        }
+    }
+
+    /// Runs every job, as [`esp`](Self::esp) does; the kernel has no algorithm of AH.
+    fn ah(
+        &mut self,
+        jobs: &mut [AhJob<'_, Key>],
+        multi_buffer: impl Fn(&mut MultiBuffer, &mut [AhJob<'_, Key>]),
+        portable: impl Fn(&mut Portable, &mut [AhJob<'_, portable::Key>]),
+    ) {
+        for jobs in jobs.chunks_mut(BURST) {
+            if let Ok(engine) = &mut self.multi_buffer {
+                multi_buffer(engine, jobs);
+            }
+            for job in jobs {
+                match &job.key.0 {
+                    Algorithm::MultiBuffer(_) if self.multi_buffer.is_ok() => {}
+                    Algorithm::Portable(key) => {
+                        let mut one = [AhJob {
+                            key,
+                            header: job.header,
+                            packet: job.packet,
+                            sequence_high: job.sequence_high,
+                            ok: false,
+                        }];
+                        portable(&mut self.portable, &mut one);
+                        let [AhJob { ok, .. }] = one;
+                        job.ok = ok;
+                    }
+                    _ => job.ok = false,
+                }
+            }
+        }
+    }
+}
+
+impl Default for FastEngine {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Starts an engine if the order has it.
+fn start<E>(
+    order: &[EngineKind],
+    kind: EngineKind,
+    new: impl FnOnce() -> Result<E, String>,
+) -> Result<E, String> {
+    match order.contains(&kind) {
+        true => new(),
+        false => Err("not in the order".into()),
+    }
+}
+
+/// Precomputed key schedule of one SA.
+pub struct Key(Algorithm);
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key")
+    }
+}
+
+// A key is made once and read for each packet: no box between them.
+#[allow(clippy::large_enum_variant)]
+enum Algorithm {
+    Kernel(kernel::Key),
+    MultiBuffer(multi_buffer::Key),
+    Portable(portable::Key),
+    Device(DeviceKey),
+}
+
+impl Lookaside<Packet> for FastEngine {
+    #[inline(always)]
+    fn has_device(&self) -> bool {
+        !self.devices.is_empty()
+    }
+
+    #[inline(always)]
+    fn serves(&self, key: &Key) -> bool {
+        matches!(key.0, Algorithm::Device(_))
+    }
+
+    fn enqueue(
+        &mut self,
+        jobs: ArrayVec<AsideJob<'_, Key, Packet>, { pipeline::BURST }>,
+        refused: &mut ArrayVec<(Parcel<Packet>, DropReason), { pipeline::BURST }>,
+    ) {
+        let key = |key| match key {
+            &Key(Algorithm::Device(ref key)) => Some(key),
+            _ => None,
+        };
+        self.devices.enqueue(jobs, key, refused);
+    }
+
+    fn dequeue(&mut self, done: &mut ArrayVec<AsideDone<Packet>, { pipeline::BURST }>) {
+        self.devices.dequeue(done);
+    }
+
+    fn in_flight(&self) -> usize {
+        self.devices.in_flight()
+    }
+}
+
+impl Engine for FastEngine {
+    type Key = Key;
+
+    fn key(
+        &self,
+        transform: Transform,
+        cipher_key: &Secret,
+        integrity_key: &Secret,
+    ) -> Result<Key, KeyError> {
+        let keys = (cipher_key.expose(), integrity_key.expose());
+        check_key_lengths(transform, keys.0, keys.1)?;
+        let choice = self.choose(transform).ok_or(KeyError::Unsupported)?;
+        let algorithm = match (choice.engine, &self.kernel, &self.multi_buffer) {
+            (EngineKind::Vaes, Ok(engine), _) => Algorithm::Kernel(engine.key(transform, keys.0)?),
+            (EngineKind::IpsecMb, _, Ok(engine)) => {
+                Algorithm::MultiBuffer(engine.key(transform, keys.0, keys.1)?)
+            }
+            _ => Algorithm::Portable(self.portable.key(transform, cipher_key, integrity_key)?),
+        };
+        Ok(Key(algorithm))
+    }
+
+    fn seal(&mut self, jobs: &mut [EspJob<'_, Key>]) {
+        self.esp(jobs, KernelEngine::seal, MultiBuffer::seal, Portable::seal);
+    }
+
+    fn open(&mut self, jobs: &mut [EspJob<'_, Key>]) {
+        self.esp(jobs, KernelEngine::open, MultiBuffer::open, Portable::open);
+    }
+
+    fn sign(&mut self, jobs: &mut [AhJob<'_, Key>]) {
+        self.ah(jobs, MultiBuffer::sign, Portable::sign);
+    }
+
+    fn verify(&mut self, jobs: &mut [AhJob<'_, Key>]) {
+        self.ah(jobs, MultiBuffer::verify, Portable::verify);
+    }
+}

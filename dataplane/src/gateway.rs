@@ -103,8 +103,9 @@ pub fn run(policy: Policy, drain: bool, stop: &AtomicBool) -> Result<Status, Err
         return Err(Error::NothingToDrain);
     }
     let mut socket = ControlSocket::bind(&policy.runtime.control_socket)?;
-    let engine = GatewayEngine::new();
+    let engine = GatewayEngine::with_order(&policy.runtime.engines);
     let installation = install(&policy, &engine, 0)?;
+    log_fallbacks(&installation);
     let (clock, epoch) = (Clock(Instant::now()), dpdk::thread::cycles());
     let stop_workers = Arc::new(AtomicBool::new(false));
     let (mut control, workers) = assemble(
@@ -199,6 +200,18 @@ fn peer_rings(workers: usize) -> Vec<PeerRings> {
     ends
 }
 
+/// Says which engines are not there, and how many SAs that concerns.
+fn log_fallbacks(installation: &Installation) {
+    for refusal in &installation.refusals {
+        tracing::warn!("{refusal}");
+    }
+    let sas = &installation.sas;
+    let count = sas.iter().filter(|sa| sa.choice.fallback.is_some()).count();
+    if count != 0 {
+        tracing::warn!("{count} of {} SAs fall back to a later engine", sas.len());
+    }
+}
+
 /// Makes control and the workers around their rings.
 fn assemble(
     policy: Policy,
@@ -216,6 +229,7 @@ fn assemble(
         workers: Vec::new(),
         resolver: resolver(&policy, &fib),
         sas: installation.sas,
+        devices: installation.devices,
         drops: DropCounters::default(),
         neighbors_sent: 0,
         path_mtus: HashMap::new(),
@@ -230,6 +244,7 @@ fn assemble(
     let esp_udp_ports = fib::esp_udp_ports(&control.policy);
     let mut workers = Vec::new();
     let rings = peer_rings(dealt.len());
+    let mut queues = installation.queues.into_iter();
     for (index, ((ports, commands), peers)) in dealt
         .into_iter()
         .zip(installation.commands)
@@ -264,7 +279,12 @@ fn assemble(
         control.workers.push(link);
         let (counters, mut seed) = (status.counters.clone(), [0; 32]);
         getrandom::fill(&mut seed).map_err(Error::Random)?;
-        let engine = GatewayEngine::new();
+        let engine = GatewayEngine::with_order(&control.policy.runtime.engines)
+            .with_devices(queues.next().unwrap_or_default());
+        // Keys are made once, for the engines that control found.
+        if engine.refusals() != installation.refusals {
+            return Err(Error::Worker(index));
+        }
         let io = WorkerIo {
             pool: control.pools.packets.clone(),
             jumbo: control.pools.jumbo.clone(),

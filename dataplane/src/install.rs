@@ -7,7 +7,6 @@ use std::sync::Arc;
 use portcullis_config::{Action, Direction, Policy, SaConfig};
 use portcullis_ipsec::command::Command;
 use portcullis_ipsec::counters::SaCounters;
-use portcullis_ipsec::engine::Engine;
 use portcullis_ipsec::ip::{Address, IpVersion};
 use portcullis_ipsec::pipeline::Binding;
 use portcullis_ipsec::sa::{InboundSa, OutboundSa, SaRef};
@@ -15,6 +14,8 @@ use portcullis_ipsec::sad::{Slab, SpiEntry, SpiIndex};
 use portcullis_ipsec::spd::CompiledSelector;
 
 use crate::Error;
+use crate::engine::cryptodev::{CryptoDevices, DeviceQueues};
+use crate::engine::{Choice, Key};
 use crate::worker::{GatewayEngine, WorkerCommand};
 
 /// An SA as control knows it.
@@ -24,6 +25,8 @@ pub struct InstalledSa {
     pub config: SaConfig,
     /// Where it is.
     pub place: SaRef,
+    /// What computes its packets.
+    pub choice: Choice,
     /// What it counts.
     pub counters: Arc<SaCounters>,
 }
@@ -37,6 +40,12 @@ pub struct Installation {
     pub commands: Vec<Vec<WorkerCommand>>,
     /// For each SPD entry, the SAs that serve it.
     pub bindings: Vec<Vec<Binding>>,
+    /// What of the engines is not there.
+    pub refusals: Vec<String>,
+    /// Crypto devices.
+    pub devices: CryptoDevices,
+    /// Each worker's queues of them.
+    pub queues: Vec<DeviceQueues>,
 }
 
 /// Which SA of a bundle is around which.
@@ -54,8 +63,13 @@ pub fn install(policy: &Policy, engine: &GatewayEngine, now: u64) -> Result<Inst
     let owners = owners(policy, workers)?;
     let links = links(policy)?;
     let mut slots = vec![(0u32, 0u32); workers];
+    let (devices, queues) = CryptoDevices::start(policy)?;
+    let mut keys = Vec::new();
     let mut plan = Installation {
         commands: (0..workers).map(|_| Vec::new()).collect(),
+        refusals: engine.refusals(),
+        devices,
+        queues,
         ..Installation::default()
     };
     for (config, owner) in policy.sas.iter().zip(&owners) {
@@ -72,9 +86,17 @@ pub fn install(policy: &Policy, engine: &GatewayEngine, now: u64) -> Result<Inst
         };
         *slot += 1;
         let counters = Arc::default();
+        let (choice, key) = engine
+            .serve(config, place.worker, &plan.devices)
+            .map_err(|error| Error::Key {
+                sa: config.name.clone(),
+                error,
+            })?;
+        keys.push(key);
         plan.sas.push(InstalledSa {
             config: config.clone(),
             place,
+            choice,
             counters,
         });
     }
@@ -85,8 +107,8 @@ pub fn install(policy: &Policy, engine: &GatewayEngine, now: u64) -> Result<Inst
             policy.sas.len(),
         )));
     }
-    for (index, link) in links.iter().enumerate() {
-        add(&mut plan, index, *link, engine, now)?;
+    for (index, (link, key)) in links.iter().zip(keys).enumerate() {
+        add(&mut plan, index, *link, key, now);
     }
     plan.bindings = bindings(policy, &plan.sas);
     Ok(plan)
@@ -144,23 +166,11 @@ fn links(policy: &Policy) -> Result<Vec<Links>, Error> {
     Ok(links)
 }
 
-fn add(
-    plan: &mut Installation,
-    index: usize,
-    link: Links,
-    engine: &GatewayEngine,
-    now: u64,
-) -> Result<(), Error> {
+fn add(plan: &mut Installation, index: usize, link: Links, key: Key, now: u64) {
     let Some(sa) = plan.sas.get(index) else {
-        return Ok(());
+        return;
     };
     let (config, place) = (&sa.config, sa.place);
-    let key = engine
-        .key(config.transform, &config.cipher_key, &config.integrity_key)
-        .map_err(|error| Error::Key {
-            sa: config.name.clone(),
-            error,
-        })?;
     let around = link.outer.and_then(|outer| plan.sas.get(outer));
     let counters = sa.counters.clone();
     let command = match config.direction {
@@ -192,7 +202,6 @@ fn add(
             .iter_mut()
             .for_each(|commands| commands.push(Command::Index(entry)));
     }
-    Ok(())
 }
 
 /// Bytes that an AH SA adds around ESP.

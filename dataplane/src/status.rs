@@ -27,6 +27,8 @@ pub struct Status {
     pub ports: Vec<PortStatus>,
     /// SAs.
     pub sas: Vec<SaStatus>,
+    /// How many of them have a later engine than the policy's order should give them.
+    pub engine_fallbacks: usize,
     /// SPD entries, in order.
     pub spd: Vec<SpdStatus>,
     /// Drops that happened, by reason, of all workers and control.
@@ -123,6 +125,10 @@ pub struct SaStatus {
     pub mode: String,
     /// Algorithms.
     pub transform: String,
+    /// Engine that computes them: `vaes`, `ipsec-mb` or `portable`.
+    pub engine: String,
+    /// Why it is not an earlier engine that should have them.
+    pub fallback: Option<String>,
     /// Outer source.
     pub source: String,
     /// Outer destination.
@@ -264,6 +270,7 @@ impl Telemetry {
             workers: self.workers(control),
             ports: ports(control),
             sas: self.sas(control, now),
+            engine_fallbacks: fallbacks(control),
             spd: spd(control),
             drops: drops(|reason| {
                 let workers = control
@@ -331,6 +338,8 @@ impl Telemetry {
                 }
                 .into(),
                 transform: transform_name(config),
+                engine: sa.choice.engine.to_string(),
+                fallback: sa.choice.fallback.clone(),
                 source: config.source.to_string(),
                 destination: config.destination.to_string(),
                 worker: sa.place.worker,
@@ -349,6 +358,11 @@ impl Telemetry {
         };
         control.sas.iter().enumerate().map(row).collect()
     }
+}
+
+fn fallbacks(control: &Control) -> usize {
+    let sas = control.sas.iter();
+    sas.filter(|sa| sa.choice.fallback.is_some()).count()
 }
 
 /// All reasons that occurred.

@@ -22,7 +22,11 @@ fn main() -> Result<(), String> {
     let out = PathBuf::from(env::var("OUT_DIR").map_err(|error| error.to_string())?);
     bindgen::Builder::default()
         .header(header.display().to_string())
-        .allowlist_function("alloc_mb_mgr|free_mb_mgr|init_mb_mgr_auto|imb_get_errno")
+        // Old names of the library that it defines as macros, one of them that of a field.
+        .clang_arg("-DNO_COMPAT_IMB_API_053")
+        .allowlist_function(
+            "imb_get_mb_mgr_size|imb_set_pointers_mb_mgr|init_mb_mgr_auto|imb_get_errno",
+        )
         .allowlist_type("IMB_MGR|gcm_key_data|gcm_context_data")
         .generate_comments(false)
         .layout_tests(false)

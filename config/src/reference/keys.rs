@@ -80,6 +80,15 @@ pub const RUNTIME: Table = Table {
             doc: "Unix socket that `portcullis show` talks to.",
         },
         Key {
+            name: "engines",
+            kind: "list of \"vaes\", \"ipsec-mb\", \"portable\", \"cryptodev\"",
+            presence: Default("[\"vaes\", \"ipsec-mb\", \"portable\"]"),
+            example: "[\"ipsec-mb\", \"portable\"]",
+            doc: "Crypto engines in order: an SA gets the first that has its algorithms on this machine. `vaes` is \
+                  AES-GCM for CPUs with AVX-512 and VAES, `ipsec-mb` Intel's multi-buffer library, `portable` runs \
+                  everywhere, `cryptodev` gives ESP to `crypto-devices`. `show sa` tells the engine, and why it is not an earlier one that should have it.",
+        },
+        Key {
             name: "eal",
             kind: "list of strings",
             presence: Default("[]"),

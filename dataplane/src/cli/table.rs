@@ -84,6 +84,11 @@ fn sas(status: &Status) {
                 format!("{} {} {}", sa.direction, sa.protocol, sa.mode),
                 sa.spi.clone(),
                 sa.transform.clone(),
+                format!(
+                    "{}{}",
+                    sa.engine,
+                    if sa.fallback.is_some() { " *" } else { "" }
+                ),
                 sa.packets.to_string(),
                 sa.bytes.to_string(),
                 format!("{:.1}", sa.mbps),
@@ -98,6 +103,7 @@ fn sas(status: &Status) {
             "kind ",
             "SPI ",
             "algorithms ",
+            "engine ",
             "packets",
             "bytes",
             "Mbit/s",
@@ -106,6 +112,16 @@ fn sas(status: &Status) {
         ],
         &rows,
     );
+    let mut reasons: Vec<_> = status
+        .sas
+        .iter()
+        .filter_map(|sa| sa.fallback.as_ref())
+        .collect();
+    reasons.sort_unstable();
+    reasons.dedup();
+    for reason in reasons {
+        println!("* not {reason}");
+    }
 }
 
 fn spd(status: &Status) {

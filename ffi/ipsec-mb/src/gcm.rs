@@ -1,4 +1,4 @@
-//! AES-GCM: keys, jobs, and the three calls into the library.
+//! AES-GCM and GMAC: keys, jobs, and the direct calls into the library.
 
 use std::fmt;
 
@@ -20,17 +20,23 @@ impl KeyLength {
     pub(crate) const ALL: [KeyLength; 3] =
         [KeyLength::Aes128, KeyLength::Aes192, KeyLength::Aes256];
 
-    pub(crate) fn of(key: &[u8]) -> Option<Self> {
-        match key.len() {
-            16 => Some(KeyLength::Aes128),
-            24 => Some(KeyLength::Aes192),
-            32 => Some(KeyLength::Aes256),
-            _ => None,
+    /// In bytes.
+    pub const fn bytes(self) -> usize {
+        match self {
+            KeyLength::Aes128 => 16,
+            KeyLength::Aes192 => 24,
+            KeyLength::Aes256 => 32,
         }
+    }
+
+    pub(crate) fn of(key: &[u8]) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|length| length.bytes() == key.len())
     }
 }
 
-/// An expanded AES-GCM key, wiped when dropped.
+/// An expanded AES-GCM or GMAC key, wiped when dropped.
 ///
 /// How it is laid out depends on the CPU, so managers of one process share keys.
 pub struct GcmKey {
@@ -94,23 +100,55 @@ pub(crate) struct Functions {
     expand: sys::aes_gcm_pre_t,
     encrypt: sys::aes_gcm_enc_dec_t,
     decrypt: sys::aes_gcm_enc_dec_t,
+    gmac_begin: sys::aes_gmac_init_t,
+    gmac_update: sys::aes_gmac_update_t,
+    gmac_finish: sys::aes_gmac_finalize_t,
 }
 
 const FULL_TAG: usize = 16;
 
 impl Functions {
-    /// `None` if the library lacks one.
-    pub(crate) fn of(manager: &sys::IMB_MGR, length: KeyLength) -> Option<Self> {
+    pub(crate) fn of(m: &sys::IMB_MGR, length: KeyLength) -> Self {
         let (expand, encrypt, decrypt) = match length {
-            KeyLength::Aes128 => (manager.gcm128_pre, manager.gcm128_enc, manager.gcm128_dec),
-            KeyLength::Aes192 => (manager.gcm192_pre, manager.gcm192_enc, manager.gcm192_dec),
-            KeyLength::Aes256 => (manager.gcm256_pre, manager.gcm256_enc, manager.gcm256_dec),
+            KeyLength::Aes128 => (m.gcm128_pre, m.gcm128_enc, m.gcm128_dec),
+            KeyLength::Aes192 => (m.gcm192_pre, m.gcm192_enc, m.gcm192_dec),
+            KeyLength::Aes256 => (m.gcm256_pre, m.gcm256_enc, m.gcm256_dec),
         };
-        (expand.is_some() && encrypt.is_some() && decrypt.is_some()).then_some(Functions {
+        let (gmac_begin, gmac_update, gmac_finish) = match length {
+            KeyLength::Aes128 => (m.gmac128_init, m.gmac128_update, m.gmac128_finalize),
+            KeyLength::Aes192 => (m.gmac192_init, m.gmac192_update, m.gmac192_finalize),
+            KeyLength::Aes256 => (m.gmac256_init, m.gmac256_update, m.gmac256_finalize),
+        };
+        Functions {
             expand,
             encrypt,
             decrypt,
-        })
+            gmac_begin,
+            gmac_update,
+            gmac_finish,
+        }
+    }
+
+    /// The tag over the concatenated `parts`; `None` if the library lacks GMAC.
+    pub(crate) fn gmac(
+        &self,
+        context: &mut sys::gcm_context_data,
+        key: &GcmKey,
+        nonce: &[u8; 12],
+        parts: &[&[u8]],
+    ) -> Option<[u8; FULL_TAG]> {
+        let (begin, update, finish) = (self.gmac_begin?, self.gmac_update?, self.gmac_finish?);
+        let (key, mut tag) = (key.as_ptr(), [0; FULL_TAG]);
+        // SAFETY: key and context are structs of the library, the key expanded for this length (`Manager` indexes
+        // the functions by it); nonce, parts and tag have as many bytes as are named.
+        unsafe {
+            begin(key, context, nonce.as_ptr(), nonce.len() as u64);
+            for part in parts.iter().filter(|part| !part.is_empty()) {
+                update(key, context, part.as_ptr(), part.len() as u64);
+            }
+            finish(key, context, tag.as_mut_ptr(), FULL_TAG as u64);
+        }
+        Some(tag)
     }
 
     pub(crate) fn seal(&self, context: &mut sys::gcm_context_data, job: &mut GcmJob<'_>) -> bool {
@@ -122,19 +160,19 @@ impl Functions {
     }
 
     pub(crate) fn open(&self, context: &mut sys::gcm_context_data, job: &mut GcmJob<'_>) -> bool {
-        run(self.decrypt, context, job).is_some_and(|full| equal(&full, job.tag))
+        run(self.decrypt, context, job).is_some_and(|full| {
+            full.get(..job.tag.len())
+                .is_some_and(|tag| equal(tag, job.tag))
+        })
     }
 }
 
-/// Compares a tag of 8, 12 or 16 bytes with as much of `full`, in constant time and by words: this runs for
-/// each packet.
-fn equal(full: &[u8; FULL_TAG], tag: &[u8]) -> bool {
+/// Whether two tags, of whole words, are equal; in constant time and by words: this runs for each packet.
+pub fn equal(a: &[u8], b: &[u8]) -> bool {
     let word = |bytes: &[u8]| bytes.try_into().map_or(0, u32::from_ne_bytes);
-    full.chunks_exact(4)
-        .zip(tag.chunks_exact(4))
-        .fold(0, |difference, (a, b)| difference | (word(a) ^ word(b)))
-        .ct_eq(&0)
-        .into()
+    let words = a.chunks_exact(4).zip(b.chunks_exact(4));
+    let difference = words.fold(0, |difference, (a, b)| difference | (word(a) ^ word(b)));
+    a.len() == b.len() && a.len() % 4 == 0 && bool::from(difference.ct_eq(&0))
 }
 
 /// Runs the cipher over `job.data` and returns the whole tag; `None` for a tag length that GCM here does not have.

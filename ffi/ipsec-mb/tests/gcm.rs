@@ -97,3 +97,8 @@ fn refuses_key_and_tag_lengths_that_gcm_does_not_have() {
         assert!(!messages[0].ok);
     }
 }
+
+#[test]
+fn every_algorithm_passes_its_known_answers() {
+    assert_eq!(Manager::new().unwrap().refused(), []);
+}

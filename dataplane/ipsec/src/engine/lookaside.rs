@@ -66,7 +66,7 @@ pub trait Lookaside<B>: Engine {
         refused.extend(jobs.into_iter().map(failed));
     }
 
-    /// Appends what the device is done with, as much as fits.
+    /// Puts what the device is done with into the empty list `done`, as much as fits.
     #[inline(always)]
     fn dequeue(&mut self, _done: &mut ArrayVec<AsideDone<B>, BURST>) {}
 

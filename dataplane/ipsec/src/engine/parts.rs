@@ -1,5 +1,7 @@
 //! How engines find the parts of an ESP packet, and what a combined mode makes of them.
 
+use portcullis_config::{Integrity, Transform};
+
 use super::KeyError;
 
 /// An ESP packet taken apart.
@@ -64,6 +66,25 @@ impl Aad {
     /// The bytes, 8 of them or 12.
     pub fn as_slice(&self) -> &[u8] {
         &self.bytes[..self.length]
+    }
+}
+
+/// Both keys have the length that the transform says.
+pub fn check_key_lengths(
+    transform: Transform,
+    cipher_key: &[u8],
+    integrity_key: &[u8],
+) -> Result<(), KeyError> {
+    let lengths = match transform {
+        Transform::Esp(cipher, integrity) => (
+            cipher.key_length(),
+            integrity.map_or(0, Integrity::key_length),
+        ),
+        Transform::Ah(integrity) => (0, integrity.key_length()),
+    };
+    match (cipher_key.len(), integrity_key.len()) == lengths {
+        true => Ok(()),
+        false => Err(KeyError::Length),
     }
 }
 

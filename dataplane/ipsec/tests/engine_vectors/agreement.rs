@@ -6,17 +6,21 @@ use portcullis_ipsec::engine::Engine;
 use super::*;
 
 /// Numbers that look random, the same in each run.
-struct Numbers(u64);
+pub struct Numbers(u64);
 
 impl Numbers {
-    fn next(&mut self) -> u64 {
+    pub fn seeded(seed: u64) -> Self {
+        Numbers(seed)
+    }
+
+    pub fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         self.0
     }
 
-    fn bytes(&mut self, length: usize) -> Vec<u8> {
+    pub fn bytes(&mut self, length: usize) -> Vec<u8> {
         (0..length).map(|_| self.next() as u8).collect()
     }
 }
@@ -48,7 +52,7 @@ pub fn other_transforms() -> Vec<Transform> {
 }
 
 /// IV and payload lengths of a transform: IV, alignment, ICV.
-fn shape(transform: Transform) -> (usize, usize, usize) {
+pub fn shape(transform: Transform) -> (usize, usize, usize) {
     let Transform::Esp(cipher, _) = transform else {
         panic!("not ESP");
     };
@@ -59,12 +63,13 @@ fn shape(transform: Transform) -> (usize, usize, usize) {
     )
 }
 
-fn keymat(transform: Transform, numbers: &mut Numbers) -> (Vec<u8>, Vec<u8>) {
-    let Transform::Esp(cipher, integrity) = transform else {
-        panic!("not ESP");
+pub fn keymat(transform: Transform, numbers: &mut Numbers) -> (Vec<u8>, Vec<u8>) {
+    let (cipher, integrity) = match transform {
+        Transform::Esp(cipher, integrity) => (cipher.key_length(), integrity),
+        Transform::Ah(integrity) => (0, Some(integrity)),
     };
     let integrity = integrity.map_or(0, Integrity::key_length);
-    (numbers.bytes(cipher.key_length()), numbers.bytes(integrity))
+    (numbers.bytes(cipher), numbers.bytes(integrity))
 }
 
 /// Packets of all payload lengths up to `longest`, ten transforms and ESN or not side by side in each burst.

@@ -11,6 +11,7 @@
 )]
 
 pub mod agreement;
+pub mod bursts;
 pub mod openssl;
 pub mod packets;
 pub mod primitives;

@@ -7,7 +7,7 @@ mod queue;
 mod suite;
 
 use dpdk::crypto::{CryptoConfig, CryptoDevice, Sessions};
-use portcullis_config::SaConfig;
+use portcullis_config::{EngineKind, Policy, SaConfig};
 
 pub use queue::{DeviceKey, DeviceQueues};
 
@@ -26,22 +26,20 @@ pub struct CryptoDevices {
 }
 
 impl CryptoDevices {
-    /// Opens devices as DPDK spells them, with a queue for each of `workers` that holds `depth` packets, and place
-    /// for the sessions of `sas` SAs. Gives each worker its queues.
-    pub fn start(
-        names: &[String],
-        workers: u16,
-        depth: u16,
-        sas: usize,
-    ) -> Result<(CryptoDevices, Vec<DeviceQueues>), Error> {
-        let mut queues: Vec<_> = (0..workers).map(|_| DeviceQueues::default()).collect();
+    /// Opens the devices of a policy, if it wants any, and gives each worker its queues.
+    pub fn start(policy: &Policy) -> Result<(CryptoDevices, Vec<DeviceQueues>), Error> {
+        let runtime = &policy.runtime;
+        let mut queues: Vec<_> = (0..runtime.workers)
+            .map(|_| DeviceQueues::default())
+            .collect();
         let config = CryptoConfig {
-            queues: workers,
-            depth: depth.into(),
-            sessions: Self::sessions(sas),
+            queues: runtime.workers,
+            depth: runtime.crypto_queue.into(),
+            sessions: Self::sessions(policy.sas.len()),
         };
         let mut devices = Vec::new();
-        for name in names {
+        let wanted = runtime.engines.contains(&EngineKind::Cryptodev);
+        for name in runtime.crypto_devices.iter().filter(|_| wanted) {
             let device = CryptoDevice::open(device_name(name))?;
             tracing::info!(
                 device = name,
@@ -66,44 +64,28 @@ impl CryptoDevices {
             .saturating_add(SPARE_SESSIONS)
     }
 
-    /// Why no device has an SA's algorithms; `None` if one has.
-    pub fn refuses(&self, config: &SaConfig) -> Option<String> {
-        if self.devices.is_empty() {
-            return Some("no crypto device is configured".into());
-        }
-        match self.find(config) {
-            Some(_) => None,
-            None => Some("no crypto device has these algorithms".into()),
-        }
-    }
-
-    fn find<'a>(
-        &self,
-        config: &'a SaConfig,
-    ) -> Option<(usize, Suite, dpdk::crypto::Transform<'a>)> {
+    /// Makes the session of an SA for packets of its worker, or says why it cannot; `None` if its algorithms are not
+    /// for devices.
+    pub fn key(&self, config: &SaConfig, worker: u16) -> Option<Result<DeviceKey, String>> {
         let (suite, transform) = Suite::of(config)?;
-        let device = self
-            .devices
-            .iter()
-            .position(|(_, sessions)| sessions.supports(&transform))?;
-        Some((device, suite, transform))
-    }
-
-    /// Makes the session of an SA for packets of its worker, or says why it cannot.
-    pub fn key(&self, config: &SaConfig, worker: u16) -> Result<DeviceKey, String> {
-        let found = self
-            .find(config)
-            .and_then(|found| Some((found, self.devices.get(found.0)?)));
-        let Some(((device, suite, transform), (name, sessions))) = found else {
-            return Err("no crypto device has these algorithms".into());
+        let mut devices = self.devices.iter().enumerate();
+        let found = devices.find(|(_, (_, sessions))| sessions.supports(&transform));
+        let Some((device, (name, sessions))) = found else {
+            return Some(Err("no device has these algorithms".into()));
         };
-        let session = sessions
-            .create(worker, &transform)
-            .map_err(|error| format!("{name}: {error}"))?;
-        Ok(DeviceKey {
+        let session = sessions.create(worker, &transform);
+        let key = session.map(|session| DeviceKey {
             session,
             suite,
             device,
-        })
+        });
+        Some(key.map_err(|error| format!("{name}: {error}")))
+    }
+
+    /// Ends the sessions of SAs that are gone, and whose last packets are back.
+    pub fn sweep(&self) {
+        for (_, sessions) in &self.devices {
+            sessions.sweep();
+        }
     }
 }

@@ -18,7 +18,7 @@ use std::fmt;
 use portcullis_config::{Cipher, Integrity, Secret, Transform};
 
 use super::lookaside::Lookaside;
-use super::parts::{Aad, EspParts, nonce, salted, split_icv};
+use super::parts::{Aad, EspParts, check_key_lengths, nonce, salted, split_icv};
 use super::{AhJob, Engine, EspJob, KeyError};
 use aead::Aead;
 use cipher::PlainCipher;
@@ -88,16 +88,7 @@ impl Engine for Portable {
         integrity_key: &Secret,
     ) -> Result<Key, KeyError> {
         let (cipher_key, integrity_key) = (cipher_key.expose(), integrity_key.expose());
-        let (cipher_length, integrity_length) = match transform {
-            Transform::Esp(cipher, integrity) => (
-                cipher.key_length(),
-                integrity.map_or(0, Integrity::key_length),
-            ),
-            Transform::Ah(integrity) => (0, integrity.key_length()),
-        };
-        if (cipher_key.len(), integrity_key.len()) != (cipher_length, integrity_length) {
-            return Err(KeyError::Length);
-        }
+        check_key_lengths(transform, cipher_key, integrity_key)?;
         match transform {
             Transform::Esp(cipher, None) => combined_mode(cipher, cipher_key),
             Transform::Esp(cipher, Some(integrity)) => Ok(Algorithm::EncryptThenMac {
