@@ -187,6 +187,15 @@ impl Drained {
         Err(format!("{}\n{}{}", self.status, self.stdout, self.stderr))
     }
 
+    /// SAs that this engine served, in a run that was drained.
+    pub fn sas_of_engine(&self, engine: &str) -> Result<usize, String> {
+        let report: Value =
+            serde_json::from_str(&self.stdout).map_err(|e| format!("{e}: {}", self.stdout))?;
+        Ok(rows(&report, "sas")
+            .filter(|row| row["engine"] == engine)
+            .count())
+    }
+
     /// Dropped packets by reason, of a run that was drained.
     pub fn drops(&self) -> Result<Counters, String> {
         let report =
