@@ -67,6 +67,10 @@ pub struct Runtime {
     pub mbuf_size: u16,
     /// Workers count the cycles of each stage.
     pub cycle_budget: bool,
+    /// Crypto devices, as DPDK spells them, the preferred one first.
+    pub crypto_devices: Vec<String>,
+    /// Packets that a worker may have in a crypto device at once.
+    pub crypto_queue: u16,
 }
 
 impl Default for Runtime {
@@ -74,33 +78,39 @@ impl Default for Runtime {
         Runtime {
             workers: 1,
             cores: Vec::new(),
-            engines: EngineKind::NAMES.iter().map(|(_, kind)| *kind).collect(),
+            engines: vec![EngineKind::Vaes, EngineKind::IpsecMb, EngineKind::Portable],
             eal: Vec::new(),
             control_socket: PathBuf::from("/run/portcullis.sock"),
             mbufs: 16383,
             mbuf_size: 2048,
             cycle_budget: false,
+            crypto_devices: Vec::new(),
+            crypto_queue: 1024,
         }
     }
 }
 
 /// A crypto engine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum EngineKind {
     /// Our AES-GCM for CPUs with AVX-512 and VAES.
     Vaes,
     /// Intel's Multi-Buffer Crypto for IPsec Library.
     IpsecMb,
     /// The code that runs on every CPU.
+    #[default]
     Portable,
+    /// DPDK's crypto devices.
+    Cryptodev,
 }
 
 impl EngineKind {
-    /// As policies spell them, the fastest first.
+    /// As policies spell them.
     pub const NAMES: &'static [(&'static str, EngineKind)] = &[
         ("vaes", EngineKind::Vaes),
         ("ipsec-mb", EngineKind::IpsecMb),
         ("portable", EngineKind::Portable),
+        ("cryptodev", EngineKind::Cryptodev),
     ];
 
     /// As policies spell it.

@@ -47,8 +47,21 @@ pub(crate) fn read_runtime(root: Section<'_>) -> Runtime {
         .filter_map(|i| i.string().map(str::to_owned))
         .collect();
     runtime.cores = read_cores(section, runtime.workers);
+    runtime.crypto_devices = read_crypto_devices(section);
+    if let Some(packets) = integer("crypto-queue", 1, 32_768) {
+        runtime.crypto_queue = packets as u16;
+    }
     if let Some(engines) = read_engines(section) {
         runtime.engines = engines;
+    }
+    let wanted = runtime.engines.contains(&EngineKind::Cryptodev);
+    if wanted && members(section, "crypto-devices").next().is_none() {
+        section.error("engines", "cryptodev needs a device in crypto-devices");
+    } else if !wanted && !runtime.crypto_devices.is_empty() {
+        section.warning(
+            "crypto-devices",
+            "engines lacks cryptodev, which would use them",
+        );
     }
     runtime
 }
@@ -92,6 +105,21 @@ fn read_cores(section: Section<'_>, workers: u16) -> Vec<u16> {
         section.warning("cores", message);
     }
     cores
+}
+
+fn read_crypto_devices(section: Section<'_>) -> Vec<String> {
+    let mut devices = Vec::<String>::new();
+    for item in members(section, "crypto-devices") {
+        match item.string() {
+            Some("") => item.error("expected a device's name; got an empty one"),
+            Some(device) if devices.iter().any(|known| known == device) => {
+                item.error(format!("device {device:?} is given twice"));
+            }
+            Some(device) => devices.push(device.to_owned()),
+            None => {}
+        }
+    }
+    devices
 }
 
 fn socket_path(item: Item<'_>) -> Option<PathBuf> {

@@ -20,6 +20,7 @@ use portcullis_ipsec::{DropReason, InterfaceId, PacketBuf};
 
 use crate::capture::Capture;
 use crate::eal::Pools;
+use crate::engine::cryptodev::CryptoDevices;
 use crate::install::Installed;
 use crate::packet::Packet;
 use crate::port::Ports;
@@ -122,6 +123,8 @@ pub struct Control {
     pub workers: Vec<WorkerLink>,
     /// Ports.
     pub ports: Ports,
+    /// Crypto devices.
+    pub devices: Arc<CryptoDevices>,
     /// Interfaces and routes.
     pub fib: Arc<Fib>,
     /// ARP and neighbour discovery.
@@ -147,6 +150,7 @@ impl Control {
         for index in 0..self.workers.len() {
             busy |= self.hear_worker(index, now);
         }
+        self.devices.sweep();
         self.resolver.handle_timeout(now);
         self.send_neighbors(now);
         self.forget_path_mtus(now);
@@ -200,6 +204,7 @@ impl Control {
             installed: self.installed.clone(),
             fib: self.fib.clone(),
             ports: self.ports.interfaces.clone().into(),
+            devices: self.devices.clone(),
         }
     }
 

@@ -6,6 +6,7 @@ use dpdk::{Eal, Mempool};
 use portcullis_config::Policy;
 
 use crate::Error;
+use crate::engine::cryptodev::CryptoDevices;
 
 /// Buffers for what does not fit one of the usual size: reassembled packets, jumbo frames.
 const JUMBO_BUFFERS: u32 = 511;
@@ -13,6 +14,9 @@ const JUMBO_BUFFERS: u32 = 511;
 const POOL_CACHE: u32 = 256;
 /// What an mbuf has beside data and headroom, and the pool's own needs, generously.
 const MBUF_OVERHEAD: u64 = 320;
+/// What a crypto device needs for each packet in it, and for each session, generously.
+const CRYPTO_OPERATION: u64 = 1024;
+const CRYPTO_SESSION: u64 = 8192;
 /// Memory for devices, in bytes.
 const DEVICE_MEMORY: u64 = 96 << 20;
 
@@ -49,6 +53,16 @@ fn memory(policy: &Policy) -> u64 {
     bytes(policy.runtime.mbufs, policy.runtime.mbuf_size)
         + bytes(JUMBO_BUFFERS, Mempool::MAX_DATA_ROOM)
         + DEVICE_MEMORY
+        + crypto_memory(policy)
+}
+
+/// Of those, what crypto devices need for sessions and for packets in them.
+fn crypto_memory(policy: &Policy) -> u64 {
+    let runtime = &policy.runtime;
+    let packets = u64::from(runtime.workers) * u64::from(runtime.crypto_queue);
+    let sessions = CryptoDevices::sessions(policy.sas.len());
+    let each = packets * CRYPTO_OPERATION + u64::from(sessions) * CRYPTO_SESSION;
+    runtime.crypto_devices.len() as u64 * each
 }
 
 /// Name of a device, by which DPDK finds it.
@@ -57,7 +71,9 @@ pub fn device_name(device: &str) -> &str {
 }
 
 fn is_virtual(device: &str) -> bool {
-    device.starts_with("net_") || device.starts_with("eth_")
+    ["net_", "eth_", "crypto_"]
+        .iter()
+        .any(|kind| device.starts_with(kind))
 }
 
 /// The EAL's arguments for a policy. `cores` are those that the process may use: control, and workers that are
@@ -83,10 +99,10 @@ fn arguments(policy: &Policy, cores: &[usize]) -> Vec<String> {
             (bytes >> 20).to_string(),
         ]);
     }
-    let devices: BTreeSet<&str> = policy
-        .interfaces
-        .iter()
-        .map(|i| i.device.as_str())
+    let ports = policy.interfaces.iter().map(|i| &i.device);
+    let devices: BTreeSet<&str> = ports
+        .chain(&policy.runtime.crypto_devices)
+        .map(String::as_str)
         .collect();
     if devices.iter().all(|d| is_virtual(d)) {
         args.push("--no-pci".into());

@@ -1,5 +1,6 @@
 //! The crypto engine of the workers: of each algorithm, the first in an order of engines that has it.
 
+pub mod cryptodev;
 #[cfg(target_arch = "x86_64")]
 mod kernel;
 #[cfg(target_arch = "x86_64")]
@@ -15,11 +16,16 @@ mod multi_buffer;
 
 use std::fmt;
 
-use portcullis_config::{EngineKind, Runtime, Secret, Transform};
+use arrayvec::ArrayVec;
+use portcullis_config::{EngineKind, Runtime, SaConfig, Secret, Transform};
+use portcullis_ipsec::engine::lookaside::{AsideDone, AsideJob, Lookaside, Parcel};
 use portcullis_ipsec::engine::parts::check_key_lengths;
 use portcullis_ipsec::engine::portable::{self, Portable};
 use portcullis_ipsec::engine::{AhJob, Engine, EspJob, KeyError};
+use portcullis_ipsec::{DropReason, pipeline};
 
+use crate::packet::Packet;
+use cryptodev::{CryptoDevices, DeviceKey, DeviceQueues};
 use kernel::KernelEngine;
 use multi_buffer::MultiBuffer;
 
@@ -33,10 +39,11 @@ pub struct FastEngine {
     kernel: Result<KernelEngine, String>,
     multi_buffer: Result<MultiBuffer, String>,
     portable: Portable,
+    devices: DeviceQueues,
 }
 
 /// Which engine serves an SA.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Choice {
     /// The engine.
     pub engine: EngineKind,
@@ -57,7 +64,13 @@ impl FastEngine {
             kernel: start(order, EngineKind::Vaes, KernelEngine::new),
             multi_buffer: start(order, EngineKind::IpsecMb, MultiBuffer::new),
             portable: Portable::new(),
+            devices: DeviceQueues::default(),
         }
+    }
+
+    /// The same with a worker's queues of crypto devices.
+    pub fn with_devices(self, devices: DeviceQueues) -> Self {
+        FastEngine { devices, ..self }
     }
 
     /// What of the order is not there, and what of it is refused: a line for each.
@@ -65,7 +78,7 @@ impl FastEngine {
         let unavailable = |kind: &EngineKind| match kind {
             EngineKind::Vaes => self.kernel.as_ref().err().cloned(),
             EngineKind::IpsecMb => self.multi_buffer.as_ref().err().cloned(),
-            EngineKind::Portable => None,
+            EngineKind::Portable | EngineKind::Cryptodev => None,
         };
         let mut lines: Vec<_> = self
             .order
@@ -81,8 +94,40 @@ impl FastEngine {
         lines
     }
 
-    /// The engine for a transform; `None` if no engine of the order has it.
+    /// The engine for a transform, devices aside; `None` if no engine of the order has it.
     pub fn choose(&self, transform: Transform) -> Option<Choice> {
+        self.choose_with(transform, || None)
+    }
+
+    /// The same for an SA of a worker, with its key, and devices in their place.
+    pub fn serve(
+        &self,
+        config: &SaConfig,
+        worker: u16,
+        devices: &CryptoDevices,
+    ) -> Result<(Choice, Key), KeyError> {
+        let keys = (config.cipher_key.expose(), config.integrity_key.expose());
+        check_key_lengths(config.transform, keys.0, keys.1)?;
+        let mut made = None;
+        let device = || Some(devices.key(config, worker)?.map(|key| made = Some(key)));
+        let choice = self
+            .choose_with(config.transform, device)
+            .ok_or(KeyError::Unsupported)?;
+        let key = match made {
+            Some(key) => Key(Algorithm::Device(key)),
+            None => self.key(config.transform, &config.cipher_key, &config.integrity_key)?,
+        };
+        Ok((choice, key))
+    }
+
+    /// The first engine of the order that has a transform. `device` asks crypto devices: `None` if they are not
+    /// expected to have it.
+    fn choose_with(
+        &self,
+        transform: Transform,
+        device: impl FnOnce() -> Option<Result<(), String>>,
+    ) -> Option<Choice> {
+        let mut device = Some(device);
         let mut fallback = None;
         for &engine in &self.order {
             let obstacle = match engine {
@@ -94,6 +139,10 @@ impl FastEngine {
                     Err(reason) => Some(reason.clone()),
                 },
                 EngineKind::Portable => None,
+                EngineKind::Cryptodev => match device.take().and_then(|ask| ask()) {
+                    Some(answer) => answer.err(),
+                    None => continue,
+                },
             };
             match obstacle {
                 None => return Some(Choice { engine, fallback }),
@@ -207,6 +256,39 @@ enum Algorithm {
     Kernel(kernel::Key),
     MultiBuffer(multi_buffer::Key),
     Portable(portable::Key),
+    Device(DeviceKey),
+}
+
+impl Lookaside<Packet> for FastEngine {
+    #[inline(always)]
+    fn has_device(&self) -> bool {
+        !self.devices.is_empty()
+    }
+
+    #[inline(always)]
+    fn serves(&self, key: &Key) -> bool {
+        matches!(key.0, Algorithm::Device(_))
+    }
+
+    fn enqueue(
+        &mut self,
+        jobs: ArrayVec<AsideJob<'_, Key, Packet>, { pipeline::BURST }>,
+        refused: &mut ArrayVec<(Parcel<Packet>, DropReason), { pipeline::BURST }>,
+    ) {
+        let key = |key| match key {
+            &Key(Algorithm::Device(ref key)) => Some(key),
+            _ => None,
+        };
+        self.devices.enqueue(jobs, key, refused);
+    }
+
+    fn dequeue(&mut self, done: &mut ArrayVec<AsideDone<Packet>, { pipeline::BURST }>) {
+        self.devices.dequeue(done);
+    }
+
+    fn in_flight(&self) -> usize {
+        self.devices.in_flight()
+    }
 }
 
 impl Engine for FastEngine {

@@ -20,6 +20,7 @@ use crate::capture::Capture;
 use crate::control::{COMMAND_RING, Control, WorkerLink, fixed_neighbors};
 use crate::cycles::StopWatch;
 use crate::eal::{self, Pools};
+use crate::engine::cryptodev::{CryptoDevices, DeviceQueues};
 use crate::install::Installed;
 use crate::port::Ports;
 use crate::prepare::{Basis, Prepared, prepare};
@@ -117,17 +118,26 @@ pub fn run(file: &Path, policy: Policy, drain: bool, signals: &Signals) -> Resul
     }
     let socket = ControlSocket::bind(&policy.runtime.control_socket)?;
     let engine = GatewayEngine::with_order(&policy.runtime.engines);
+    let (devices, queues) = CryptoDevices::start(&policy)?;
     let basis = Basis {
         installed: Arc::new(Installed::nothing(dealt.len())),
         fib: Arc::new(Fib::new(ports.fib_interfaces(&policy), &[])),
         ports: ports.interfaces.clone().into(),
+        devices: Arc::new(devices),
     };
     let prepared = prepare(&basis, Arc::new(policy), &engine, 0)?;
     let clock = Clock(Instant::now());
     let stop_workers = Arc::new(AtomicBool::new(false));
     let refusals = engine.refusals();
     log_fallbacks(&refusals, &prepared.plan.installed.sas);
-    let (mut control, workers) = assemble(pools, ports, dealt, prepared, &refusals, &stop_workers)?;
+    let (mut control, workers) = assemble(
+        pools,
+        ports,
+        (dealt, queues),
+        (prepared, basis.devices),
+        &refusals,
+        &stop_workers,
+    )?;
     let threads = start_workers(workers, &placement, &stop_workers)?;
     keep_off_workers(&placement);
     while !control.is_running() && !signals.stop.load(Ordering::Relaxed) {
@@ -264,8 +274,8 @@ fn log_fallbacks(refusals: &[String], sas: &[crate::install::InstalledSa]) {
 fn assemble(
     pools: Pools,
     ports: Ports,
-    dealt: Vec<Vec<WorkerPort>>,
-    prepared: Prepared,
+    (dealt, queues): (Vec<Vec<WorkerPort>>, Vec<DeviceQueues>),
+    (prepared, devices): (Prepared, Arc<CryptoDevices>),
     refusals: &[String],
     stop: &Arc<AtomicBool>,
 ) -> Result<(Control, Vec<Worker>), Error> {
@@ -279,6 +289,7 @@ fn assemble(
         path_mtus: HashMap::new(),
         captures: open_captures(&installed.policy, &ports)?,
         reclaimer: Reclaimer::start()?,
+        devices,
         fib,
         installed,
         ports,
@@ -293,6 +304,7 @@ fn assemble(
     let orders = prepared.views.into_iter().zip(prepared.plan.before_view);
     let parts = dealt.into_iter().zip(orders).zip(peer_rings(count));
     let mut workers = Vec::new();
+    let mut queues = queues.into_iter();
     for (index, ((ports, (mut view, orders)), peers)) in parts.enumerate() {
         view.neighbors = neighbors.clone();
         let status = Arc::new(WorkerStatus::default());
@@ -303,7 +315,8 @@ fn assemble(
         let (counters, mut seed) = (status.counters.clone(), [0; 32]);
         getrandom::fill(&mut seed).map_err(Error::Random)?;
         let runtime = &control.installed.policy.runtime;
-        let engine = GatewayEngine::with_order(&runtime.engines);
+        let engine = GatewayEngine::with_order(&runtime.engines)
+            .with_devices(queues.next().unwrap_or_default());
         // Keys are made once, for the engines that control found.
         if engine.refusals() != refusals {
             return Err(Error::Worker(index));

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use portcullis_config::{Action, Direction, Integrity, Policy, SaConfig, Transform};
 use portcullis_ipsec::command::Command;
 use portcullis_ipsec::counters::SaCounters;
-use portcullis_ipsec::engine::{Engine, KeyError};
 use portcullis_ipsec::ip::{Address, IpVersion};
 use portcullis_ipsec::pipeline::{Binding, REASSEMBLY_TIMEOUT, SaSide};
 use portcullis_ipsec::sa::{InboundSa, OutboundSa, SaRef, Shape};
@@ -18,8 +17,9 @@ use portcullis_ipsec::sad::{Slab, SpiEntry, SpiIndex};
 use portcullis_ipsec::spd::CompiledSelector;
 
 use crate::Error;
-use crate::engine::Choice;
-use crate::worker::{GatewayEngine, Key, WorkerCommand};
+use crate::engine::cryptodev::CryptoDevices;
+use crate::engine::{Choice, Key};
+use crate::worker::{GatewayEngine, WorkerCommand};
 
 /// No SA.
 const NONE: u32 = u32::MAX;
@@ -186,6 +186,7 @@ impl Installed {
         &self,
         policy: Arc<Policy>,
         engine: &GatewayEngine,
+        devices: &CryptoDevices,
         now: u64,
     ) -> Result<Plan, Error> {
         let before = self.same_sas(&policy);
@@ -197,7 +198,7 @@ impl Installed {
             index_room: self.index_room,
             ..Installed::default()
         };
-        self.settle(&mut next, &policy, &before, engine, now)?;
+        self.settle(&mut next, &policy, &before, now)?;
         let links = links(&policy, &next.sas)?;
         for (sa, links) in next.sas.iter_mut().zip(links) {
             sa.links = links;
@@ -214,7 +215,7 @@ impl Installed {
             moves,
         };
         plan.grow();
-        self.add_commands(&mut plan, engine)?;
+        self.add_commands(&mut plan, engine, devices)?;
         self.index_commands(&mut plan);
         self.removal_commands(&mut plan, now);
         Ok(plan)
@@ -266,7 +267,6 @@ impl Installed {
         next: &mut Installed,
         policy: &Policy,
         before: &[u32],
-        engine: &GatewayEngine,
         now: u64,
     ) -> Result<(), Error> {
         let known = |before: &u32| self.sas.get(*before as usize);
@@ -288,10 +288,7 @@ impl Installed {
                         worker: owner,
                         slot: slots.take(now),
                     },
-                    choice: engine.choose(config.transform).ok_or_else(|| Error::Key {
-                        sa: config.name.clone(),
-                        error: KeyError::Unsupported,
-                    })?,
+                    choice: Choice::default(), // until its key is made
                     counters: Arc::default(),
                     born: now,
                     links: Links::default(),
@@ -315,25 +312,38 @@ impl Installed {
     }
 
     /// New SAs, and new terms for those that stay under others.
-    fn add_commands(&self, plan: &mut Plan, engine: &GatewayEngine) -> Result<(), Error> {
+    fn add_commands(
+        &self,
+        plan: &mut Plan,
+        engine: &GatewayEngine,
+        devices: &CryptoDevices,
+    ) -> Result<(), Error> {
         let next = &plan.installed;
+        let mut choices = Vec::new();
         for (number, ((config, sa), before)) in (0u32..).zip(next.iter().zip(&next.before)) {
             let old = self.sas.get(*before as usize);
             let old = old.zip(self.policy.sas.get(*before as usize));
             if old.is_some_and(|(old, terms)| terms == config && old.links == sa.links) {
                 continue;
             }
-            let key = engine
-                .key(config.transform, &config.cipher_key, &config.integrity_key)
-                .map_err(|error| Error::Key {
-                    sa: config.name.clone(),
-                    error,
-                })?;
+            let (choice, key) =
+                engine
+                    .serve(config, sa.place.worker, devices)
+                    .map_err(|error| Error::Key {
+                        sa: config.name.clone(),
+                        error,
+                    })?;
+            choices.push((number, choice));
             if old.is_some() {
                 plan.moves.altered.push(number);
             }
             if let Some(commands) = plan.before_view.get_mut(usize::from(sa.place.worker)) {
                 commands.push(add(config, sa, key, old.is_some()));
+            }
+        }
+        for (number, choice) in choices {
+            if let Some(sa) = plan.installed.sas.get_mut(number as usize) {
+                sa.choice = choice;
             }
         }
         Ok(())

@@ -8,6 +8,7 @@ use portcullis_ipsec::fib::Fib;
 use portcullis_ipsec::pipeline::{EntryCounters, PortInterfaces, View};
 use portcullis_ipsec::spd::Tree;
 
+use crate::engine::cryptodev::CryptoDevices;
 use crate::install::{Installed, Plan};
 use crate::worker::GatewayEngine;
 use crate::{Error, fib};
@@ -21,6 +22,8 @@ pub struct Basis {
     pub fib: Arc<Fib>,
     /// Interfaces by port.
     pub ports: Arc<[PortInterfaces]>,
+    /// Crypto devices.
+    pub devices: Arc<CryptoDevices>,
 }
 
 /// A policy, ready to be swapped in.
@@ -43,7 +46,7 @@ pub fn prepare(
     engine: &GatewayEngine,
     now: u64,
 ) -> Result<Prepared, Error> {
-    let plan = basis.installed.plan(policy, engine, now)?;
+    let plan = basis.installed.plan(policy, engine, &basis.devices, now)?;
     let policy = &plan.installed.policy;
     let fib = Arc::new(fib::build(policy, basis.fib.interfaces().to_vec()));
     let spd = fib::spd(policy);

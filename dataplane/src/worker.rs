@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
 use dpdk::{Mbuf, Mempool, RxQueue, TxQueue, thread};
@@ -32,6 +32,8 @@ const TRANSMIT_ATTEMPTS: usize = 8;
 const IDLE_ROUNDS: u32 = 256;
 /// How long it then sleeps at a time.
 const NAP: Duration = Duration::from_micros(30);
+/// How long a worker that ends waits for what is in a crypto device.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// The crypto engine of the gateway.
 pub type GatewayEngine = FastEngine;
@@ -382,8 +384,18 @@ impl Worker {
                 false => std::hint::spin_loop(),
             }
         }
+        self.await_device(now);
         self.pipeline.release(&mut self.io);
         self.io.flush();
+    }
+
+    /// What is in a crypto device goes out before the worker ends, if it comes back soon.
+    fn await_device(&mut self, now: u64) {
+        let start = Instant::now();
+        while self.pipeline.in_flight() != 0 && start.elapsed() < FAREWELL {
+            self.pipeline.finish(&mut self.io, now);
+            self.io.flush();
+        }
     }
 
     fn clock(&self, ticks: u64, ticks_per_ms: u64) -> u64 {
@@ -416,6 +428,7 @@ impl Worker {
         if received {
             self.io.lap(Stage::Transmit);
         }
+        busy |= self.pipeline.in_flight() != 0;
         self.status
             .drained
             .store(inputs_read && !busy, Ordering::Relaxed);

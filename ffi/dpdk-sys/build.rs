@@ -7,7 +7,8 @@ include!("../libclang.rs");
 
 /// The libraries whose symbols the bindings and the shim use. Drivers are not linked: the EAL loads
 /// them as plugins. `rte_log` is a library of its own from 24.03 on.
-const LIBRARIES: [&str; 6] = [
+const LIBRARIES: [&str; 7] = [
+    "rte_cryptodev",
     "rte_ethdev",
     "rte_mbuf",
     "rte_mempool",
@@ -17,13 +18,13 @@ const LIBRARIES: [&str; 6] = [
 ];
 
 const FUNCTIONS: &str = "rte_eal_(init|cleanup)|rte_strerror|rte_get_tsc_hz|rte_thread_(un)?register|rte_dev_(probe|remove)\
-    |rte_pktmbuf_(pool_create|copy|free_bulk)|rte_mempool_avail_count\
+    |rte_pktmbuf_(pool_create|copy|free_bulk)|rte_mempool_(avail_count|free)\
     |rte_eth_dev_(get_port_by_name|get_name_by_port|info_get|configure|adjust_nb_rx_tx_desc|start|stop|close|set_mtu|socket_id)\
     |rte_eth_[rt]x_queue_setup|rte_eth_macaddr_get|rte_eth_dev_default_mac_addr_set|rte_eth_stats_get\
     |rte_eth_(promiscuous|allmulticast)_(enable|disable)|shim_.*";
 
 fn main() -> Result<(), String> {
-    for file in ["shim.h", "shim.c", "../libclang.rs"] {
+    for file in ["shim.h", "shim.c", "crypto.h", "crypto.c", "../libclang.rs"] {
         println!("cargo:rerun-if-changed={file}");
     }
     let dpdk = pkg_config::Config::new()
@@ -52,7 +53,7 @@ fn main() -> Result<(), String> {
         flags.push("-march=corei7".to_owned());
     }
     let mut shim = cc::Build::new();
-    shim.file("shim.c")
+    shim.files(["shim.c", "crypto.c"])
         .includes(&dpdk.include_paths)
         .warnings(false)
         .opt_level(3);

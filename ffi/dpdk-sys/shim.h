@@ -14,6 +14,8 @@
 #include <rte_mbuf.h>
 #include <rte_mempool.h>
 
+#include "crypto.h"
+
 /* The mbuf fields that Rust reads and writes itself. Offsets and widths come from the compiler,
  * because releases of DPDK name the unions around them differently. */
 enum {

@@ -1,6 +1,7 @@
 //! Real packets through every kind of DPDK device that needs no hardware: null, ring, pcap, memif, tap, af_packet,
 //! af_xdp (proof 6).
 
+mod crypto;
 mod lab;
 
 use std::thread::sleep;
@@ -24,6 +25,21 @@ fn without_rights() {
     cases.run("pcap", || pcap_files(&scratch));
     cases.run("null", || null(&scratch));
     cases.run("ring", || ring(&scratch));
+    cases.finish();
+}
+
+#[test]
+fn crypto_devices() {
+    let mut cases = Cases::new();
+    for device in ["crypto_aesni_mb", "crypto_openssl"] {
+        let name = |what: &str| format!("{device}: {what}");
+        cases.run(&name("as the worker"), || {
+            crypto::same_as_the_worker(device)
+        });
+        cases.run(&name("tiny queue"), || crypto::tiny_queue(device));
+        cases.run(&name("forged"), || crypto::forged(device));
+    }
+    cases.run("crypto_null: fallback", crypto::fallback);
     cases.finish();
 }
 

@@ -226,10 +226,21 @@ impl Drained {
         Err(format!("{}\n{}{}", self.status, self.stdout, self.stderr))
     }
 
+    /// The final status of a run that was drained.
+    pub fn report(&self) -> Result<Value, String> {
+        serde_json::from_str(&self.stdout).map_err(|e| format!("{e}: {}", self.stdout))
+    }
+
+    /// SAs that this engine served, in a run that was drained.
+    pub fn sas_of_engine(&self, engine: &str) -> Result<usize, String> {
+        let report = self.report()?;
+        Ok(rows(&report, "sas")
+            .filter(|row| row["engine"] == engine)
+            .count())
+    }
+
     /// Dropped packets by reason, of a run that was drained.
     pub fn drops(&self) -> Result<Counters, String> {
-        let report =
-            serde_json::from_str(&self.stdout).map_err(|e| format!("{e}: {}", self.stdout))?;
-        drops(&report)
+        drops(&self.report()?)
     }
 }

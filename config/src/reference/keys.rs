@@ -81,12 +81,12 @@ pub const RUNTIME: Table = Table {
         },
         Key {
             name: "engines",
-            kind: "list of \"vaes\", \"ipsec-mb\", \"portable\"",
+            kind: "list of \"vaes\", \"ipsec-mb\", \"portable\", \"cryptodev\"",
             presence: Default("[\"vaes\", \"ipsec-mb\", \"portable\"]"),
             example: "[\"ipsec-mb\", \"portable\"]",
             doc: "Crypto engines in order: an SA gets the first that has its algorithms on this machine. `vaes` is \
                   AES-GCM for CPUs with AVX-512 and VAES, `ipsec-mb` Intel's multi-buffer library, `portable` runs \
-                  everywhere. `show sa` tells the engine, and why it is not an earlier one that should have it.",
+                  everywhere, `cryptodev` gives ESP to `crypto-devices`. `show sa` tells the engine, and why it is not an earlier one that should have it.",
         },
         Key {
             name: "eal",
@@ -115,6 +115,22 @@ pub const RUNTIME: Table = Table {
             presence: Default("false"),
             example: "true",
             doc: "Workers count the CPU cycles of each stage, for `portcullis show cycles`. Costs a few percent.",
+        },
+        Key {
+            name: "crypto-devices",
+            kind: "list of strings",
+            presence: Default("[]"),
+            example: "[\"0000:3d:00.0\", \"crypto_aesni_mb\"]",
+            doc: "DPDK's crypto devices for the engine `cryptodev`, the preferred one first: PCI addresses, or virtual \
+                  devices, whose names begin with `crypto_`.",
+        },
+        Key {
+            name: "crypto-queue",
+            kind: "1..32768",
+            presence: Default("1024"),
+            example: "256",
+            doc: "Packets that one worker may have in one crypto device at once; more are dropped and counted as \
+                  `engine-busy`.",
         },
     ],
 };

@@ -73,29 +73,25 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     /// Carries out an order, between bursts. Returns what control must free.
     pub fn apply(&mut self, command: Command<E::Key, C>) -> Option<Retired<E::Key, C>> {
         match command {
-            Command::AddInbound(slot, mut sa) => {
-                self.inbound_serial = self.inbound_serial.wrapping_add(1);
-                sa.serial = self.inbound_serial;
-                sa.is_plain_tunnel = sa.shape.is_esp()
-                    && sa.mode == Mode::Tunnel
-                    && !sa.udp
-                    && sa.came_in.is_none()
-                    && !sa.carries_bundle;
+            Command::AddInbound(slot, sa) => {
+                let sa = self.admit_inbound(sa);
                 self.sad.inbound.put(slot, sa).map(Retired::Inbound)
             }
-            Command::AddOutbound(slot, sa) => {
+            Command::AddOutbound(slot, mut sa) => {
+                sa.serial = self.next_serial();
                 self.sad.outbound.put(slot, sa).map(Retired::Outbound)
             }
-            Command::AlterInbound(slot, mut sa) => {
+            Command::AlterInbound(slot, sa) => {
+                let mut sa = self.admit_inbound(sa);
                 if let Some(known) = self.sad.inbound.get_mut(slot) {
-                    self.inbound_serial = self.inbound_serial.wrapping_add(1);
-                    sa.serial = self.inbound_serial;
                     sa.take_over(known);
                 }
                 self.sad.inbound.put(slot, sa).map(Retired::Inbound)
             }
             Command::AlterOutbound(slot, mut sa) => {
+                sa.serial = self.next_serial();
                 if let Some(known) = self.sad.outbound.get_mut(slot) {
+                    sa.serial = known.serial; // what is in a device is still its own
                     sa.take_over(known);
                 }
                 self.sad.outbound.put(slot, sa).map(Retired::Outbound)
@@ -147,6 +143,22 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
                 None
             }
         }
+    }
+
+    fn next_serial(&mut self) -> u32 {
+        self.serial = self.serial.wrapping_add(1);
+        self.serial
+    }
+
+    /// An inbound SA with what the worker adds to it.
+    fn admit_inbound(&mut self, mut sa: Box<InboundSa<E::Key>>) -> Box<InboundSa<E::Key>> {
+        sa.serial = self.next_serial();
+        sa.is_plain_tunnel = sa.shape.is_esp()
+            && sa.mode == Mode::Tunnel
+            && !sa.udp
+            && sa.came_in.is_none()
+            && !sa.carries_bundle;
+        sa
     }
 
     /// Whatever was decided must be decided again.

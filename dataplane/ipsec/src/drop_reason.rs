@@ -107,6 +107,8 @@ drop_reasons! {
     SequenceOverflow = "sequence-overflow",
     /// The crypto engine refused the packet.
     EngineFailure = "engine-failure",
+    /// The crypto device had no room.
+    EngineBusy = "engine-busy",
 
     // Forwarding.
     /// TTL or hop limit exhausted.

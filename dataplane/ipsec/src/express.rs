@@ -12,7 +12,7 @@
 
 use portcullis_config::Side;
 
-use crate::engine::Engine;
+use crate::engine::lookaside::Lookaside;
 use crate::envelope::Letter;
 use crate::ethernet::{HEADER, ethertype};
 use crate::flow::{Decision, Egress, FlowKey, FlowPlace, Path, Verdict};
@@ -60,7 +60,7 @@ pub(crate) struct Untagged {
     mac: [u8; 6],
 }
 
-impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
+impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     /// What is known of a port before its frames are looked at.
     pub(crate) fn untagged(&self, port: usize) -> Option<Untagged> {
         let id = self.view.ports.get(port)?.untagged?;

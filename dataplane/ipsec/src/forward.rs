@@ -2,7 +2,7 @@
 
 use rand_core::RngCore;
 
-use crate::engine::Engine;
+use crate::engine::lookaside::Lookaside;
 use crate::fib::Hop;
 use crate::flow::{Adjacency, AdjacencyId, Egress, LinkHeader};
 use crate::fragment::fragment;
@@ -12,7 +12,7 @@ use crate::pipeline::{MAX_FRAGMENTS, Origin, Outlet, Pipeline, Punt};
 use crate::spd::Classifier;
 use crate::{DropReason, PacketBuf};
 
-impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
+impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     /// Forwards in clear: hop limit, MTU, link header.
     pub(crate) fn forward<I: Outlet<Buf = B>>(
         &mut self,

@@ -3,7 +3,8 @@
 use portcullis_config::{Mode, Side};
 
 use crate::ah::{self, AhHeader};
-use crate::engine::{AhJob, Engine, EspJob};
+use crate::engine::lookaside::Lookaside;
+use crate::engine::{AhJob, EspJob};
 use crate::esp;
 use crate::flow::{Decision, FlowKey, Path, Verdict};
 use crate::ip::{self, IpHeader, protocol};
@@ -36,7 +37,7 @@ enum Udp {
     Other,
 }
 
-impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
+impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     /// A packet from the unprotected side: IPsec to us, or clear.
     pub(crate) fn inbound<I: Outlet<Buf = B>>(
         &mut self,
@@ -220,6 +221,9 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     pub(crate) fn run_opening<I: Outlet<Buf = B>>(&mut self, io: &mut I) {
         io.lap(Stage::Decide);
         let mut lane = self.opening.begin();
+        if self.engine.has_device() {
+            self.open_aside(io, &mut lane);
+        }
         let (items, sad) = (lane.len(), &self.sad);
         let answers = {
             let mut jobs = Lane::<EspJob<'_, E::Key>>::new();
@@ -268,7 +272,7 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     }
 
     /// A packet left the engine: replay window, lifetime, headers off, and on with what was inside.
-    fn opened<I: Outlet<Buf = B>>(
+    pub(crate) fn opened<I: Outlet<Buf = B>>(
         &mut self,
         io: &mut I,
         item: Opening<B>,

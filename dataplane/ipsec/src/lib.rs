@@ -6,6 +6,7 @@
 
 pub mod ah;
 pub mod arp;
+pub mod aside;
 pub mod buffer;
 pub mod checksum;
 pub mod command;

@@ -1,6 +1,6 @@
 //! What concerns the gateway itself: its slow path, neighbour discovery, and the ICMP errors it sends and heeds.
 
-use crate::engine::Engine;
+use crate::engine::lookaside::Lookaside;
 use crate::ethernet::{Frame, HEADER, ethertype};
 use crate::icmp::{self, IcmpError, QuotedKind};
 use crate::ip::{self, IPV6_HEADER, IpHeader, protocol};
@@ -37,7 +37,7 @@ pub(crate) fn quoted_key(packet: &[u8], ip: &IpHeader, flow: Flow) -> Option<Sel
     Some(SelectorKey::from_parts(&about, ports, flow))
 }
 
-impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
+impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     /// Gives a frame with ARP or neighbour discovery to the slow path, untagged.
     pub(crate) fn punt_neighbor<I: Outlet<Buf = B>>(
         &mut self,

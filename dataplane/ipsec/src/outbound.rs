@@ -2,7 +2,7 @@
 
 use portcullis_config::Side;
 
-use crate::engine::Engine;
+use crate::engine::lookaside::Lookaside;
 use crate::fib::Hop;
 use crate::flow::{Decision, FlowKey, FlowPlace, Path, Verdict};
 use crate::icmp::IcmpError;
@@ -21,7 +21,7 @@ pub(crate) struct KnownFlow {
     pub(crate) decision: Option<Decision>,
 }
 
-impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
+impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     /// Decides about a packet that may have to leave the protected side.
     pub(crate) fn outbound<I: Outlet<Buf = B>>(
         &mut self,

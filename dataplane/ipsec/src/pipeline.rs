@@ -9,7 +9,8 @@
 //!                                                                              sealed ------+-> transmit
 //! ```
 //! Plain packets of flows already decided take the short way of [`crate::express`]; ciphers run over lanes, which
-//! are emptied when a burst ends or a lane is full. Whatever is not forwarded is dropped for one [`DropReason`] and counted. For all of a worker's life
+//! are emptied when a burst ends or a lane is full; what a device ciphers leaves its lane and comes back in a later
+//! round ([`crate::aside`]). Whatever is not forwarded is dropped for one [`DropReason`] and counted. For all of a worker's life
 //! `received + created + injected + taken_over = transmitted + drops + punted + handed_off + consumed + held`.
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use rand_core::{RngCore, SeedableRng};
 
 use crate::ah::MaskedHeader;
 use crate::counters::{Counter, WorkerCounters};
+use crate::engine::lookaside::Lookaside;
 use crate::engine::{AhJob, Engine, EspJob};
 use crate::ethernet::{self, Frame, ethertype};
 use crate::express::Arrival;
@@ -283,6 +285,63 @@ pub(crate) struct Opening<B> {
     pub(crate) link: u8,
 }
 
+impl<B> Sealing<B> {
+    pub(crate) fn split(self) -> (B, Sealing<()>) {
+        let rest = Sealing {
+            buf: (),
+            sequence: self.sequence,
+            slot: self.slot,
+            at: self.at,
+            payload: self.payload,
+            addressed: self.addressed,
+        };
+        (self.buf, rest)
+    }
+}
+
+impl Sealing<()> {
+    pub(crate) fn with<B>(self, buf: B) -> Sealing<B> {
+        Sealing {
+            buf,
+            sequence: self.sequence,
+            slot: self.slot,
+            at: self.at,
+            payload: self.payload,
+            addressed: self.addressed,
+        }
+    }
+}
+
+impl Opening<()> {
+    pub(crate) fn with<B>(self, buf: B) -> Opening<B> {
+        Opening {
+            buf,
+            sequence: self.sequence,
+            slot: self.slot,
+            at: self.at,
+            class: self.class,
+            depth: self.depth,
+            link: self.link,
+        }
+    }
+}
+
+impl<B> Opening<B> {
+    #[inline(always)]
+    pub(crate) fn split(self) -> (B, Opening<()>) {
+        let rest = Opening {
+            buf: (),
+            sequence: self.sequence,
+            slot: self.slot,
+            at: self.at,
+            class: self.class,
+            depth: self.depth,
+            link: self.link,
+        };
+        (self.buf, rest)
+    }
+}
+
 pub(crate) type Lane<T> = ArrayVec<T, BURST>;
 
 /// Packets that wait until there are enough for the next stage. What comes out of a stage may go into the same one
@@ -390,8 +449,8 @@ pub struct Pipeline<E: Engine, C, B> {
     pub(crate) clear_flows: FlowCache,
     /// The ways out that remembered flows name.
     pub(crate) adjacencies: Adjacencies,
-    /// Inbound SAs so far.
-    pub(crate) inbound_serial: u32,
+    /// SAs so far.
+    pub(crate) serial: u32,
     pub(crate) counters: Arc<WorkerCounters>,
     /// Of clear fragments from the unprotected side, and of all others: who fills the first one does no harm to
     /// the protected side.
@@ -410,7 +469,7 @@ pub struct Pipeline<E: Engine, C, B> {
     pub(crate) now: u64,
 }
 
-impl<E: Engine, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B> {
+impl<E: Lookaside<B>, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B> {
     /// A worker's pipeline; `seed` must come from the system's random source, `flows` is the size of the flow
     /// cache. All memory is made here.
     pub fn new(
@@ -432,7 +491,7 @@ impl<E: Engine, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B> {
             counters,
             reassemblers: [(); 2].map(|()| Reassembler::new(REASSEMBLIES, REASSEMBLY_TIMEOUT)),
             adjacencies: Adjacencies::new(),
-            inbound_serial: 0,
+            serial: 0,
             arrivals: vec![Arrival::default(); BURST],
             sealing: Waiting::new(),
             signing: Waiting::new(),
@@ -514,11 +573,12 @@ impl<E: Engine, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B> {
         }
     }
 
-    /// Ends a round: runs what is in the lanes, drops fragments that waited too long. Cheap when there is nothing.
+    /// Ends a round: takes back what a device is done with, runs what is in the lanes, drops fragments that waited too long. Cheap when there is nothing.
     pub fn finish<I: Outlet<Buf = B>>(&mut self, io: &mut I, now: u64) {
         self.now = now;
+        self.collect(io);
         self.flush(io);
-        let mut held = 0;
+        let mut held = self.engine.in_flight() as u64;
         for reassembler in &mut self.reassemblers {
             let late = reassembler.expire(io, now);
             self.counters
@@ -529,7 +589,7 @@ impl<E: Engine, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B> {
         self.counters.held.set(held);
     }
 
-    /// Gives back all packets held, before the worker ends.
+    /// Gives back all packets held, before the worker ends. What is in a device by now goes down with the engine.
     pub fn release<I: Outlet<Buf = B>>(&mut self, io: &mut I) {
         self.flush(io);
         for reassembler in &mut self.reassemblers {
@@ -538,6 +598,8 @@ impl<E: Engine, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B> {
                 .drops
                 .add(DropReason::FragmentTimeout, held.into());
         }
+        let lost = self.engine.in_flight() as u64;
+        self.counters.drops.add(DropReason::EngineFailure, lost);
         self.counters.held.set(0);
     }
 

@@ -6,7 +6,8 @@
 
 use portcullis_config::Df;
 
-use crate::engine::{AhJob, Engine, EspJob};
+use crate::engine::lookaside::Lookaside;
+use crate::engine::{AhJob, EspJob};
 use crate::envelope::{Envelope, LONGEST_IV, Letter};
 use crate::esp::EspFields;
 use crate::icmp::IcmpError;
@@ -22,7 +23,7 @@ use crate::{DropReason, PacketBuf, ah, esp};
 /// RFC 8200 5: every IPv6 link carries packets of this size.
 const IPV6_MINIMUM_MTU: usize = 1280;
 
-impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
+impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     /// Protects a packet with an SA of this worker, whose hop limit is already decremented.
     #[inline]
     pub(crate) fn protect<I: Outlet<Buf = B>>(
@@ -360,6 +361,9 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     pub(crate) fn run_sealing<I: Outlet<Buf = B>>(&mut self, io: &mut I) {
         io.lap(Stage::Decide);
         let mut lane = self.sealing.begin();
+        if self.engine.has_device() {
+            self.seal_aside(io, &mut lane);
+        }
         let (items, sad) = (lane.len(), &self.sad);
         let answers = {
             let mut jobs = Lane::<EspJob<'_, E::Key>>::new();
@@ -403,20 +407,25 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
 
     /// A packet left the engine: send it, or wrap it in the next SA of its bundle.
     #[inline(always)]
-    fn sealed<I: Outlet<Buf = B>>(&mut self, io: &mut I, item: Sealing<B>, ok: bool) {
+    pub(crate) fn sealed<I: Outlet<Buf = B>>(&mut self, io: &mut I, item: Sealing<B>, ok: bool) {
         match item.addressed {
             Some(interface) if ok => io.transmit(interface, item.buf),
             None if ok => self.sealed_parts(io, item.buf, item.slot),
-            _ => self.not_sealed(io, item),
+            _ => self.not_sealed(io, item, DropReason::EngineFailure),
         }
     }
 
     #[cold]
-    fn not_sealed<I: Outlet<Buf = B>>(&mut self, io: &mut I, item: Sealing<B>) {
+    pub(crate) fn not_sealed<I: Outlet<Buf = B>>(
+        &mut self,
+        io: &mut I,
+        item: Sealing<B>,
+        reason: DropReason,
+    ) {
         if let Some(sa) = self.sad.outbound.get(item.slot) {
             sa.counters.withdraw(item.payload.into());
         }
-        self.drop_outbound(io, item.buf, item.slot, DropReason::EngineFailure);
+        self.drop_outbound(io, item.buf, item.slot, reason);
     }
 
     fn sealed_parts<I: Outlet<Buf = B>>(&mut self, io: &mut I, mut buf: B, slot: u32) {

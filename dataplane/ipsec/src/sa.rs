@@ -217,8 +217,8 @@ impl Life {
 pub struct InboundSa<K> {
     /// Counters shared with the control thread.
     pub counters: Arc<SaCounters>,
-    /// Its number among all inbound SAs that the worker ever had: remembered flows name it, so that those of
-    /// another SA in the same slot are not taken for its own. Given by the worker.
+    /// Its number among all SAs that the worker ever had: remembered flows and packets in a device name it, so that
+    /// those of another SA in the same slot are not taken for its own. Given by the worker.
     pub serial: u32,
     /// ESP in tunnel mode, not in UDP and in no bundle.
     pub is_plain_tunnel: bool,
@@ -348,6 +348,8 @@ pub struct OutboundSa<K> {
     pub bundle_overhead: usize,
     /// Path MTU learnt for the outer packet (RFC 4301 8.2); `u32::MAX` if nothing was.
     pub path_mtu: u32,
+    /// Its number among all SAs that the worker ever had, which packets in a device name. Given by the worker.
+    pub serial: u32,
 }
 
 impl<K> OutboundSa<K> {
@@ -380,6 +382,7 @@ impl<K> OutboundSa<K> {
             next: None,
             bundle_overhead: 0,
             path_mtu: u32::MAX,
+            serial: 0,
             life: Life::new(config.soft, config.hard, now),
             counters,
         }

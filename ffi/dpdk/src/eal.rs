@@ -29,6 +29,7 @@ pub(crate) struct Runtime {
 pub(crate) struct State {
     pub(crate) pools: Vec<Pool>,
     pub(crate) open_ports: Vec<u16>,
+    pub(crate) open_crypto: Vec<u8>,
 }
 
 /// A pool that exists, and how many buffers it has.

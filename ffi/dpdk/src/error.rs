@@ -64,8 +64,8 @@ pub enum Error {
     /// A string for C with a zero byte in it.
     #[error("{0:?} contains a zero byte")]
     ZeroByte(String),
-    /// The EAL knows no Ethernet device of this name.
-    #[error("no Ethernet device is named {0:?}")]
+    /// The EAL knows no device of this name.
+    #[error("no device is named {0:?}")]
     NoSuchDevice(String),
     /// The device is open already.
     #[error("device {0:?} is already open")]
@@ -112,6 +112,12 @@ impl Error {
         }
         let errno = Errno(-code);
         Err(Error::Call { call, errno })
+    }
+
+    /// `call` would not be possible.
+    pub(crate) fn unsupported(call: &'static str) -> Error {
+        let errno = Errno::ENOTSUP;
+        Error::Call { call, errno }
     }
 
     /// The error that DPDK left behind after `call`.

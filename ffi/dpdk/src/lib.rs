@@ -7,9 +7,11 @@
 //! - [`Device`] is an Ethernet device that nobody else has opened. [`Device::start`] makes it a [`Port`]
 //!   (control) and its [`RxQueue`]s and [`TxQueue`]s (packets). The device is stopped and closed when
 //!   the last of these is dropped, so a queue never polls a stopped device.
+//! - Crypto devices: see [`crypto`].
 //! - Dropping [`Eal`] cleans up only if no port, pool handle, registered thread or mbuf is left;
 //!   otherwise the memory stays mapped until the process ends, and nothing dangles.
 
+pub mod crypto;
 mod eal;
 mod error;
 mod hugepages;

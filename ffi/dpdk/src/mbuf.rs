@@ -33,6 +33,10 @@ impl Mbuf {
         Mbuf(raw)
     }
 
+    pub(crate) fn raw(&self) -> *mut sys::rte_mbuf {
+        self.0.as_ptr()
+    }
+
     /// # Safety
     /// `offset` is one of `SHIM_MBUF_*`, and `T` has the width that shim.h asserts for it.
     #[inline(always)]

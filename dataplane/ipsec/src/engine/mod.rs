@@ -3,6 +3,7 @@
 //! Everything before the cipher (headers, IV, padding, room for the ICV) and after it (replay, stripping) is
 //! shared; an engine sees whole ESP packets or masked AH packets, many at a time, of mixed SAs and algorithms.
 
+pub mod lookaside;
 pub mod parts;
 pub mod portable;
 

@@ -13,6 +13,7 @@ mod hostile;
 mod icmp;
 mod journey;
 mod lifetime;
+mod lookaside;
 mod pmtu;
 mod policy;
 mod refusal;

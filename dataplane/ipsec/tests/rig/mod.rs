@@ -12,9 +12,12 @@
     clippy::panic
 )] // each user takes a part
 
+pub mod device;
 pub mod packets;
 pub mod policy;
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
@@ -34,6 +37,8 @@ use portcullis_ipsec::sa::{InboundSa, OutboundSa, SaRef, Shape};
 use portcullis_ipsec::sad::{Slab, SpiEntry, SpiIndex};
 use portcullis_ipsec::spd::{CompiledSelector, EntryAction, Spd, Tree};
 use portcullis_ipsec::{DropReason, InterfaceId, Io, PacketBuf};
+
+use device::{Device, TestEngine};
 
 /// The SPD's classifier.
 pub type Classifier = Tree;
@@ -107,6 +112,8 @@ pub struct Site {
     /// The worker that is built, and the one that owns all SAs.
     pub worker: u16,
     pub owner: u16,
+    /// Packets that its crypto device holds; 0: it has none.
+    pub device: usize,
 }
 
 impl Site {
@@ -119,6 +126,7 @@ impl Site {
             sas: Vec::new(),
             worker: 0,
             owner: 0,
+            device: 0,
         }
     }
 
@@ -231,8 +239,12 @@ impl Site {
             deaf: false,
             inside: 0,
         };
+        let engine = TestEngine::default();
+        let device = engine.device.clone();
+        device.borrow_mut().capacity = self.device;
         let mut gateway = Gateway {
-            pipeline: Pipeline::new(self.worker, Portable, view, counters.clone(), 256, [7; 32]),
+            pipeline: Pipeline::new(self.worker, engine, view, counters.clone(), 256, [7; 32]),
+            device,
             io,
             counters,
             sas: self.sas.iter().map(|_| Arc::default()).collect(),
@@ -286,7 +298,8 @@ impl Site {
 
 /// A gateway and what it gave out.
 pub struct Gateway {
-    pub pipeline: Pipeline<Portable, Tree, TestBuf>,
+    pub pipeline: Pipeline<TestEngine, Tree, TestBuf>,
+    pub device: Rc<RefCell<Device>>,
     pub io: TestIo,
     pub counters: Arc<WorkerCounters>,
     pub sas: Vec<Arc<SaCounters>>,
@@ -397,6 +410,10 @@ impl Gateway {
 
     pub fn finish(&mut self) {
         self.pipeline.finish(&mut self.io, self.now);
+        while self.pipeline.in_flight() != 0 && !self.device.borrow().holds {
+            self.balance();
+            self.pipeline.finish(&mut self.io, self.now);
+        }
         self.balance();
     }
 

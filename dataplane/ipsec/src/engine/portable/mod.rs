@@ -17,6 +17,7 @@ use std::fmt;
 
 use portcullis_config::{Cipher, Integrity, Secret, Transform};
 
+use super::lookaside::Lookaside;
 use super::parts::{Aad, EspParts, check_key_lengths, nonce, salted, split_icv};
 use super::{AhJob, Engine, EspJob, KeyError};
 use aead::Aead;
@@ -74,6 +75,8 @@ enum Algorithm {
 const AEAD_IV: usize = 8;
 /// Length of an untruncated ICV of GMAC and ChaCha20-Poly1305.
 const FULL_ICV: usize = 16;
+
+impl<B> Lookaside<B> for Portable {}
 
 impl Engine for Portable {
     type Key = Key;
