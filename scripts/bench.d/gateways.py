@@ -61,7 +61,7 @@ class Running:
         times = []
         for task in os.listdir(tasks):
             # A thread may end meanwhile.
-            with contextlib.suppress(FileNotFoundError), open(f"{tasks}/{task}/schedstat", encoding="ascii") as file:
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(f"{tasks}/{task}/schedstat", encoding="ascii") as file:
                 times.append([int(word) for word in file.read().split()])
         return max(times)[1] / 1e9
 
