@@ -329,3 +329,31 @@ impl Engine for FastEngine {
         self.ah(jobs, MultiBuffer::verify, Portable::verify);
     }
 }
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::*;
+    use portcullis_config::{AeadIcv, AesKey, Cipher, Integrity};
+
+    /// An engine that is missed is named, whatever serves in its place; one that nobody misses is not.
+    #[test]
+    fn falling_back_has_a_reason() {
+        let gcm = Transform::Esp(Cipher::AesGcm(AesKey::Aes128, AeadIcv::Icv16), None);
+        let ah = Transform::Ah(Integrity::HmacSha2_256_128);
+        let mut engine = FastEngine::new();
+        engine.kernel = Err("no AVX-512".into());
+        assert_eq!(engine.refusals(), ["engine vaes is not there: no AVX-512"]);
+        let fallback = Some("vaes: no AVX-512".to_owned());
+        let choice = |engine, fallback| Some(Choice { engine, fallback });
+        assert_eq!(
+            engine.choose(gcm),
+            choice(EngineKind::IpsecMb, fallback.clone())
+        );
+        assert_eq!(engine.choose(ah), choice(EngineKind::IpsecMb, None));
+
+        engine.multi_buffer = Err("no library".into());
+        assert_eq!(engine.choose(gcm), choice(EngineKind::Portable, fallback));
+        let fallback = Some("ipsec-mb: no library".to_owned());
+        assert_eq!(engine.choose(ah), choice(EngineKind::Portable, fallback));
+    }
+}

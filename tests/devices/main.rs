@@ -24,6 +24,7 @@ fn without_rights() {
     let mut cases = Cases::new();
     cases.run("pcap", || pcap_files(&scratch));
     cases.run("null", || null(&scratch));
+    cases.run("engines", engines);
     cases.run("ring", || ring(&scratch));
     cases.finish();
 }
@@ -166,6 +167,22 @@ fn null(scratch: &Scratch) -> Result<(), String> {
         return Err(format!("the null device carried {wan:?}"));
     }
     gateway.stop().success().map(drop)
+}
+
+/// An SA has an engine of the policy's order, and `show sa` tells which.
+fn engines() -> Result<(), String> {
+    let policy = policy(lab::Side::A, "net_null0", "net_null1");
+    for engine in ["portable", "ipsec-mb"] {
+        let runtime = format!("engines = [\"{engine}\"]");
+        let gateway = Gateway::start(None, &runtime, &policy);
+        let table = gateway.show("sa")?;
+        let sas = table["sas"].as_array().filter(|sas| !sas.is_empty());
+        let is_right = |sa: &serde_json::Value| sa["engine"] == engine && sa["fallback"].is_null();
+        if !sas.is_some_and(|sas| sas.iter().all(is_right)) {
+            return Err(format!("not on {engine}, or by falling back: {table}"));
+        }
+    }
+    Ok(())
 }
 
 /// What is sent to a ring device comes back from it. Gateway B opens packets and sends them to its LAN, a ring whose

@@ -111,7 +111,7 @@ impl Runner {
         let functions = self.functions();
         let (Some(next), Some(submit), Some(completed), Some(flush)) = (
             functions.get_next_job,
-            functions.submit_job,
+            functions.submit_job_nocheck,
             functions.get_completed_job,
             functions.flush_job,
         ) else {
