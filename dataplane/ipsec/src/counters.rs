@@ -67,7 +67,7 @@ impl DropCounters {
 pub struct SaDrops([Counter; SaDrops::PLACES]);
 
 impl SaDrops {
-    /// How many reasons are told apart: with them an SA's counters fill two cache lines.
+    /// How many reasons are told apart: with them an SA's counters take 128 bytes.
     const PLACES: usize = 11;
     /// In a place: the reason and one, below the count.
     const REASON_BITS: u32 = 8;
@@ -131,9 +131,10 @@ pub struct WorkerCounters {
     pub drops: DropCounters,
 }
 
-/// What one SA counts; written by the worker that owns it.
+/// What one SA counts; written by the worker that owns it. What each packet changes comes first: beside it in a
+/// cache line lies at most what hardly ever changes of another SA.
 #[derive(Debug, Default)]
-#[repr(align(64))]
+#[repr(C)]
 pub struct SaCounters {
     /// Packets protected, or opened and accepted.
     pub packets: Counter,
@@ -148,6 +149,8 @@ pub struct SaCounters {
     /// Packets of this SA not forwarded, by reason.
     pub drops: SaDrops,
 }
+
+const _: () = assert!(size_of::<SaCounters>() == 128);
 
 impl SaCounters {
     /// Counts one good packet.

@@ -72,7 +72,7 @@ impl FastEngine {
                     Algorithm::Gcm(key) => batch.extend(key.job(job, aad)),
                     Algorithm::Portable(key) => {
                         let mut one = [EspJob {
-                            key,
+                            key: &**key,
                             packet: job.packet,
                             sequence_high: job.sequence_high,
                             ok: false,
@@ -99,7 +99,7 @@ impl FastEngine {
             job.ok = false;
             if let Algorithm::Portable(key) = &job.key.0 {
                 let mut one = [AhJob {
-                    key,
+                    key: &**key,
                     header: job.header,
                     packet: job.packet,
                     sequence_high: job.sequence_high,
@@ -151,12 +151,11 @@ impl fmt::Debug for Key {
     }
 }
 
-// A key is made once and read for each packet: no box between them.
-#[allow(clippy::large_enum_variant)]
+// Each has its schedule in a box: an SA is as small as its own fields, however large the other kinds are.
 enum Algorithm {
     Kernel(vaes_gcm::Key),
     Gcm(Gcm),
-    Portable(portable::Key),
+    Portable(Box<portable::Key>),
 }
 
 /// AES-GCM of an SA.
@@ -212,7 +211,11 @@ impl Engine for FastEngine {
                     icv: icv.bytes(),
                 })
             }
-            _ => Algorithm::Portable(self.portable.key(transform, cipher_key, integrity_key)?),
+            _ => Algorithm::Portable(Box::new(self.portable.key(
+                transform,
+                cipher_key,
+                integrity_key,
+            )?)),
         };
         Ok(Key(algorithm))
     }
