@@ -164,3 +164,21 @@ impl SaCounters {
         self.last_used.set(now);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_told_apart_as_far_as_there_are_places() {
+        let drops = SaDrops::default();
+        for (n, reason) in DropReason::ALL.iter().enumerate() {
+            drops.add(*reason, 1);
+            drops.add(*reason, n as u64);
+        }
+        for (n, reason) in DropReason::ALL.iter().enumerate() {
+            let expected = if n < SaDrops::PLACES { n as u64 + 1 } else { 0 };
+            assert_eq!(drops.get(*reason), expected, "{reason:?}");
+        }
+    }
+}
