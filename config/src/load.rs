@@ -121,6 +121,8 @@ fn join(mut policy: Policy, sas: Sas<'_>, spd: Vec<Entry<'_>>) -> Policy {
     for entry in &policy.spd {
         sad::uses(&entry.action, |index| {
             if let Some(sa) = policy.sas.get_mut(index) {
+                // Most SAs serve one entry; there may be very many of them.
+                sa.selectors.reserve_exact(1);
                 sa.selectors.push(entry.selector.clone());
             }
         });

@@ -91,7 +91,14 @@ fn read_sas(
     };
     // All members are looked at before the first that is wrong ends it.
     let found: Vec<_> = members(section, key).map(read).collect();
-    found.into_iter().collect()
+    all(found)
+}
+
+/// All of a list, in as much memory as they need.
+fn all<T>(found: Vec<Option<T>>) -> Option<Vec<T>> {
+    let mut all = found.into_iter().collect::<Option<Vec<T>>>()?;
+    all.shrink_to_fit();
+    Some(all)
 }
 
 fn read_selector(section: Section<'_>) -> Option<Selector> {
@@ -116,7 +123,7 @@ fn read_ranges(section: Section<'_>, key: &'static str) -> Option<Vec<AddressRan
         section.error(key, "expected at least one; leave the key out for any");
         return None;
     }
-    found.into_iter().collect()
+    all(found)
 }
 
 /// A packet has one family: what stands on one side only matches nothing.
@@ -220,7 +227,7 @@ fn read_ports(section: Section<'_>, key: &'static str) -> Option<Vec<PortRange>>
         section.error(key, "expected at least one; leave the key out for any");
         return None;
     }
-    found.into_iter().collect()
+    all(found)
 }
 
 /// A range of bytes; all of them if it is left out.

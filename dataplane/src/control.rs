@@ -103,6 +103,8 @@ impl WorkerLink {
         let room = ORDERS_IN_RING.saturating_sub(self.to_worker.depth());
         for _ in 0..room {
             let Some(message) = self.waiting.pop_front() else {
+                // A change of many SAs has room for all its orders, which the next one may never need.
+                self.waiting.shrink_to(COMMAND_RING);
                 return;
             };
             if let Err(message) = self.to_worker.push(message) {

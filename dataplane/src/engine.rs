@@ -175,7 +175,7 @@ impl FastEngine {
                     Algorithm::MultiBuffer(_) if self.multi_buffer.is_ok() => {}
                     Algorithm::Portable(key) => {
                         let mut one = [EspJob {
-                            key,
+                            key: &**key,
                             packet: job.packet,
                             sequence_high: job.sequence_high,
                             ok: false,
@@ -206,7 +206,7 @@ impl FastEngine {
                     Algorithm::MultiBuffer(_) if self.multi_buffer.is_ok() => {}
                     Algorithm::Portable(key) => {
                         let mut one = [AhJob {
-                            key,
+                            key: &**key,
                             header: job.header,
                             packet: job.packet,
                             sequence_high: job.sequence_high,
@@ -250,12 +250,11 @@ impl fmt::Debug for Key {
     }
 }
 
-// A key is made once and read for each packet: no box between them.
-#[allow(clippy::large_enum_variant)]
+// Each has its schedule in a box: an SA is as small as its own fields, however large the other kinds are.
 enum Algorithm {
     Kernel(kernel::Key),
-    MultiBuffer(multi_buffer::Key),
-    Portable(portable::Key),
+    MultiBuffer(Box<multi_buffer::Key>),
+    Portable(Box<portable::Key>),
     Device(DeviceKey),
 }
 
@@ -306,9 +305,12 @@ impl Engine for FastEngine {
         let algorithm = match (choice.engine, &self.kernel, &self.multi_buffer) {
             (EngineKind::Vaes, Ok(engine), _) => Algorithm::Kernel(engine.key(transform, keys.0)?),
             (EngineKind::IpsecMb, _, Ok(engine)) => {
-                Algorithm::MultiBuffer(engine.key(transform, keys.0, keys.1)?)
+                Algorithm::MultiBuffer(Box::new(engine.key(transform, keys.0, keys.1)?))
             }
-            _ => Algorithm::Portable(self.portable.key(transform, cipher_key, integrity_key)?),
+            _ => {
+                let key = self.portable.key(transform, cipher_key, integrity_key)?;
+                Algorithm::Portable(Box::new(key))
+            }
         };
         Ok(Key(algorithm))
     }

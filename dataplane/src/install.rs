@@ -320,6 +320,7 @@ impl Installed {
     ) -> Result<(), Error> {
         let next = &plan.installed;
         let mut choices = Vec::new();
+        let selectors = shared_selectors(next, &plan.bindings);
         for (number, ((config, sa), before)) in (0u32..).zip(next.iter().zip(&next.before)) {
             let old = self.sas.get(*before as usize);
             let old = old.zip(self.policy.sas.get(*before as usize));
@@ -337,8 +338,9 @@ impl Installed {
             if old.is_some() {
                 plan.moves.altered.push(number);
             }
+            let selectors = selectors.get(number as usize).cloned().flatten();
             if let Some(commands) = plan.before_view.get_mut(usize::from(sa.place.worker)) {
-                commands.push(add(config, sa, key, old.is_some()));
+                commands.push(add(config, sa, key, selectors, old.is_some()));
             }
         }
         for (number, choice) in choices {
@@ -533,13 +535,22 @@ fn links(policy: &Policy, sas: &[InstalledSa]) -> Result<Vec<Links>, Error> {
 }
 
 /// The order that installs an SA, or changes its terms.
-fn add(config: &SaConfig, sa: &InstalledSa, key: Key, known: bool) -> WorkerCommand {
+fn add(
+    config: &SaConfig,
+    sa: &InstalledSa,
+    key: Key,
+    selectors: Option<Arc<[CompiledSelector]>>,
+    known: bool,
+) -> WorkerCommand {
     let (slot, links, counters) = (sa.place.slot, sa.links, sa.counters.clone());
     match config.direction {
         Direction::Inbound => {
             let mut new = InboundSa::new(config, key, sa.born, counters);
             new.came_in = links.outer;
             new.carries_bundle = links.is_outer;
+            if let Some(selectors) = selectors {
+                new.selectors = selectors;
+            }
             match known {
                 true => Command::AlterInbound(slot, Box::new(new)),
                 false => Command::AddInbound(slot, Box::new(new)),
@@ -572,6 +583,31 @@ fn ah_overhead(config: &SaConfig) -> usize {
     let v4 = Address::from(config.destination).is_v4();
     let version = if v4 { IpVersion::V4 } else { IpVersion::V6 };
     Shape::new(config.transform).ah_len(version)
+}
+
+/// For each inbound SA that serves one entry, the selectors that the entry's binding has already: it is the same
+/// memory.
+fn shared_selectors(
+    installed: &Installed,
+    bindings: &[Option<Binding>],
+) -> Vec<Option<Arc<[CompiledSelector]>>> {
+    let policy = &installed.policy;
+    let mut shared = vec![None; policy.sas.len()];
+    for (entry, binding) in policy.spd.iter().zip(bindings) {
+        let (Action::Protect { inbound, .. }, Some(binding)) = (&entry.action, binding) else {
+            continue;
+        };
+        for number in inbound {
+            let alone = policy
+                .sas
+                .get(*number)
+                .is_some_and(|sa| sa.selectors.len() == 1);
+            if let Some(place) = shared.get_mut(*number).filter(|_| alone) {
+                *place = Some(binding.selectors.clone());
+            }
+        }
+    }
+    shared
 }
 
 fn bindings(installed: &Installed) -> Vec<Option<Binding>> {

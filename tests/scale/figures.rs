@@ -3,6 +3,10 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use portcullis_ipsec::ip::Address;
+use portcullis_ipsec::sa::SaRef;
+use portcullis_ipsec::sad::{Slab, SpiEntry, SpiIndex};
+
 use kit::{Gateway, Scratch, pcap};
 
 use crate::policy::{self, Size};
@@ -40,6 +44,47 @@ fn rate(gateway: &Gateway) -> Result<f64, String> {
         best = best.max(span / begun.elapsed().as_secs_f64());
     }
     Ok(best / 1e6)
+}
+
+/// The best of several, in microseconds.
+fn best(mut run: impl FnMut()) -> f64 {
+    let times = (0..7).map(|_| {
+        let begun = Instant::now();
+        run();
+        begun.elapsed().as_secs_f64() * 1e6
+    });
+    times.fold(f64::MAX, f64::min)
+}
+
+/// The largest single orders, apart from whatever else the machine does.
+#[test]
+#[ignore = "a measurement; scripts/scale runs it"]
+fn orders() {
+    let count = PAIRS;
+    let mut slab = Slab::with_slots(count as usize);
+    for slot in 0..count {
+        slab.put(slot, Box::new(slot));
+    }
+    let mut spare = Slab::with_slots(count as usize);
+    let grow = best(|| {
+        let old = std::mem::take(&mut spare);
+        spare = slab.grow_into(old);
+    });
+    let entry = |n: u32| SpiEntry {
+        spi: policy::spi(n),
+        protocol: 50,
+        destination: Address::v4([192, 0, 2, 1]),
+        sa: SaRef { worker: 0, slot: n },
+    };
+    let mut index = SpiIndex::with_capacity(count as usize);
+    (0..count - 32).for_each(|n| assert!(index.insert(entry(n))));
+    let burst = best(|| {
+        (count - 32..count).for_each(|n| assert!(index.insert(entry(n))));
+        (count - 32..count).for_each(|n| index.remove(&entry(n)));
+    });
+    println!(
+        "grow the memory of {count} SAs: {grow:.1} us; 32 into their index and out: {burst:.1} us"
+    );
 }
 
 #[test]

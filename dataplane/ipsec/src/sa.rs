@@ -237,7 +237,7 @@ pub struct InboundSa<K> {
     /// ESP comes in UDP.
     pub udp: bool,
     /// What may come out of it; empty for an SA that only ever carries another one of its bundle.
-    pub selectors: Box<[CompiledSelector]>,
+    pub selectors: Arc<[CompiledSelector]>,
     /// Slot of the SA that must have come off the same packet just before (AH around ESP).
     pub came_in: Option<u32>,
     /// True for that outer SA: what comes out must be the next SA of the bundle.

@@ -500,3 +500,25 @@ fn hostile_frames_never_panic() {
         }
     }
 }
+
+#[test]
+fn configured_entries_change() {
+    let [a, b, c] = ["192.0.2.5", "192.0.2.6", "192.0.2.7"].map(ip);
+    let mut resolver = empty(vec![(LAN, a, THEM), (LAN, b, THEM)]);
+    sent(&mut resolver);
+    assert!(resolver.take_change());
+    // One is asked for when it becomes configured.
+    resolver.resolve(0, LAN, c, 7);
+    assert_eq!(sent(&mut resolver).len(), 1);
+    resolver.set_fixed(vec![(LAN, b, THEM), (LAN, c, OTHER)]);
+    let expected = [(b, THEM, State::Permanent), (c, OTHER, State::Permanent)];
+    assert_eq!(table(&resolver), expected);
+    assert_eq!(ready(&mut resolver), [7]);
+    assert!(resolver.take_change());
+    resolver.handle_timeout(1_000_000);
+    assert_eq!(table(&resolver), expected, "no timer is left");
+    resolver.set_fixed(vec![(LAN, b, THEM), (LAN, c, OTHER)]);
+    assert!(!resolver.take_change(), "nothing has changed");
+    resolver.set_fixed(Vec::new());
+    assert!(table(&resolver).is_empty() && resolver.take_change());
+}

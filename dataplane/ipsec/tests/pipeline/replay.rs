@@ -209,3 +209,40 @@ fn duplicates_do_not_come_through() {
     b.receive(WIRE, &[wire[0].clone(), wire[0].clone()]);
     assert_eq!(b.sent(LAN).len(), 2);
 }
+
+/// A window of another size knows what the one before knew, and takes for received what that had forgotten.
+#[test]
+fn another_size_forgets_nothing() {
+    let mut dice = Dice(17);
+    for (before, after) in [(64, 1024), (1024, 64), (128, 128), (4096, 512), (64, 65536)] {
+        for start in [0, 40, 5000, (3 << 32) - 20] {
+            let mut old = ReplayWindow::starting_at(before, true, start);
+            let mut model = Model::new(before.into(), start);
+            for _ in 0..3000 {
+                let back = dice.next() % u64::from(before / 2);
+                let sequence = (model.top + dice.next() % 4).saturating_sub(back);
+                if model.verdict(sequence).is_ok() {
+                    assert_eq!(old.track(sequence), Ok(()));
+                    model.track(sequence);
+                }
+            }
+            let mut new = ReplayWindow::new(after, true);
+            new.take_over(&old);
+            assert_eq!(new.top(), model.top);
+            let both = u64::from(before.min(after));
+            for sequence in model.top.saturating_sub(200_000)..model.top + 10 {
+                let passes = new.track(sequence).is_ok();
+                if model.seen.contains(&sequence) || sequence == 0 {
+                    assert!(!passes, "{sequence} of {} once more", model.top);
+                } else if sequence + both > model.top {
+                    assert!(passes, "{sequence} of {} never came", model.top);
+                } else if sequence + 2 * u64::from(before) + 64 < model.top {
+                    assert!(!passes, "{sequence} of {}: nobody knows", model.top);
+                }
+                if sequence > model.top {
+                    break;
+                }
+            }
+        }
+    }
+}

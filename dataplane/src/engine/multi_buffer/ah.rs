@@ -52,7 +52,7 @@ impl MultiBuffer {
             let Algorithm::MultiBuffer(key) = &job.key.0 else {
                 continue;
             };
-            job.ok = match key {
+            job.ok = match &**key {
                 Key::AhMac(auth) => with_parts(job, 0, auth.icv_length(), |parts, _, icv| {
                     let length: usize = parts.iter().map(|part| part.len()).sum();
                     if !counts.are_many(auth) || self.scratch.len() + length > SCRATCH {
@@ -112,7 +112,10 @@ impl MultiBuffer {
 /// The integrity algorithm of a job that is this engine's, but for GMAC.
 fn auth<'a>(job: &Job<'a>) -> Option<&'a Auth> {
     match &job.key.0 {
-        Algorithm::MultiBuffer(Key::AhMac(auth)) => Some(auth),
+        Algorithm::MultiBuffer(key) => match &**key {
+            Key::AhMac(auth) => Some(auth),
+            _ => None,
+        },
         _ => None,
     }
 }

@@ -32,7 +32,7 @@ impl MultiBuffer {
                 continue;
             };
             job.ok = false;
-            match key {
+            match &**key {
                 Key::EspGmac { key, salt } => {
                     let done = gmac(&mut self.manager, key, salt, job);
                     job.ok = done.map(|(icv, tag)| icv.copy_from_slice(&tag)).is_some();
@@ -51,8 +51,9 @@ impl MultiBuffer {
     pub(in crate::engine) fn open(&mut self, jobs: &mut [Job<'_>]) {
         for job in &mut *jobs {
             match &job.key.0 {
-                Algorithm::MultiBuffer(Key::EncryptThenMac { .. }) => job.ok = true,
-                Algorithm::MultiBuffer(_) => job.ok = false,
+                Algorithm::MultiBuffer(key) => {
+                    job.ok = matches!(**key, Key::EncryptThenMac { .. });
+                }
                 _ => {}
             }
         }
@@ -64,7 +65,7 @@ impl MultiBuffer {
             let Algorithm::MultiBuffer(key) = &job.key.0 else {
                 continue;
             };
-            match key {
+            match &**key {
                 Key::EspGmac { key, salt } => {
                     let done = gmac(&mut self.manager, key, salt, job);
                     job.ok = done.is_some_and(|(icv, tag)| ipsec_mb::equal(&tag, icv));
