@@ -181,6 +181,16 @@ fn runtime() {
         "expected 2 cores, one for each worker; got 1",
     );
     runtime("cores = [1, ^1]", "core 1 is given twice");
+    runtime(
+        "engines = [\"vaes\", ^\"ipsecmb\"]",
+        "expected one of vaes, ipsec-mb, portable; got `ipsecmb`; did you mean `ipsec-mb`?",
+    );
+    runtime(
+        "engines = [\"portable\", \"vaes\", ^\"portable\"]",
+        "expected each engine once; portable is given twice",
+    );
+    runtime("engines = ^[]", "expected at least one engine");
+    runtime("engines = [^1]", "expected a string; got an integer");
     let path = "x".repeat(108);
     runtime(
         &format!("control-socket = ^\"{path}\""),

@@ -91,10 +91,13 @@ fn packet<'a, A: Engine, B: Engine>(
     }
 }
 
+/// What an engine needs beside a packet: key, transform, the header before AH, and the high half of an ESN.
+type With<'a, K> = (&'a K, &'a Transform, &'a [u8], Option<u32>);
+
 /// Gives an engine the ESP packets of a burst together, and the AH packets.
 fn run<E: Engine>(
     e: &mut E,
-    packets: &[(&E::Key, &Transform, &[u8], Option<u32>)],
+    packets: &[With<'_, E::Key>],
     bytes: &mut [Vec<u8>],
     seals: bool,
 ) -> Vec<bool> {

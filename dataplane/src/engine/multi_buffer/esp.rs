@@ -114,7 +114,10 @@ impl<'a> Batches<'a> {
             Key::EncryptThenMac { cipher, .. } => {
                 let (key, iv) = match cipher {
                     PlainCipher::Null => return *ok = true,
-                    PlainCipher::Cbc(key, _) => (key, joined(&[parts.iv])),
+                    PlainCipher::Cbc(key, _) => match parts.iv.first_chunk() {
+                        Some(iv) => (key, *iv),
+                        None => (key, joined(&[parts.iv])),
+                    },
                     PlainCipher::Ctr(key, nonce) => {
                         (key, joined(&[nonce, parts.iv, &[0, 0, 0, 1]]))
                     }
@@ -142,10 +145,17 @@ fn lengths(key: &Key) -> (usize, usize) {
 }
 
 /// The pieces one behind the other, and zeros behind them.
+#[inline]
 fn joined<const N: usize>(pieces: &[&[u8]]) -> [u8; N] {
     let mut whole = [0; N];
-    let bytes = pieces.iter().copied().flatten();
-    whole.iter_mut().zip(bytes).for_each(|(w, b)| *w = *b);
+    let mut rest = whole.as_mut_slice();
+    for piece in pieces {
+        let Some((place, behind)) = rest.split_at_mut_checked(piece.len()) else {
+            break;
+        };
+        place.copy_from_slice(piece);
+        rest = behind;
+    }
     whole
 }
 
