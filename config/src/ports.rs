@@ -111,7 +111,6 @@ fn read_crypto_devices(section: Section<'_>) -> Vec<String> {
     let mut devices = Vec::<String>::new();
     for item in members(section, "crypto-devices") {
         match item.string() {
-            Some("") => item.error("expected a device's name; got an empty one"),
             Some(device) if devices.iter().any(|known| known == device) => {
                 item.error(format!("device {device:?} is given twice"));
             }

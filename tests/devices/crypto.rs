@@ -95,7 +95,10 @@ pub fn tiny_queue(device: &str) -> Result<(), String> {
     write(&scratch, &sent);
     let ended = seal(&scratch, &runtime(device, 4), "wire.pcap")?;
     all_in_device(&ended)?;
-    let drops = ended.drops()?;
+    let (drops, report) = (ended.drops()?, ended.report()?);
+    if report["buffers"]["in_use"] != 0 {
+        return Err(format!("buffers are lost: {}", report["buffers"]));
+    }
     let busy = drops.get("engine-busy").copied().unwrap_or(0) as usize;
     open(&scratch, "engines = [\"portable\"]", "b.pcap")?;
     let number = |packet: &Vec<u8>| packet[28..32].to_vec();

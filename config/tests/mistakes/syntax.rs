@@ -183,7 +183,7 @@ fn runtime() {
     runtime("cores = [1, ^1]", "core 1 is given twice");
     runtime(
         "engines = [\"vaes\", ^\"ipsecmb\"]",
-        "expected one of vaes, ipsec-mb, portable; got `ipsecmb`; did you mean `ipsec-mb`?",
+        "expected one of vaes, ipsec-mb, portable, cryptodev; got `ipsecmb`; did you mean `ipsec-mb`?",
     );
     runtime(
         "engines = [\"portable\", \"vaes\", ^\"portable\"]",
@@ -191,6 +191,15 @@ fn runtime() {
     );
     runtime("engines = ^[]", "expected at least one engine");
     runtime("engines = [^1]", "expected a string; got an integer");
+    runtime(
+        "engines = ^[\"cryptodev\", \"portable\"]",
+        "cryptodev needs a device in crypto-devices",
+    );
+    let devices = "engines = [\"cryptodev\"]\ncrypto-devices";
+    runtime(
+        &format!("{devices} = [\"crypto_null\", ^\"crypto_null\"]"),
+        "device \"crypto_null\" is given twice",
+    );
     let path = "x".repeat(108);
     runtime(
         &format!("control-socket = ^\"{path}\""),
