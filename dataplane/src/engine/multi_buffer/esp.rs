@@ -50,11 +50,8 @@ impl MultiBuffer {
     /// Opens the jobs that are this engine's, which are [`BURST`] at most.
     pub(in crate::engine) fn open(&mut self, jobs: &mut [Job<'_>]) {
         for job in &mut *jobs {
-            match &job.key.0 {
-                Algorithm::MultiBuffer(key) => {
-                    job.ok = matches!(**key, Key::EncryptThenMac { .. });
-                }
-                _ => {}
+            if let Algorithm::MultiBuffer(key) = &job.key.0 {
+                job.ok = matches!(**key, Key::EncryptThenMac { .. });
             }
         }
         // Verified before it is decrypted (RFC 4303 3.4.4.1).
