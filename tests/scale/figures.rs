@@ -213,5 +213,7 @@ fn measure_million() -> Result<(), String> {
     if table["sas"][0]["spi"] != format!("{:#010x}", policy::spi(499_999)) {
         return Err(format!("the last SA is not there: {table}"));
     }
-    gateway.stop().success().map(drop)
+    // Its final tables would be long.
+    drop(gateway);
+    Ok(())
 }
