@@ -217,10 +217,11 @@ fn limits(pools: &Pools, name: &str, algorithm: Algorithm<'_>) {
     let taken = queue.enqueue(&mut jobs);
     assert!((1..=8).contains(&taken), "{taken}");
     assert_eq!(
-        jobs.iter().map(|job| job.context).collect::<Vec<_>>(),
+        jobs.into_iter()
+            .map(|job| job.into_parts().1)
+            .collect::<Vec<_>>(),
         (taken as u64..20).collect::<Vec<_>>()
     );
-    drop(jobs);
     assert_eq!(pools.pool.in_use() as usize, taken);
     // Its packets are in the device.
     drop(session);

@@ -85,7 +85,8 @@ impl DeviceQueues {
             queue.enqueue(batch);
         }
         for job in batch.drain(..) {
-            refused.push((parcel(job.buf, job.context), DropReason::EngineBusy));
+            let (buf, ticket) = job.into_parts();
+            refused.push((parcel(buf, ticket), DropReason::EngineBusy));
         }
     }
 

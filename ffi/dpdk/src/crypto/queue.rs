@@ -16,15 +16,13 @@ const BURST: usize = sys::SHIM_CRYPTO_BURST as usize;
 /// How long a queue that is dropped waits for its packets.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A packet on its way to the device.
+/// A packet on its way to the device. Nobody can change it there: its layout was checked against its length.
 #[derive(Debug)]
 pub struct Job<'a, T> {
     session: &'a Arc<Inner>,
     raw: sys::shim_crypto_job,
-    /// The packet.
-    pub buf: Mbuf,
-    /// What travels with it.
-    pub context: T,
+    buf: Mbuf,
+    context: T,
 }
 
 /// A packet that is back.
@@ -58,6 +56,11 @@ impl<'a, T> Job<'a, T> {
             }),
             None => Err((buf, context)),
         }
+    }
+
+    /// The packet, and what travels with it.
+    pub fn into_parts(self) -> (Mbuf, T) {
+        (self.buf, self.context)
     }
 }
 
