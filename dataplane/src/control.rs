@@ -25,6 +25,7 @@ use crate::install::Installed;
 use crate::packet::Packet;
 use crate::port::Ports;
 use crate::prepare::Basis;
+use crate::punt::is_ike;
 use crate::reclaim::{Garbage, Reclaimer};
 use crate::ring::{Receiver, Sender};
 use crate::totals::EntryTotals;
@@ -45,8 +46,6 @@ const PATH_MTU_AGE: u64 = 600_000;
 /// Milliseconds between two lists of neighbours for the workers, which forget their flows at each: whoever floods
 /// us with new neighbours must not cost them more than that.
 const NEIGHBOR_INTERVAL: u64 = 10;
-/// UDP ports of IKE (RFC 2408 2.5.1, RFC 3947 4).
-const IKE_PORTS: [u16; 2] = [500, 4500];
 
 /// Control's end of a worker.
 #[derive(Debug)]
@@ -57,6 +56,8 @@ pub struct WorkerLink {
     pub waiting: VecDeque<ToWorker>,
     /// Punts and news from it.
     pub from_worker: Receiver<FromWorker>,
+    /// Punts that go before those.
+    pub urgent: Receiver<Punt<Packet>>,
     /// What its orders replaced.
     pub retired: Receiver<WorkerRetired>,
     /// Copies of frames.
@@ -166,12 +167,17 @@ impl Control {
                 return busy;
             };
             worker.push_waiting();
+            // An urgent punt waits for one message of each other ring at the most, and starves none.
+            let urgent = worker.urgent.pop();
             let captured = worker.captured.pop();
             let message = worker.from_worker.pop();
-            if captured.is_none() && message.is_none() {
+            if urgent.is_none() && captured.is_none() && message.is_none() {
                 break;
             }
             busy = true;
+            if let Some(punt) = urgent {
+                self.handle_punt(index, now, punt);
+            }
             if let Some(captured) = captured {
                 self.write_capture(&captured);
             }
@@ -251,9 +257,7 @@ impl Control {
                 Ok(packet)
             }
             protocol::UDP => {
-                let port = portcullis_ipsec::ip::ports(packet.data(), &ip)
-                    .map(|[_, _, high, low]| u16::from_be_bytes([high, low]));
-                if port.is_some_and(|port| IKE_PORTS.contains(&port)) {
+                if is_ike(packet.data(), &ip) {
                     log_ike(packet.data(), &ip);
                     return Err(DropReason::NoListener);
                 }
@@ -470,6 +474,7 @@ impl Control {
         self.workers.iter().all(|worker| {
             worker.status.drained.load(Ordering::Relaxed)
                 && worker.from_worker.is_empty()
+                && worker.urgent.is_empty()
                 && worker.captured.is_empty()
                 && worker.waiting.is_empty()
                 && worker.to_worker.depth() == 0

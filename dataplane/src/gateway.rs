@@ -38,6 +38,8 @@ use crate::worker::{
 
 /// Punts and news that control may be behind.
 const PUNT_RING: usize = 2048;
+/// Urgent punts that control may be behind.
+const URGENT_RING: usize = 512;
 /// Copies of frames that control may be behind.
 const CAPTURE_RING: usize = 4096;
 /// Flows that a worker remembers.
@@ -348,11 +350,13 @@ fn assemble(
 fn link(status: Arc<WorkerStatus>, (to_peers, from_peers): PeerRings) -> (WorkerRings, WorkerLink) {
     let (to_worker, from_control) = ring(COMMAND_RING);
     let (to_control, from_worker) = ring(PUNT_RING);
+    let (urgent, urgent_punts) = ring(URGENT_RING);
     let (retire, retired) = ring(COMMAND_RING);
     let (capture, captured) = ring(CAPTURE_RING);
     let rings = WorkerRings {
         from_control,
         to_control,
+        urgent,
         retired: retire,
         captured: capture,
         to_peers,
@@ -362,6 +366,7 @@ fn link(status: Arc<WorkerStatus>, (to_peers, from_peers): PeerRings) -> (Worker
         to_worker,
         waiting: VecDeque::new(),
         from_worker,
+        urgent: urgent_punts,
         retired,
         captured,
         status,

@@ -13,6 +13,7 @@ pub mod install;
 pub mod packet;
 pub mod port;
 pub mod prepare;
+mod punt;
 pub mod rates;
 pub mod reclaim;
 pub mod reload;

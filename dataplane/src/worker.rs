@@ -16,6 +16,7 @@ use portcullis_ipsec::{DropReason, InterfaceId, Io};
 use crate::cycles::{StageCycles, StopWatch};
 use crate::engine::FastEngine;
 use crate::packet::Packet;
+use crate::punt::is_urgent;
 use crate::ring::{Receiver, Sender};
 
 /// Packets per burst from and to a device.
@@ -89,6 +90,8 @@ pub struct WorkerRings {
     pub from_control: Receiver<ToWorker>,
     /// Punts and news to control.
     pub to_control: Sender<FromWorker>,
+    /// Punts that go before those.
+    pub urgent: Sender<Punt<Packet>>,
     /// What orders replaced. As large as the ring of orders, so that it is never full for long.
     pub retired: Sender<WorkerRetired>,
     /// Copies of frames.
@@ -218,9 +221,17 @@ impl Io for WorkerIo {
 
 impl Outlet for WorkerIo {
     fn punt(&mut self, punt: Punt<Packet>) {
-        match self.rings.to_control.push(FromWorker::Punt(punt)) {
-            Ok(()) => self.counters.punted.add(1),
-            Err(_) => self.counters.drops.add(DropReason::PuntFull, 1),
+        let (pushed, full) = match is_urgent(&punt) {
+            true => (self.rings.urgent.push(punt).is_ok(), DropReason::UrgentFull),
+            false => {
+                let message = FromWorker::Punt(punt);
+                let pushed = self.rings.to_control.push(message).is_ok();
+                (pushed, DropReason::PuntFull)
+            }
+        };
+        match pushed {
+            true => self.counters.punted.add(1),
+            false => self.counters.drops.add(full, 1),
         }
     }
 

@@ -129,6 +129,8 @@ drop_reasons! {
     // To and from the slow path.
     /// The ring to the slow path was full.
     PuntFull = "punt-ring-full",
+    /// The ring to the slow path for ARP, neighbour discovery and IKE was full.
+    UrgentFull = "urgent-ring-full",
     /// The ring from the slow path was full.
     InjectFull = "inject-ring-full",
     /// The ring to another worker was full.
