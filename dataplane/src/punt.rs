@@ -28,9 +28,9 @@ pub(crate) fn is_urgent<B: PacketBuf>(punt: &Punt<B>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use portcullis_ipsec::InterfaceId;
     use portcullis_ipsec::buffer::TestBuf;
     use portcullis_ipsec::ip::Address;
-    use portcullis_ipsec::{InterfaceId, PacketBuf};
 
     use super::*;
 
