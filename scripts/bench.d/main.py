@@ -13,6 +13,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import cases  # noqa: E402
 import plot  # noqa: E402
+import workers  # noqa: E402
 from esp import Refused  # noqa: E402
 from gateways import Failed, Machine, Portcullis, Secgw, modes  # noqa: E402
 from traffic import Traffic  # noqa: E402
@@ -160,6 +161,7 @@ def arguments():
     parser.add_argument("--json", metavar="FILE", help="write one object per case")
     parser.add_argument("--svg", metavar="FILE", help="write a plot of the cases")
     parser.add_argument("--small-pages", action="store_true", help="4 KB pages even where 2 MB pages can be had")
+    parser.add_argument("--workers", type=int, metavar="N", help="so many workers beside one, without the peer")
     parser.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)), help="core of the worker")
     return parser.parse_args()
 
@@ -171,6 +173,10 @@ def main():
         print("\n".join(case.name for case in chosen))
         return 0
     effort = QUICK if given.quick else FULL
+    if given.workers:
+        with HugePages(not given.small_pages) as huge, tempfile.TemporaryDirectory(prefix="portcullis-bench.") as directory:
+            workers.compare(Machine(directory, given.core, huge), given.workers, effort.seconds)
+        return 0
     results, failed = [], []
     with HugePages(not given.small_pages) as huge:
         print(f"core {given.core}, {'2 MB' if huge else '4 KB'} pages, best of {effort.rounds}")

@@ -77,9 +77,9 @@ pub(crate) fn data(size: usize) -> Vec<u8> {
     udp(Side::Lan, FAR_IP, 9, size)
 }
 
-/// To the gateway, where nobody listens.
+/// TCP (RFC 9293) to the gateway, which neither listens nor answers.
 pub(crate) fn to_gateway(size: usize) -> Vec<u8> {
-    udp(Side::Lan, GATEWAY_IP[0], 9, size)
+    ipv4(Side::Lan, GATEWAY_IP[0], 6, &[0; 20], size)
 }
 
 /// As long as an IKE header (RFC 7296 3.1), to its port.

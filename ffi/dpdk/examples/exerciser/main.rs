@@ -148,7 +148,7 @@ fn overload(hosts: &mut Hosts, size: usize) -> Result<(), Box<dyn Error>> {
     recover(hosts, &frame, highest)
 }
 
-/// As many packets as go for the gateway itself, at a port where nobody listens: the slow path is what is flooded.
+/// As many packets as go for the gateway itself: the slow path is what is flooded.
 fn punts(hosts: &mut Hosts, size: usize) -> Result<(), Box<dyn Error>> {
     hosts.ask(true);
     let phase = hosts.load(&to_gateway(size), FULL_SPEED, OVERLOAD)?;
