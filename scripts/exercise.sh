@@ -18,9 +18,6 @@ build_exerciser() {
 # The worker has the last of the cores, the hosts have the first.
 cores() { python3 -c 'import os; print(*sorted(os.sched_getaffinity(0)))'; }
 
-# memif ROLE NAME: the device at one end of the wire.
-memif() { echo "role=$1,socket=$WORK/$2.memif,socket-abstract=no,id=0"; }
-
 # start_gateway [SED]: gateway a, its policy edited by the sed script.
 start_gateway() {
     local core tenths

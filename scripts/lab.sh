@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Sourced by lab-netns, lab-pcap and pktgen: two gateways, A with LAN 10.1.0.0/24 and B with LAN 10.2.0.0/24, the tunnel
-# between them, and the check of what went over the wire.
+# Sourced by lab-netns, lab-pcap, pktgen and exercise.sh: two gateways, A with LAN 10.1.0.0/24 and B with LAN
+# 10.2.0.0/24, the tunnel between them, and the check of what went over the wire.
 #
 #   host 10.1.0.2 -- 10.1.0.1 [gateway A] 192.0.2.1 == wire == 192.0.2.2 [gateway B] 10.2.0.1 -- host 10.2.0.2
 
@@ -85,6 +85,9 @@ outbound = ["$here-to-$there"]
 inbound = ["$there-to-$here"]
 POLICY
 }
+
+# memif ROLE NAME: the device at one end of the wire.
+memif() { echo "role=$1,socket=$WORK/$2.memif,socket-abstract=no,id=0"; }
 
 # neighbor ADDRESS MAC PORT: who answers no ARP: capture files and null devices.
 neighbor() { printf '\n[[neighbor]]\naddress = "%s"\nmac = "%s"\nport = "%s"\n' "$@"; }
