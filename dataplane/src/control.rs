@@ -11,7 +11,7 @@ use portcullis_ike::header::Header;
 use portcullis_ipsec::counters::DropCounters;
 use portcullis_ipsec::fib::{Fib, Neighbors};
 use portcullis_ipsec::flow::LinkHeader;
-use portcullis_ipsec::icmp::{self, IcmpError};
+use portcullis_ipsec::icmp::{self, IcmpError, RateLimit};
 use portcullis_ipsec::ip::{Address, IpHeader, protocol};
 use portcullis_ipsec::neighbor::{Resolver, State};
 use portcullis_ipsec::pipeline::{Event, Inject, Punt, SaSide};
@@ -126,6 +126,8 @@ pub struct Control {
     pub workers: Vec<WorkerLink>,
     /// Ports.
     pub ports: Ports,
+    /// Of ICMP errors about packets for nobody here.
+    pub icmp_limit: RateLimit,
     /// Crypto devices.
     pub devices: Arc<CryptoDevices>,
     /// Interfaces and routes.
@@ -241,7 +243,7 @@ impl Control {
             } => {
                 self.resolver.resolve(now, interface, next_hop, packet);
             }
-            Punt::Local { packet } => match self.answer(packet) {
+            Punt::Local { packet } => match self.answer(now, packet) {
                 Ok(answer) => self.inject(worker, Inject::Packet(answer)),
                 Err(reason) => self.drops.add(reason, 1),
             },
@@ -249,7 +251,7 @@ impl Control {
     }
 
     /// The answer to a packet for this gateway: an echo reply, or that nobody listens.
-    fn answer(&self, mut packet: Packet) -> Result<Packet, DropReason> {
+    fn answer(&mut self, now: u64, mut packet: Packet) -> Result<Packet, DropReason> {
         let ip = IpHeader::parse(packet.data())?;
         match ip.protocol {
             protocol::ICMP | protocol::ICMPV6 => {
@@ -259,6 +261,10 @@ impl Control {
             protocol::UDP => {
                 if is_ike(packet.data(), &ip) {
                     log_ike(packet.data(), &ip);
+                    return Err(DropReason::NoListener);
+                }
+                // RFC 1812 4.3.2.8: a flood is not answered by another one.
+                if !self.icmp_limit.allow(now) {
                     return Err(DropReason::NoListener);
                 }
                 let source = ip.destination;

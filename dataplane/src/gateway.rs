@@ -12,6 +12,7 @@ use portcullis_config::Policy;
 use portcullis_ipsec::InterfaceId;
 use portcullis_ipsec::counters::DropCounters;
 use portcullis_ipsec::fib::Fib;
+use portcullis_ipsec::icmp::RateLimit;
 use portcullis_ipsec::neighbor::{LocalInterface, Resolver};
 use portcullis_ipsec::pipeline::Pipeline;
 
@@ -42,6 +43,8 @@ const PUNT_RING: usize = 2048;
 const URGENT_RING: usize = 512;
 /// Copies of frames that control may be behind.
 const CAPTURE_RING: usize = 4096;
+/// ICMP errors of control per second, and in a burst.
+const PORT_UNREACHABLE: (u32, u32) = (1000, 100);
 /// Flows that a worker remembers.
 const FLOWS: usize = 1 << 16;
 /// How long control sleeps when there is nothing to do.
@@ -291,6 +294,7 @@ fn assemble(
         path_mtus: HashMap::new(),
         captures: open_captures(&installed.policy, &ports)?,
         reclaimer: Reclaimer::start()?,
+        icmp_limit: RateLimit::new(PORT_UNREACHABLE.0, PORT_UNREACHABLE.1),
         devices,
         fib,
         installed,
