@@ -13,28 +13,39 @@ use crate::spd::Classifier;
 use crate::{DropReason, PacketBuf};
 
 impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
-    /// Forwards in clear: hop limit, MTU, link header.
-    pub(crate) fn forward<I: Outlet<Buf = B>>(
+    /// Decrements the hop limit of a packet that does not start here; if there is no hop left, tells its sender
+    /// (RFC 1812 5.3.1; for the inner header of a tunnel RFC 4301 5.1.2.1 note 3).
+    pub(crate) fn take_hop<I: Outlet<Buf = B>>(
         &mut self,
         io: &mut I,
         mut buf: B,
         ip: &IpHeader,
         origin: Origin,
+    ) -> Option<B> {
+        if origin == Origin::Local {
+            return Some(buf);
+        }
+        if ip.hop_limit > 1 {
+            ip::decrement_hop_limit(buf.data_mut(), ip.version);
+            return Some(buf);
+        }
+        let (error, reason) = (IcmpError::TimeExceeded, DropReason::TtlExpired);
+        self.refuse(io, buf, ip, origin, error, reason);
+        None
+    }
+
+    /// Forwards in clear: hop limit, MTU, link header.
+    pub(crate) fn forward<I: Outlet<Buf = B>>(
+        &mut self,
+        io: &mut I,
+        buf: B,
+        ip: &IpHeader,
+        origin: Origin,
         way: &Adjacency,
     ) {
-        if origin != Origin::Local {
-            if ip.hop_limit <= 1 {
-                return self.refuse(
-                    io,
-                    buf,
-                    ip,
-                    origin,
-                    IcmpError::TimeExceeded,
-                    DropReason::TtlExpired,
-                );
-            }
-            ip::decrement_hop_limit(buf.data_mut(), ip.version);
-        }
+        let Some(buf) = self.take_hop(io, buf, ip, origin) else {
+            return;
+        };
         let (mtu, egress) = (usize::from(way.mtu), way.egress);
         if ip.total_len as usize <= mtu {
             return self.send(io, buf, &egress);

@@ -5,7 +5,6 @@ use portcullis_config::Side;
 use crate::engine::lookaside::Lookaside;
 use crate::fib::Hop;
 use crate::flow::{Decision, FlowKey, FlowPlace, Path, Verdict};
-use crate::icmp::IcmpError;
 use crate::ip::{self, IpHeader, protocol};
 use crate::local::quoted_key;
 use crate::pipeline::{Event, Handoff, Origin, Outlet, Pipeline};
@@ -209,25 +208,14 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     fn protect_with<I: Outlet<Buf = B>>(
         &mut self,
         io: &mut I,
-        mut buf: B,
+        buf: B,
         ip: &IpHeader,
         origin: Origin,
         sa: SaRef,
     ) {
-        if origin != Origin::Local {
-            if ip.hop_limit <= 1 {
-                return self.refuse(
-                    io,
-                    buf,
-                    ip,
-                    origin,
-                    IcmpError::TimeExceeded,
-                    DropReason::TtlExpired,
-                );
-            }
-            // RFC 4301 5.1.2.1 note 3: forwarding decrements the inner TTL.
-            ip::decrement_hop_limit(buf.data_mut(), ip.version);
-        }
+        let Some(buf) = self.take_hop(io, buf, ip, origin) else {
+            return;
+        };
         if sa.worker != self.worker {
             return io.hand_off(sa.worker, Handoff::Seal(sa.slot, buf));
         }
