@@ -1,4 +1,8 @@
-//! How long changes take, how large SAs are, and what many of them cost: run by `scripts/scale`.
+//! How long changes take, how large SAs are, and what many of them cost: minutes of measuring, run by `scripts/scale` and
+//! not with the tests.
+
+mod lab;
+mod policy;
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -9,8 +13,8 @@ use portcullis_ipsec::sad::{Slab, SpiEntry, SpiIndex};
 
 use kit::{Gateway, Scratch, pcap};
 
-use crate::policy::{self, Size};
-use crate::{RUNTIME, one_tunnel, reload};
+use lab::{RUNTIME, one_tunnel, reload};
+use policy::Size;
 
 const START: Duration = Duration::from_secs(600);
 /// Pairs of SAs.
@@ -58,7 +62,6 @@ fn best(mut run: impl FnMut()) -> f64 {
 
 /// The largest single orders, apart from whatever else the machine does.
 #[test]
-#[ignore = "a measurement; scripts/scale runs it"]
 fn orders() {
     let count = PAIRS;
     let mut slab = Slab::with_slots(count as usize);
@@ -71,7 +74,7 @@ fn orders() {
         spare = slab.grow_into(old);
     });
     let entry = |n: u32| SpiEntry {
-        spi: policy::spi(n),
+        spi: spi(n),
         protocol: 50,
         destination: Address::v4([192, 0, 2, 1]),
         sa: SaRef { worker: 0, slot: n },
@@ -88,7 +91,6 @@ fn orders() {
 }
 
 #[test]
-#[ignore = "takes minutes; scripts/scale runs it"]
 fn spd() {
     let result = measure_spd();
     assert!(result.is_ok(), "{}", result.unwrap_err());
@@ -123,7 +125,6 @@ fn measure_spd() -> Result<(), String> {
 }
 
 #[test]
-#[ignore = "takes minutes; scripts/scale runs it"]
 fn sad() {
     let result = measure_sad();
     assert!(result.is_ok(), "{}", result.unwrap_err());
@@ -191,7 +192,6 @@ fn measure_sad() -> Result<(), String> {
 }
 
 #[test]
-#[ignore = "takes minutes and gigabytes; scripts/scale runs it"]
 fn million() {
     let result = measure_million();
     assert!(result.is_ok(), "{}", result.unwrap_err());
@@ -210,10 +210,15 @@ fn measure_million() -> Result<(), String> {
     let gib = resident(&gateway)? / f64::from(1 << 30);
     println!("start with 1 000 000 SAs: {seconds:.1} s, {gib:.2} GiB resident");
     let table = gateway.show_with(&["sa", "--name", "in-499999"])?;
-    if table["sas"][0]["spi"] != format!("{:#010x}", policy::spi(499_999)) {
+    if table["sas"][0]["spi"] != format!("{:#010x}", spi(499_999)) {
         return Err(format!("the last SA is not there: {table}"));
     }
     // Its final tables would be long.
     drop(gateway);
     Ok(())
+}
+
+/// SPI of a tunnel's SAs.
+fn spi(tunnel: u32) -> u32 {
+    0x1000 + tunnel
 }

@@ -91,11 +91,6 @@ fn tunnel(text: &mut String, n: u32) {
     }
 }
 
-/// SPI of a tunnel's SAs.
-pub fn spi(tunnel: u32) -> u32 {
-    0x1000 + tunnel
-}
-
 /// A clear packet for a tunnel.
 pub fn frame(tunnel: u32, port: u16) -> Vec<u8> {
     let [_, a, b, c] = tunnel.to_be_bytes();

@@ -1,0 +1,42 @@
+//! What a gateway under changing policies runs on, and how a reload is timed.
+
+use kit::{Gateway, Scratch, pcap};
+use serde_json::Value;
+
+use crate::policy;
+
+/// What a round of a worker may take at most, wherever the tests run: a scheduler may take the core away.
+const LONGEST_ROUND: f64 = 1e6;
+/// Without NIC and huge pages.
+pub(crate) const RUNTIME: &str = "eal = [\"--no-huge\", \"-m\", \"512\"]";
+
+/// Few packets for tunnel 0, in 64 flows.
+pub(crate) fn one_tunnel(scratch: &Scratch) -> String {
+    let frames: Vec<_> = (0..64).map(|n| policy::frame(0, 1000 + n)).collect();
+    let path = scratch.path("one.pcap");
+    pcap::write(&path, &frames);
+    path.display().to_string()
+}
+
+fn milliseconds(report: &Value, step: &str) -> f64 {
+    report[step].as_f64().unwrap_or(f64::NAN)
+}
+
+/// Reloads, and says how long it took and what the longest round of the worker was meanwhile.
+pub(crate) fn reload(gateway: &Gateway, what: &str) -> Result<Value, String> {
+    gateway.show("workers")?;
+    let report = gateway.reload(&[])?;
+    let workers = gateway.show("workers")?;
+    let longest = workers["workers"][0]["longest_round_us"].as_f64();
+    let longest = longest.ok_or("no longest round")?;
+    let [read, prepare, apply] =
+        ["read_ms", "prepare_ms", "apply_ms"].map(|s| milliseconds(&report, s));
+    println!(
+        "{what:36} {:9} read {read:8.1} ms  prepare {prepare:8.1} ms  apply {apply:7.1} ms  longest round {longest:7.0} us",
+        report["outcome"].as_str().unwrap_or("?"),
+    );
+    if longest > LONGEST_ROUND {
+        return Err(format!("{what}: the worker stood still for {longest} us"));
+    }
+    Ok(report)
+}
