@@ -303,7 +303,9 @@ impl Engine for FastEngine {
         check_key_lengths(transform, keys.0, keys.1)?;
         let choice = self.choose(transform).ok_or(KeyError::Unsupported)?;
         let algorithm = match (choice.engine, &self.kernel, &self.multi_buffer) {
-            (EngineKind::Vaes, Ok(engine), _) => Algorithm::Kernel(engine.key(transform, keys.0)?),
+            (EngineKind::Vaes, Ok(engine), _) => {
+                Algorithm::Kernel(engine.key(transform, keys.0, keys.1)?)
+            }
             (EngineKind::IpsecMb, _, Ok(engine)) => {
                 Algorithm::MultiBuffer(Box::new(engine.key(transform, keys.0, keys.1)?))
             }
@@ -316,19 +318,33 @@ impl Engine for FastEngine {
     }
 
     fn seal(&mut self, jobs: &mut [EspJob<'_, Key>]) {
-        self.esp(jobs, KernelEngine::seal, MultiBuffer::seal, Portable::seal);
+        self.esp(
+            jobs,
+            |engine, jobs| engine.seal(jobs),
+            |engine, jobs| {
+                engine.seal(jobs);
+            },
+            Portable::seal,
+        );
     }
 
     fn open(&mut self, jobs: &mut [EspJob<'_, Key>]) {
-        self.esp(jobs, KernelEngine::open, MultiBuffer::open, Portable::open);
+        self.esp(
+            jobs,
+            |engine, jobs| engine.open(jobs),
+            |engine, jobs| {
+                engine.open(jobs);
+            },
+            Portable::open,
+        );
     }
 
     fn sign(&mut self, jobs: &mut [AhJob<'_, Key>]) {
-        self.ah(jobs, MultiBuffer::sign, Portable::sign);
+        self.ah(jobs, |engine, jobs| engine.sign(jobs), Portable::sign);
     }
 
     fn verify(&mut self, jobs: &mut [AhJob<'_, Key>]) {
-        self.ah(jobs, MultiBuffer::verify, Portable::verify);
+        self.ah(jobs, |engine, jobs| engine.verify(jobs), Portable::verify);
     }
 }
 

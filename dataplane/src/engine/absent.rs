@@ -30,11 +30,27 @@ impl Absent {
         match self.0 {}
     }
 
-    pub(super) fn refuses(&self, _transform: Transform) -> Option<String> {
+    pub(super) fn refuses(&self, _: Transform) -> Option<String> {
         match self.0 {}
     }
 
-    pub(super) fn seal(&self, _jobs: &mut [EspJob<'_, super::Key>]) -> usize {
+    pub(super) fn key(&self, _: Transform, _: &[u8], _: &[u8]) -> Result<Key, KeyError> {
+        match self.0 {}
+    }
+
+    pub(super) fn seal(&self, _: &mut [EspJob<'_, super::Key>]) -> usize {
+        match self.0 {}
+    }
+
+    pub(super) fn open(&self, _: &mut [EspJob<'_, super::Key>]) -> usize {
+        match self.0 {}
+    }
+
+    pub(super) fn sign(&self, _: &mut [AhJob<'_, super::Key>]) {
+        match self.0 {}
+    }
+
+    pub(super) fn verify(&self, _: &mut [AhJob<'_, super::Key>]) {
         match self.0 {}
     }
 }

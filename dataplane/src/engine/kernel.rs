@@ -24,8 +24,13 @@ impl KernelEngine {
         Ok(KernelEngine(kernel))
     }
 
-    /// The caller has checked the length of the keying material.
-    pub(super) fn key(&self, transform: Transform, keymat: &[u8]) -> Result<Key, KeyError> {
+    /// The caller has checked the length of the keying material; there is no separate integrity key.
+    pub(super) fn key(
+        &self,
+        transform: Transform,
+        keymat: &[u8],
+        _integrity_key: &[u8],
+    ) -> Result<Key, KeyError> {
         let Transform::Esp(Cipher::AesGcm(_, icv), None) = transform else {
             return Err(KeyError::Unsupported);
         };
