@@ -11,6 +11,7 @@
 
 mod address;
 mod bundle;
+mod connection;
 mod keys;
 mod load;
 mod mistake;
@@ -28,6 +29,7 @@ mod shadow;
 mod spd;
 mod suite;
 
+pub use connection::*;
 pub use load::{Loaded, load, parse};
 pub use mistake::{Mistake, Severity};
 pub use model::*;
