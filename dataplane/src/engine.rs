@@ -1,15 +1,11 @@
 //! The crypto engine of the workers: of each algorithm, the first in an order of engines that has it.
 
 pub mod cryptodev;
-#[cfg(target_arch = "x86_64")]
 mod kernel;
 #[cfg(target_arch = "x86_64")]
 mod multi_buffer;
 
-// Of the engines that other CPUs do not have, these say so.
-#[cfg(not(target_arch = "x86_64"))]
-#[path = "engine/absent.rs"]
-mod kernel;
+// Says so on other CPUs. (The kernel's own crate does.)
 #[cfg(not(target_arch = "x86_64"))]
 #[path = "engine/absent.rs"]
 mod multi_buffer;
@@ -21,7 +17,7 @@ use portcullis_config::{EngineKind, Runtime, SaConfig, Secret, Transform};
 use portcullis_ipsec::engine::lookaside::{AsideDone, AsideJob, Lookaside, Parcel};
 use portcullis_ipsec::engine::parts::check_key_lengths;
 use portcullis_ipsec::engine::portable::{self, Portable};
-use portcullis_ipsec::engine::{AhJob, Engine, EspJob, KeyError};
+use portcullis_ipsec::engine::{self, AhJob, Engine, EspJob, KeyError};
 use portcullis_ipsec::{DropReason, pipeline};
 
 use crate::packet::Packet;
@@ -152,26 +148,64 @@ impl FastEngine {
         None
     }
 
-    /// Runs every job: those of one engine together, those of the portable one by one.
-    fn esp(
+    /// Seals or opens the packets of up to [`BURST`] items: the kernel takes its own as they come, the others are
+    /// listed. Bit i of the answer is item i's `ok`.
+    #[inline(always)]
+    fn each<'a, T, const SEAL: bool>(
+        &mut self,
+        items: &'a mut [T],
+        job: impl Fn(&'a mut T) -> Option<EspJob<'a, Key>>,
+    ) -> u64 {
+        let mut own = 0;
+        let (mut places, mut others) = (ArrayVec::<_, BURST>::new(), ArrayVec::<_, BURST>::new());
+        let items = items.iter_mut().take(BURST).enumerate();
+        let packets = items.filter_map(|(place, item)| {
+            let job = job(item)?;
+            if let Algorithm::Kernel(key) = &job.key.0 {
+                own |= 1 << place;
+                return Some(kernel::Packet {
+                    key,
+                    packet: job.packet,
+                    sequence_high: job.sequence_high,
+                    ok: false,
+                });
+            }
+            places.push(place);
+            others.push(job);
+            None
+        });
+        let done = match &self.kernel {
+            Ok(kernel) if SEAL => kernel.seal(packets),
+            Ok(kernel) => kernel.open(packets),
+            Err(_) => {
+                packets.for_each(drop);
+                0
+            }
+        };
+        if others.is_empty() && own & (own + 1) == 0 {
+            return done;
+        }
+        match SEAL {
+            true => self.others(&mut others, MultiBuffer::seal, Portable::seal),
+            false => self.others(&mut others, MultiBuffer::open, Portable::open),
+        }
+        spread(done, own) | engine::answers(&places, &others)
+    }
+
+    /// Runs every job that is not the kernel's: those of the library together, those of the portable engine one by
+    /// one.
+    fn others(
         &mut self,
         jobs: &mut [EspJob<'_, Key>],
-        kernel: impl Fn(&KernelEngine, &mut [EspJob<'_, Key>]) -> usize,
         multi_buffer: impl Fn(&mut MultiBuffer, &mut [EspJob<'_, Key>]),
         portable: impl Fn(&mut Portable, &mut [EspJob<'_, portable::Key>]),
     ) {
         for jobs in jobs.chunks_mut(BURST) {
-            if let Ok(engine) = &self.kernel {
-                if kernel(engine, jobs) == jobs.len() {
-                    continue;
-                }
-            }
             if let Ok(engine) = &mut self.multi_buffer {
                 multi_buffer(engine, jobs);
             }
             for job in jobs {
                 match &job.key.0 {
-                    Algorithm::Kernel(_) if self.kernel.is_ok() => {}
                     Algorithm::MultiBuffer(_) if self.multi_buffer.is_ok() => {}
                     Algorithm::Portable(key) => {
                         let mut one = [EspJob {
@@ -318,25 +352,35 @@ impl Engine for FastEngine {
     }
 
     fn seal(&mut self, jobs: &mut [EspJob<'_, Key>]) {
-        self.esp(
-            jobs,
-            |engine, jobs| engine.seal(jobs),
-            |engine, jobs| {
-                engine.seal(jobs);
-            },
-            Portable::seal,
-        );
+        for jobs in jobs.chunks_mut(BURST) {
+            let done = self.each::<_, true>(jobs, again);
+            mark(jobs, done);
+        }
     }
 
     fn open(&mut self, jobs: &mut [EspJob<'_, Key>]) {
-        self.esp(
-            jobs,
-            |engine, jobs| engine.open(jobs),
-            |engine, jobs| {
-                engine.open(jobs);
-            },
-            Portable::open,
-        );
+        for jobs in jobs.chunks_mut(BURST) {
+            let done = self.each::<_, false>(jobs, again);
+            mark(jobs, done);
+        }
+    }
+
+    #[inline]
+    fn seal_each<'a, T>(
+        &mut self,
+        items: &'a mut [T],
+        job: impl Fn(&'a mut T) -> Option<EspJob<'a, Key>>,
+    ) -> u64 {
+        self.each::<_, true>(items, job)
+    }
+
+    #[inline]
+    fn open_each<'a, T>(
+        &mut self,
+        items: &'a mut [T],
+        job: impl Fn(&'a mut T) -> Option<EspJob<'a, Key>>,
+    ) -> u64 {
+        self.each::<_, false>(items, job)
     }
 
     fn sign(&mut self, jobs: &mut [AhJob<'_, Key>]) {
@@ -346,6 +390,33 @@ impl Engine for FastEngine {
     fn verify(&mut self, jobs: &mut [AhJob<'_, Key>]) {
         self.ah(jobs, |engine, jobs| engine.verify(jobs), Portable::verify);
     }
+}
+
+/// The same job.
+fn again<'a>(job: &'a mut EspJob<'_, Key>) -> Option<EspJob<'a, Key>> {
+    Some(EspJob {
+        key: job.key,
+        packet: job.packet,
+        sequence_high: job.sequence_high,
+        ok: false,
+    })
+}
+
+fn mark(jobs: &mut [EspJob<'_, Key>], done: u64) {
+    for (i, job) in jobs.iter_mut().enumerate() {
+        job.ok = done >> i & 1 != 0;
+    }
+}
+
+/// The lowest bits of `bits` at the places of `mask`.
+fn spread(mut bits: u64, mut mask: u64) -> u64 {
+    let mut spread = 0;
+    while mask != 0 {
+        spread |= (bits & 1) << mask.trailing_zeros();
+        bits >>= 1;
+        mask &= mask - 1;
+    }
+    spread
 }
 
 #[cfg(all(test, target_arch = "x86_64"))]

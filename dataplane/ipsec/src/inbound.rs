@@ -3,8 +3,8 @@
 use portcullis_config::{Mode, Side};
 
 use crate::ah::{self, AhHeader};
+use crate::engine::AhJob;
 use crate::engine::lookaside::Lookaside;
-use crate::engine::{AhJob, EspJob};
 use crate::esp;
 use crate::flow::{Decision, FlowKey, Path, Verdict};
 use crate::ip::{self, IpHeader, protocol};
@@ -224,22 +224,22 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         if self.engine.has_device() {
             self.open_aside(io, &mut lane);
         }
-        let (items, sad) = (lane.len(), &self.sad);
-        let answers = {
-            let mut jobs = Lane::<EspJob<'_, E::Key>>::new();
-            for item in &mut lane {
-                let key = sad.inbound_key(item.slot);
-                jobs.extend(esp_job(key, &mut item.buf, item.at, item.sequence));
-            }
-            self.engine.open(&mut jobs);
-            verdicts(items, &jobs, |job| job.ok)
-        };
+        let sad = &self.sad;
+        let mut done = self.engine.open_each(&mut lane, |item| {
+            esp_job(
+                sad.inbound_key(item.slot),
+                &mut item.buf,
+                item.at,
+                item.sequence,
+            )
+        });
         io.lap(Stage::Cipher);
-        for (item, ok) in lane.drain(..).zip(answers) {
-            match ok && item.link != 0 {
+        for item in lane.drain(..) {
+            match done & 1 != 0 && item.link != 0 {
                 true => self.express_opened(io, item),
-                false => self.opened(io, item, ok, None),
+                false => self.opened(io, item, done & 1 != 0, None),
             }
+            done >>= 1;
         }
         self.opening.end(lane);
         io.lap(Stage::Finish);

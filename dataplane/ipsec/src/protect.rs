@@ -6,8 +6,8 @@
 
 use portcullis_config::Df;
 
+use crate::engine::AhJob;
 use crate::engine::lookaside::Lookaside;
-use crate::engine::{AhJob, EspJob};
 use crate::envelope::{Envelope, LONGEST_IV, Letter};
 use crate::esp::EspFields;
 use crate::icmp::IcmpError;
@@ -364,19 +364,19 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         if self.engine.has_device() {
             self.seal_aside(io, &mut lane);
         }
-        let (items, sad) = (lane.len(), &self.sad);
-        let answers = {
-            let mut jobs = Lane::<EspJob<'_, E::Key>>::new();
-            for item in &mut lane {
-                let key = sad.outbound_key(item.slot);
-                jobs.extend(esp_job(key, &mut item.buf, item.at, item.sequence));
-            }
-            self.engine.seal(&mut jobs);
-            verdicts(items, &jobs, |job| job.ok)
-        };
+        let sad = &self.sad;
+        let mut done = self.engine.seal_each(&mut lane, |item| {
+            esp_job(
+                sad.outbound_key(item.slot),
+                &mut item.buf,
+                item.at,
+                item.sequence,
+            )
+        });
         io.lap(Stage::Cipher);
-        for (item, ok) in lane.drain(..).zip(answers) {
-            self.sealed(io, item, ok);
+        for item in lane.drain(..) {
+            self.sealed(io, item, done & 1 != 0);
+            done >>= 1;
         }
         self.sealing.end(lane);
         io.lap(Stage::Finish);

@@ -8,7 +8,6 @@ use portcullis_ipsec::engine::{AhJob, EspJob, KeyError};
 /// There is none.
 #[derive(Debug)]
 pub(super) struct Absent(Infallible);
-pub(super) type KernelEngine = Absent;
 pub(super) type MultiBuffer = Absent;
 
 /// There is none.
@@ -19,8 +18,6 @@ pub(super) fn has(_transform: Transform) -> bool {
     false
 }
 
-// Each engine uses its part.
-#[allow(dead_code)]
 impl Absent {
     pub(super) fn new() -> Result<Self, String> {
         Err("not for this kind of CPU".into())
@@ -38,11 +35,11 @@ impl Absent {
         match self.0 {}
     }
 
-    pub(super) fn seal(&self, _: &mut [EspJob<'_, super::Key>]) -> usize {
+    pub(super) fn seal(&self, _: &mut [EspJob<'_, super::Key>]) {
         match self.0 {}
     }
 
-    pub(super) fn open(&self, _: &mut [EspJob<'_, super::Key>]) -> usize {
+    pub(super) fn open(&self, _: &mut [EspJob<'_, super::Key>]) {
         match self.0 {}
     }
 

@@ -1,13 +1,11 @@
 //! AES-GCM by our own kernel, many packets at a time.
 
 use portcullis_config::{Cipher, Transform};
+use portcullis_ipsec::engine::KeyError;
 use portcullis_ipsec::engine::parts::salted;
-use portcullis_ipsec::engine::{EspJob, KeyError};
-use vaes_gcm::{EspPacket, Kernel};
+use vaes_gcm::Kernel;
 
-use super::Algorithm;
-
-pub(super) use vaes_gcm::Key;
+pub(super) use vaes_gcm::{EspPacket as Packet, Key};
 
 /// The kernel has an algorithm for it.
 pub(super) fn has(transform: Transform) -> bool {
@@ -39,48 +37,15 @@ impl KernelEngine {
         key.ok_or(KeyError::Length)
     }
 
-    #[inline]
-    pub(super) fn seal(&self, jobs: &mut [EspJob<'_, super::Key>]) -> usize {
-        let done = self.0.seal_burst(Own(jobs.iter_mut()));
-        mark(jobs, done)
-    }
-
-    #[inline]
-    pub(super) fn open(&self, jobs: &mut [EspJob<'_, super::Key>]) -> usize {
-        let done = self.0.open_burst(Own(jobs.iter_mut()));
-        mark(jobs, done)
-    }
-}
-
-/// The jobs that are the kernel's.
-struct Own<'j, 'p>(std::slice::IterMut<'j, EspJob<'p, super::Key>>);
-
-impl<'j> Iterator for Own<'j, '_> {
-    type Item = EspPacket<'j>;
-
+    /// Seals up to [`BURST`](super::BURST) packets; bit i of the answer is set if the i-th is done.
     #[inline(always)]
-    fn next(&mut self) -> Option<EspPacket<'j>> {
-        self.0.find_map(|job| match &job.key.0 {
-            Algorithm::Kernel(key) => Some(EspPacket {
-                key,
-                packet: &mut *job.packet,
-                sequence_high: job.sequence_high,
-                ok: false,
-            }),
-            _ => None,
-        })
+    pub(super) fn seal<'p>(&self, packets: impl Iterator<Item = Packet<'p>>) -> u64 {
+        self.0.seal_burst(packets)
     }
-}
 
-/// Notes which of the kernel's jobs are done, bit i for the i-th; says how many are the kernel's.
-#[inline]
-fn mark(jobs: &mut [EspJob<'_, super::Key>], done: u64) -> usize {
-    let mut count = 0;
-    for job in jobs {
-        if let Algorithm::Kernel(_) = job.key.0 {
-            job.ok = done >> count & 1 != 0;
-            count += 1;
-        }
+    /// Opens them; bit i of the answer is set if the i-th is authentic.
+    #[inline(always)]
+    pub(super) fn open<'p>(&self, packets: impl Iterator<Item = Packet<'p>>) -> u64 {
+        self.0.open_burst(packets)
     }
-    count
 }

@@ -7,7 +7,10 @@ pub mod lookaside;
 pub mod parts;
 pub mod portable;
 
+use arrayvec::ArrayVec;
 use portcullis_config::{Secret, Transform};
+
+use crate::pipeline::BURST;
 
 /// A key that an engine cannot take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,9 +80,57 @@ pub trait Engine {
     /// Verifies each ESP packet's ICV in constant time and decrypts it in place.
     fn open(&mut self, jobs: &mut [EspJob<'_, Self::Key>]);
 
+    /// Seals the packets of up to [`BURST`] items, of which `job` makes the jobs. Bit i of the answer is item i's
+    /// `ok`; one without a job is not `ok`. An engine that can do without the list of jobs has its own way.
+    #[inline]
+    fn seal_each<'a, T>(
+        &mut self,
+        items: &'a mut [T],
+        job: impl Fn(&'a mut T) -> Option<EspJob<'a, Self::Key>>,
+    ) -> u64
+    where
+        Self::Key: 'a,
+    {
+        let (places, mut jobs) = listed(items, job);
+        self.seal(&mut jobs);
+        answers(&places, &jobs)
+    }
+
+    /// Opens the packets of up to [`BURST`] items, as [`seal_each`](Self::seal_each).
+    #[inline]
+    fn open_each<'a, T>(
+        &mut self,
+        items: &'a mut [T],
+        job: impl Fn(&'a mut T) -> Option<EspJob<'a, Self::Key>>,
+    ) -> u64
+    where
+        Self::Key: 'a,
+    {
+        let (places, mut jobs) = listed(items, job);
+        self.open(&mut jobs);
+        answers(&places, &jobs)
+    }
+
     /// Writes each AH packet's ICV.
     fn sign(&mut self, jobs: &mut [AhJob<'_, Self::Key>]);
 
     /// Verifies each AH packet's ICV in constant time.
     fn verify(&mut self, jobs: &mut [AhJob<'_, Self::Key>]);
+}
+
+/// A list of jobs, and the items that they are of.
+type Listed<'a, K> = (ArrayVec<usize, BURST>, ArrayVec<EspJob<'a, K>, BURST>);
+
+fn listed<'a, T, K>(
+    items: &'a mut [T],
+    job: impl Fn(&'a mut T) -> Option<EspJob<'a, K>>,
+) -> Listed<'a, K> {
+    let jobs = items.iter_mut().take(BURST).enumerate();
+    jobs.filter_map(|(i, item)| Some((i, job(item)?))).unzip()
+}
+
+/// Bit i is set if the job of item i is `ok`.
+pub fn answers<K>(items: &[usize], jobs: &[EspJob<'_, K>]) -> u64 {
+    let done = items.iter().zip(jobs).filter(|(_, job)| job.ok);
+    done.fold(0, |answers, (item, _)| answers | 1 << item)
 }
