@@ -351,6 +351,16 @@ impl Engine for FastEngine {
         Ok(Key(algorithm))
     }
 
+    #[inline]
+    fn prefetch(&self, key: &Key) {
+        match &key.0 {
+            Algorithm::Kernel(key) => key.prefetch(),
+            Algorithm::MultiBuffer(key) => prefetch::front(&**key),
+            Algorithm::Portable(key) => prefetch::front(&**key),
+            Algorithm::Device(_) => {}
+        }
+    }
+
     fn seal(&mut self, jobs: &mut [EspJob<'_, Key>]) {
         for jobs in jobs.chunks_mut(BURST) {
             let done = self.each::<_, true>(jobs, again);

@@ -45,8 +45,8 @@ const URGENT_RING: usize = 512;
 const CAPTURE_RING: usize = 4096;
 /// ICMP errors of control per second, and in a burst.
 const PORT_UNREACHABLE: (u32, u32) = (1000, 100);
-/// Flows that a worker remembers.
-const FLOWS: usize = 1 << 16;
+/// Flows that a worker remembers at least, and at most.
+const FLOWS: (usize, usize) = (1 << 16, 1 << 21);
 /// How long control sleeps when there is nothing to do.
 const NAP: Duration = Duration::from_micros(200);
 /// `--drain`: how long everything must be quiet.
@@ -306,6 +306,8 @@ fn assemble(
         .entries
         .change(hits.collect(), prepared.entries_before);
     let count = dealt.len();
+    // Two for each SA, so that a flow in each finds its place.
+    let flows = (control.installed.sas.len() * 2).clamp(FLOWS.0, FLOWS.1);
     let (neighbors, epoch) = (Arc::new(control.neighbors()), dpdk::thread::cycles());
     let orders = prepared.views.into_iter().zip(prepared.plan.before_view);
     let parts = dealt.into_iter().zip(orders).zip(peer_rings(count));
@@ -340,7 +342,7 @@ fn assemble(
                 .then(|| StopWatch::new(status.cycles.clone())),
         };
         workers.push(Worker {
-            pipeline: Pipeline::new(index as u16, engine, *view, counters, FLOWS, seed),
+            pipeline: Pipeline::new(index as u16, engine, *view, counters, flows, seed),
             io,
             status,
             shares_core: false,

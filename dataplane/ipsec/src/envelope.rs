@@ -17,9 +17,9 @@ const ROOM: usize = 96;
 /// The longest IV.
 pub(crate) const LONGEST_IV: usize = 16;
 
-/// Prebuilt headers of an SA.
+/// Prebuilt headers of an SA, in two cache lines.
 #[derive(Debug)]
-#[repr(C)]
+#[repr(C, align(64))]
 pub struct Envelope {
     /// Generation for which it holds; zero for none.
     pub generation: u32,

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! arrive:  Ethernet, IP, hash         -> memory of the flow, or of the SPI, is asked for
-//! look up: flow or SPI                -> memory of the SA is asked for
+//! look up: flow or SPI                -> of many SAs, memory of the SA is asked for, and then what it points to
 //! decide:  protected side: header and trailer -> seal lane;  unprotected side: sizes, replay -> open lane
 //! opened:  replay, trailer, selectors by flow, hop limit, link header -> transmit
 //! ```
@@ -19,6 +19,7 @@ use crate::flow::{Decision, Egress, FlowKey, FlowPlace, Path, Verdict};
 use crate::ip::{self, Address, IpVersion, protocol};
 use crate::pipeline::{Opening, Outlet, Pipeline, Sealing};
 use crate::plain::{Plain, V4, V6};
+use crate::replay::ReplayWindow;
 use crate::sa::SaRef;
 use crate::spd::Classifier;
 use crate::tunnel::is_ect;
@@ -117,7 +118,7 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
                 }) = self.flows.get(arrival.place, &arrival.key)
                 {
                     if worker == self.worker {
-                        self.sad.outbound.prefetch(slot);
+                        self.sad.outbound.prefetch_place(slot);
                         arrival.way = Way::Protect(slot, entry);
                     }
                 }
@@ -126,12 +127,54 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
                 let found = self.sad.index.lookup(spi, protocol::ESP, destination);
                 if let Some(SaRef { worker, slot }) = found {
                     if worker == self.worker {
-                        self.sad.inbound.prefetch(slot);
+                        self.sad.inbound.prefetch_place(slot);
                         arrival.way = Way::Open(slot);
                     }
                 }
             }
             Way::Whole | Way::Protect(..) | Way::Open(_) => {}
+        }
+    }
+
+    /// Asks for the memory of the SAs of a burst, then for what they point to: for all of them before any is used.
+    #[inline(never)]
+    pub(crate) fn approach(&self, arrivals: &[Arrival], count: usize) {
+        let arrivals = arrivals.iter().take(count);
+        arrivals.clone().for_each(|a| self.approach_sa(a));
+        arrivals.for_each(|a| self.approach_key(a));
+    }
+
+    /// Asks for the memory of the SA.
+    #[inline(always)]
+    fn approach_sa(&self, arrival: &Arrival) {
+        match arrival.way {
+            Way::Protect(slot, _) => self.sad.outbound.prefetch(slot),
+            Way::Open(slot) => self.sad.inbound.prefetch(slot),
+            Way::Whole | Way::Outbound | Way::Esp(..) => {}
+        }
+    }
+
+    /// Asks for the memory that the SA points to.
+    #[inline(always)]
+    fn approach_key(&self, arrival: &Arrival) {
+        match arrival.way {
+            Way::Protect(slot, entry) => {
+                if let Some(sa) = self.sad.outbound.get(slot) {
+                    prefetch::soon(&*sa.counters);
+                    self.engine.prefetch(&sa.key);
+                }
+                if let Some(hits) = self.view.hits.get(entry as usize) {
+                    prefetch::soon(hits);
+                }
+            }
+            Way::Open(slot) => {
+                if let Some(sa) = self.sad.inbound.get(slot) {
+                    prefetch::soon(&*sa.counters);
+                    sa.replay.iter().for_each(ReplayWindow::prefetch);
+                    self.engine.prefetch(&sa.key);
+                }
+            }
+            Way::Whole | Way::Outbound | Way::Esp(..) => {}
         }
     }
 

@@ -532,6 +532,9 @@ impl<E: Lookaside<B>, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B>
             for arrival in arrivals.iter_mut().take(count) {
                 self.look_up(arrival);
             }
+            if self.sad.is_large() {
+                self.approach(&arrivals, count);
+            }
             io.lap(Stage::LookUp);
             for (frame, arrival) in frames.drain(..count).zip(&arrivals) {
                 self.decide(io, port, arrival, frame);

@@ -19,6 +19,14 @@ pub struct ReplayWindow {
 }
 
 impl ReplayWindow {
+    /// Asks for the memory where the next packet's bit is.
+    #[inline]
+    pub fn prefetch(&self) {
+        if let Some(word) = self.words.get(self.index(self.top)) {
+            prefetch::soon(word);
+        }
+    }
+
     /// A window of `size` packets; sizes that are no power of two from 64 to 65536 are rounded into that.
     pub fn new(size: u32, extended: bool) -> Self {
         let size = size.clamp(64, 65536).next_power_of_two();

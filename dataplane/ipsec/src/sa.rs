@@ -318,20 +318,20 @@ pub struct OutboundSa<K> {
     id_base: u16,
     /// Each packet's IV must be random.
     random_iv: bool,
+    /// 64 bit sequence numbers.
+    pub esn: bool,
     /// Lifetime.
     pub life: Life,
-    /// Its packets' headers and way out, as last found.
-    pub envelope: Envelope,
     /// Engine key.
     pub key: K,
+    /// Its packets' headers and way out, as last found.
+    pub envelope: Envelope,
     /// Where its packets leave, as found for the envelope's generation.
     pub way: Option<Adjacency>,
     /// SPI.
     pub spi: u32,
     /// Sizes.
     pub shape: Shape,
-    /// 64 bit sequence numbers.
-    pub esn: bool,
     /// Outer header; `None` in transport mode.
     pub outer: Option<OuterHeader>,
     /// ESP in UDP.

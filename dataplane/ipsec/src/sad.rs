@@ -194,6 +194,14 @@ impl<T> Slab<T> {
         self.slots.get_mut(slot as usize)?.as_deref_mut()
     }
 
+    /// Asks for the memory that says where a slot's occupant is.
+    #[inline]
+    pub fn prefetch_place(&self, slot: u32) {
+        if let Some(place) = self.slots.get(slot as usize) {
+            prefetch::soon(place);
+        }
+    }
+
     /// Asks for the memory of a slot's occupant.
     #[inline]
     pub fn prefetch(&self, slot: u32) {
@@ -226,6 +234,9 @@ impl<T> Slab<T> {
     }
 }
 
+/// So many slots are looked at without asking for their memory first: it is in the cache.
+const FEW: usize = 1024;
+
 /// All SAs of one worker.
 #[derive(Debug)]
 pub struct Sad<K> {
@@ -241,6 +252,12 @@ impl<K> Sad<K> {
     /// Key and ESN of an inbound SA.
     pub(crate) fn inbound_key(&self, slot: u32) -> Option<(&K, bool)> {
         self.inbound.get(slot).map(|sa| (&sa.key, sa.esn))
+    }
+
+    /// True if there are more SAs than the cache holds.
+    #[inline]
+    pub(crate) fn is_large(&self) -> bool {
+        self.inbound.slots.len().max(self.outbound.slots.len()) > FEW
     }
 
     /// Key and ESN of an outbound SA.

@@ -8,6 +8,8 @@ mod table;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use clap::{Parser, Subcommand};
 
@@ -77,7 +79,13 @@ enum Command {
 /// Runs the command.
 pub fn main() -> ExitCode {
     start_log();
-    match Arguments::parse().command {
+    let command = Arguments::parse().command;
+    if !matches!(command, Command::Run { .. }) {
+        if let Err(error) = end_with_reader() {
+            return fail(&error);
+        }
+    }
+    match command {
         Command::Run {
             config,
             drain,
@@ -97,6 +105,13 @@ pub fn main() -> ExitCode {
             socket,
         } => reload::reload(dry_run, json, &socket),
     }
+}
+
+/// A command whose reader has gone, as in `portcullis show sa | head`, ends without a word.
+fn end_with_reader() -> std::io::Result<()> {
+    use signal_hook::{consts::SIGPIPE, flag::register_conditional_shutdown};
+    const STATUS: i32 = 128 + SIGPIPE;
+    register_conditional_shutdown(SIGPIPE, STATUS, Arc::new(AtomicBool::new(true))).map(drop)
 }
 
 /// Log lines go to standard error; `PORTCULLIS_LOG` chooses levels, as in `debug` or `portcullis=trace`.

@@ -74,6 +74,10 @@ pub trait Engine {
         integrity_key: &Secret,
     ) -> Result<Self::Key, KeyError>;
 
+    /// Asks for the memory of a key that is used soon.
+    #[inline]
+    fn prefetch(&self, _key: &Self::Key) {}
+
     /// Encrypts and authenticates each ESP packet in place and writes its ICV.
     fn seal(&mut self, jobs: &mut [EspJob<'_, Self::Key>]);
 

@@ -90,6 +90,25 @@ impl Key {
         })
     }
 
+    /// Asks for the memory that a short packet needs: the lowest powers, the round keys, the first counters.
+    #[inline]
+    pub fn prefetch(&self) {
+        let Schedule {
+            powers,
+            rounds,
+            counters,
+            ..
+        } = &*self.schedule;
+        // Eight powers, and what a vector takes behind the last; the tenth round key and the counters share a line.
+        for line in powers[POWERS - 8..].chunks(4) {
+            prefetch::soon(line);
+        }
+        for line in rounds.chunks(4).take(3) {
+            prefetch::soon(line);
+        }
+        prefetch::soon(counters);
+    }
+
     #[inline]
     pub(crate) fn schedule(&self) -> &Schedule {
         &self.schedule
