@@ -12,12 +12,17 @@
 mod address;
 mod bundle;
 mod connection;
+mod connections;
+mod credentials;
+mod identity;
 mod keys;
 mod load;
 mod mistake;
 mod model;
 mod names;
+mod pem;
 mod ports;
+mod proposals;
 mod protocol;
 mod reader;
 pub mod reference;
