@@ -1,6 +1,6 @@
 //! The ISAKMP header (RFC 2408 3.1), which is IKEv2's too (RFC 7296 3.1).
 
-use std::fmt;
+use crate::InvalidMessage;
 
 /// Length of the header in bytes.
 pub const LENGTH: usize = 28;
@@ -27,29 +27,6 @@ pub struct Header {
     /// Length of the whole message in bytes.
     pub length: u32,
 }
-
-/// Why bytes are no IKE message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InvalidMessage {
-    /// Shorter than a header.
-    Truncated,
-    /// The initiator's cookie is zero.
-    NoCookie,
-    /// The length field is not the message's length.
-    Length,
-}
-
-impl fmt::Display for InvalidMessage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            InvalidMessage::Truncated => "shorter than a header",
-            InvalidMessage::NoCookie => "the initiator's cookie is zero",
-            InvalidMessage::Length => "the length field is not the length",
-        })
-    }
-}
-
-impl std::error::Error for InvalidMessage {}
 
 impl Header {
     /// Reads the header of a whole message, behind a non-ESP marker if there is one.
