@@ -215,6 +215,14 @@ impl<T> Slab<T> {
         self.slots.get_mut(slot as usize)?.take()
     }
 
+    /// Changes places.
+    pub fn swap(&mut self, a: u32, b: u32) {
+        let (a, b) = (a as usize, b as usize);
+        if a.max(b) < self.slots.len() {
+            self.slots.swap(a, b);
+        }
+    }
+
     /// Moves all occupants into a larger slab and returns the old memory. That is one copy of the pointers: 0.1 ms
     /// for 100 000.
     pub fn grow_into(&mut self, mut larger: Slab<T>) -> Slab<T> {
