@@ -4,4 +4,5 @@
 //! comes on UDP 500 and 4500 is IKE at all. The exchanges are not here yet.
 #![forbid(unsafe_code)]
 
+pub mod crypto;
 pub mod header;
