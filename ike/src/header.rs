@@ -92,7 +92,10 @@ impl Header {
             &self.length.to_be_bytes(),
         ];
         let fields = fields.into_iter().flatten();
-        bytes.iter_mut().zip(fields).for_each(|(to, from)| *to = *from);
+        bytes
+            .iter_mut()
+            .zip(fields)
+            .for_each(|(to, from)| *to = *from);
         bytes
     }
 

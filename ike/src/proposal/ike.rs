@@ -185,23 +185,27 @@ impl Offer {
 impl Policy<'_> {
     /// The offer of an initiator: one proposal, a transform for each of ours (RFC 2409 5: one proposal only).
     pub(crate) fn offer(&self) -> SecurityAssociation {
-        let transforms = self.proposals.iter().zip(1..=u8::MAX).map(|(proposal, number)| {
-            let (cipher, key_length) = cipher_number(proposal.cipher);
-            let mut attributes = vec![Attribute::basic(ENCRYPTION, cipher)];
-            attributes.extend(key_length.map(|bits| Attribute::basic(KEY_LENGTH, bits)));
-            attributes.extend([
-                Attribute::basic(HASH, hash_number(proposal.hash)),
-                Attribute::basic(AUTHENTICATION, self.method.number()),
-                Attribute::basic(GROUP, group_number(proposal.group)),
-                Attribute::basic(LIFE_TYPE, SECONDS as u16),
-                Attribute::number(LIFE_DURATION, clamp(self.lifetime)),
-            ]);
-            Transform {
-                number,
-                id: KEY_IKE,
-                attributes,
-            }
-        });
+        let transforms = self
+            .proposals
+            .iter()
+            .zip(1..=u8::MAX)
+            .map(|(proposal, number)| {
+                let (cipher, key_length) = cipher_number(proposal.cipher);
+                let mut attributes = vec![Attribute::basic(ENCRYPTION, cipher)];
+                attributes.extend(key_length.map(|bits| Attribute::basic(KEY_LENGTH, bits)));
+                attributes.extend([
+                    Attribute::basic(HASH, hash_number(proposal.hash)),
+                    Attribute::basic(AUTHENTICATION, self.method.number()),
+                    Attribute::basic(GROUP, group_number(proposal.group)),
+                    Attribute::basic(LIFE_TYPE, SECONDS as u16),
+                    Attribute::number(LIFE_DURATION, clamp(self.lifetime)),
+                ]);
+                Transform {
+                    number,
+                    id: KEY_IKE,
+                    attributes,
+                }
+            });
         SecurityAssociation {
             proposals: vec![Proposal {
                 number: 1,

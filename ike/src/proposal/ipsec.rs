@@ -131,7 +131,11 @@ impl Offer {
                 )
             })
             // RFC 2407 4.5: one that is not said is up to the host.
-            .or_else(|| compare("mode", &self.mode.or(ours.mode), &ours.mode, |n| named(MODES, *n)))
+            .or_else(|| {
+                compare("mode", &self.mode.or(ours.mode), &ours.mode, |n| {
+                    named(MODES, *n)
+                })
+            })
             .or_else(|| compare("group", &self.group, &ours.group, number))
             .or_else(|| compare("sequence numbers", &self.esn, &ours.esn, number))
             .or_else(|| compare("attribute", &self.unknown, &ours.unknown, number))?;
@@ -163,7 +167,9 @@ type Alternatives<'a> = Vec<(&'a Proposal, Vec<(&'a Transform, Offer)>)>;
 
 impl Policy<'_> {
     /// Ours that quick mode can name; where a NAT is, without AH, which cannot pass it (RFC 3947 5.1).
-    fn usable(&self) -> impl Iterator<Item = (&ChildProposal, Option<Transform>, Option<Transform>)> {
+    fn usable(
+        &self,
+    ) -> impl Iterator<Item = (&ChildProposal, Option<Transform>, Option<Transform>)> {
         self.proposals.iter().filter_map(|ours| {
             let esp = match ours.esp {
                 Some(transform) => Some(self.transform(esp_transform(transform)?, ours.esn)),
@@ -219,9 +225,10 @@ impl Policy<'_> {
     /// The protocols that our offer needs SPIs for.
     pub(crate) fn protocols(&self) -> (bool, bool) {
         let needs = |esp, ah| (esp, ah);
-        self.usable().fold(needs(false, false), |sum, (_, esp, ah)| {
-            needs(sum.0 || esp.is_some(), sum.1 || ah.is_some())
-        })
+        self.usable()
+            .fold(needs(false, false), |sum, (_, esp, ah)| {
+                needs(sum.0 || esp.is_some(), sum.1 || ah.is_some())
+            })
     }
 
     /// The offer of an initiator. Neighbours of the same single protocol share a proposal.
@@ -278,7 +285,11 @@ impl Policy<'_> {
                 }
             }
         }
-        groups.iter().map(|group| self.mismatch(group)).collect::<Result<_, _>>().map(Err)
+        groups
+            .iter()
+            .map(|group| self.mismatch(group))
+            .collect::<Result<_, _>>()
+            .map(Err)
     }
 
     fn mismatch(&self, group: &Alternatives<'_>) -> Result<Mismatch, InvalidMessage> {

@@ -48,7 +48,10 @@ mod tests {
         let fragment = Fragment::parse(&bytes).unwrap();
         assert_eq!((fragment.id, fragment.number, fragment.last), (1, 2, true));
         assert_eq!(fragment.encode(), bytes);
-        assert_eq!(Fragment::parse(&[0, 1, 0, 1, 9]), Err(InvalidMessage::Fragment));
+        assert_eq!(
+            Fragment::parse(&[0, 1, 0, 1, 9]),
+            Err(InvalidMessage::Fragment)
+        );
         assert_eq!(Fragment::parse(&bytes[..4]), Err(InvalidMessage::Fragment));
         assert_eq!(Fragment::parse(&bytes[..3]), Err(InvalidMessage::Truncated));
     }

@@ -252,7 +252,11 @@ mod tests {
         ] {
             assert!(Identification::parse(bytes).unwrap().range().is_err());
         }
-        for bytes in [&[2, 0, 0, 0][..], &[2, 0, 0, 0, b'a', 10], &[2, 0, 0, 0, 0xff]] {
+        for bytes in [
+            &[2, 0, 0, 0][..],
+            &[2, 0, 0, 0, b'a', 10],
+            &[2, 0, 0, 0, 0xff],
+        ] {
             let read = Identification::parse(bytes).unwrap().identity();
             assert_eq!(read, Err(InvalidMessage::Identification));
         }

@@ -42,8 +42,14 @@ mod tests {
         for address in [v4, "2001:db8::7".parse().unwrap()] {
             assert_eq!(parse(&encode(address)), Ok(address));
         }
-        assert_eq!(parse(&[1, 0, 0, 0, 1, 2, 3]), Err(InvalidMessage::Truncated));
+        assert_eq!(
+            parse(&[1, 0, 0, 0, 1, 2, 3]),
+            Err(InvalidMessage::Truncated)
+        );
         assert_eq!(parse(&[4, 0, 0, 0]), Err(InvalidMessage::Identification));
-        assert_eq!(parse(&[1, 0, 0, 0, 1, 2, 3, 4, 5]), Err(InvalidMessage::Length));
+        assert_eq!(
+            parse(&[1, 0, 0, 0, 1, 2, 3, 4, 5]),
+            Err(InvalidMessage::Length)
+        );
     }
 }

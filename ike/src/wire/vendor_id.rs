@@ -52,7 +52,10 @@ impl Capabilities {
     pub(crate) fn note(&mut self, vendor_id: &[u8]) {
         if vendor_id == RFC_3947 {
             self.nat_traversal = Some(NatTraversalVersion::Rfc3947);
-        } else if [NAT_T_03, NAT_T_02, NAT_T_02_N].iter().any(|v| vendor_id == v) {
+        } else if [NAT_T_03, NAT_T_02, NAT_T_02_N]
+            .iter()
+            .any(|v| vendor_id == v)
+        {
             // The RFC's way goes before a draft's (RFC 3947 3.1).
             self.nat_traversal = self.nat_traversal.or(Some(NatTraversalVersion::Draft));
         } else if vendor_id == DPD {

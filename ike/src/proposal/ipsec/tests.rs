@@ -55,9 +55,9 @@ fn an_offer_is_as_the_rfc_numbers_it() {
 #[test]
 fn neighbours_share_a_proposal_and_bundles_do_not() {
     let offer = policy(&[GCM, CBC, BUNDLE, GCM]).offer(SPIS);
-    let shape: Vec<_> = offer.proposals.iter();
-    let shape: Vec<_> = shape
-        .into_iter()
+    let shape: Vec<_> = offer
+        .proposals
+        .iter()
         .map(|p| (p.number, p.protocol, p.transforms.len()))
         .collect();
     assert_eq!(shape, [(1, 3, 2), (2, 3, 1), (2, 2, 1), (3, 3, 1)]);
@@ -66,7 +66,10 @@ fn neighbours_share_a_proposal_and_bundles_do_not() {
 #[test]
 fn a_choice_comes_back_with_the_responders_spis() {
     let ours = policy(&[GCM, BUNDLE]);
-    let chosen = policy(&[BUNDLE]).choose(&ours.offer(SPIS)).unwrap().unwrap();
+    let chosen = policy(&[BUNDLE])
+        .choose(&ours.offer(SPIS))
+        .unwrap()
+        .unwrap();
     assert_eq!((chosen.proposal, chosen.spis), (BUNDLE, SPIS));
     assert_eq!((chosen.seconds, chosen.kilobytes), (Some(3600), None));
     let theirs = Spis {
@@ -89,7 +92,10 @@ fn a_changed_answer_is_refused() {
     };
     assert_eq!(ours.chosen(&longer.offer(SPIS)), Ok(None));
     assert_eq!(ours.chosen(&policy(&[CBC]).offer(SPIS)), Ok(None));
-    assert_eq!(policy(&[GCM, CBC]).chosen(&policy(&[GCM, CBC]).offer(SPIS)), Ok(None));
+    assert_eq!(
+        policy(&[GCM, CBC]).chosen(&policy(&[GCM, CBC]).offer(SPIS)),
+        Ok(None)
+    );
     let reserved = Spis {
         esp: Some(255),
         ah: None,
@@ -102,7 +108,11 @@ fn refusals_name_what_differs() {
     let difference = |ours: Policy<'_>, theirs: Policy<'_>| {
         let refused = ours.choose(&theirs.offer(SPIS)).unwrap().unwrap_err();
         let first = &refused[0].differences[0];
-        (first.attribute, first.offered.clone(), first.expected.clone())
+        (
+            first.attribute,
+            first.offered.clone(),
+            first.expected.clone(),
+        )
     };
     let text = |a: &'static str, b: &str, c: &str| (a, b.to_owned(), c.to_owned());
     let pfs = Policy {
