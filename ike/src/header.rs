@@ -78,6 +78,27 @@ impl Header {
         Ok(header)
     }
 
+    /// The header's bytes.
+    pub(crate) fn encode(&self) -> [u8; LENGTH] {
+        let mut bytes = [0; LENGTH];
+        let fields: [&[u8]; 8] = [
+            &self.initiator_cookie,
+            &self.responder_cookie,
+            &[self.next_payload],
+            &[self.version],
+            &[self.exchange_type],
+            &[self.flags],
+            &self.message_id.to_be_bytes(),
+            &self.length.to_be_bytes(),
+        ];
+        let fields = fields.into_iter().flatten();
+        bytes
+            .iter_mut()
+            .zip(fields)
+            .for_each(|(to, from)| *to = *from);
+        bytes
+    }
+
     /// 1 or 2.
     pub fn major_version(&self) -> u8 {
         self.version >> 4
@@ -106,6 +127,7 @@ mod tests {
         assert_eq!(plain.responder_cookie, [0; 8]);
         let marked = [vec![0; 4], message()].concat();
         assert_eq!(Header::parse(&marked), Ok(plain));
+        assert_eq!(plain.encode()[..], message());
     }
 
     #[test]

@@ -5,18 +5,21 @@
 #![forbid(unsafe_code)]
 
 mod api;
+pub mod crypto;
 mod endpoint;
 mod error;
 pub mod header;
-mod random;
+mod proposal;
 pub mod show;
+mod wire;
 mod work;
 
 pub use api::{
     AddSa, ChildId, CloseReason, Command, Datagram, Established, Event, Failure, IkeId, SpiSource,
     Time, Transmit,
 };
+pub use crypto::RandomSource;
 pub use endpoint::{Endpoint, Settings};
 pub use error::{Error, InvalidMessage, Local, PeerIncompatible, PeerMisbehaved};
-pub use random::RandomSource;
+pub use proposal::ipsec::has_names as ikev1_has_names;
 pub use work::{Work, WorkDone};
