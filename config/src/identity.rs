@@ -151,6 +151,26 @@ fn skip(der: &[u8]) -> Option<&[u8]> {
     open(der, *der.first()?).map(|(_, behind)| behind)
 }
 
+/// A distinguished name as text, for people: what has no name here is left out.
+pub fn distinguished_name_text(der: &[u8]) -> String {
+    let mut parts = Vec::new();
+    let mut rest = open(der, SEQUENCE).map_or(&[][..], |(names, _)| names);
+    while let Some((set, behind)) = open(rest, SET) {
+        rest = behind;
+        let pair = open(set, SEQUENCE).map(|(pair, _)| pair);
+        let Some((oid, value)) = pair.and_then(|pair| open(pair, OBJECT_IDENTIFIER)) else {
+            continue;
+        };
+        let known = ATTRIBUTES.iter().find(|(_, known)| *known == oid);
+        let value = value.first().and_then(|tag| open(value, *tag));
+        if let (Some((name, _)), Some((value, _))) = (known, value) {
+            let value = String::from_utf8_lossy(value);
+            parts.push(format!("{name}={}", value.escape_debug()));
+        }
+    }
+    parts.join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,6 +203,7 @@ mod tests {
         ];
         let name = Identity::DistinguishedName(expected.to_vec());
         assert_eq!(read("C=DE, CN=Test CA"), Ok(name));
+        assert_eq!(distinguished_name_text(&expected), "C=DE, CN=Test CA");
     }
 
     #[test]

@@ -35,6 +35,7 @@ mod spd;
 mod suite;
 
 pub use connection::*;
+pub use identity::distinguished_name_text;
 pub use load::{Loaded, load, parse};
 pub use mistake::{Mistake, Severity};
 pub use model::*;

@@ -143,6 +143,8 @@ drop_reasons! {
     HandoffFull = "handoff-ring-full",
     /// For this gateway, and nobody here listens.
     NoListener = "no-local-listener",
+    /// A datagram to an IKE port with a wrong length or checksum.
+    IkeMalformed = "ike-datagram-malformed",
     /// ICMP message truncated, fragmented, or with a wrong checksum.
     IcmpMalformed = "icmp-malformed",
     /// An ICMP error was not sent because of the rate limit.

@@ -70,6 +70,11 @@ impl SpiIndex {
         }
     }
 
+    /// How many entries it takes.
+    pub fn room(&self) -> usize {
+        self.slots.len() / 2
+    }
+
     /// True if one more entry would make lookups slow: a larger table must come first.
     pub fn is_full(&self) -> bool {
         self.len * 2 >= self.slots.len()
