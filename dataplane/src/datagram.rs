@@ -118,7 +118,7 @@ mod tests {
     /// What scapy makes of the same: `IP(src="192.0.2.1", dst="192.0.2.2", id=0x1234)/UDP(sport=500, dport=500)/b"abc"`.
     #[test]
     fn ipv4_as_scapy_writes_it() {
-        let expected = "4500001f123400004011e496c0000201c000020201f401f4000b12d2616263";
+        let expected = "4500001f123400004011e496c0000201c000020201f401f4000bb389616263";
         let expected: Vec<u8> = (0..expected.len() / 2)
             .map(|i| u8::from_str_radix(&expected[2 * i..2 * i + 2], 16).expect("hex"))
             .collect();
