@@ -1,4 +1,5 @@
 //! Diffie-Hellman as the RFCs have it, in the encodings of the key exchange payload.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use portcullis_config::Group;
 use portcullis_ike::crypto::RandomSource;

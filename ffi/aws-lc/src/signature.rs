@@ -23,8 +23,6 @@ pub enum Algorithm {
 /// The hash that a certificate's signature names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CertificateHash {
-    /// SHA-1, legacy.
-    Sha1,
     /// SHA2-256.
     Sha256,
     /// SHA2-384.
@@ -36,7 +34,6 @@ pub enum CertificateHash {
 impl CertificateHash {
     fn nid(self) -> i32 {
         match self {
-            CertificateHash::Sha1 => sys::NID_sha1,
             CertificateHash::Sha256 => sys::NID_sha256,
             CertificateHash::Sha384 => sys::NID_sha384,
             CertificateHash::Sha512 => sys::NID_sha512,
