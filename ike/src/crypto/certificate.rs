@@ -6,12 +6,16 @@ use std::net::IpAddr;
 use aws_lc::elliptic::Curve;
 use aws_lc::signature::{Algorithm, PublicKey};
 use portcullis_config::Identity;
+use x509_cert::certificate::{CertificateInner, Raw};
 use x509_cert::der::oid::ObjectIdentifier;
 use x509_cert::der::{Decode, Encode};
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName};
 
 use super::distinguished_name;
+
+/// A certificate whose serial number may be any.
+type X509 = CertificateInner<Raw>;
 
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
@@ -120,11 +124,11 @@ pub struct Certificate {
 impl Certificate {
     /// Reads DER.
     pub fn from_der(der: &[u8]) -> Result<Self, CertificateError> {
-        let read = x509_cert::Certificate::from_der(der).map_err(|_| CertificateError::Encoding)?;
+        let read = X509::from_der(der).map_err(|_| CertificateError::Encoding)?;
         Certificate::read(&read)
     }
 
-    fn read(certificate: &x509_cert::Certificate) -> Result<Self, CertificateError> {
+    fn read(certificate: &X509) -> Result<Self, CertificateError> {
         let fault = |_| CertificateError::Encoding;
         let tbs = certificate.tbs_certificate();
         let names = tbs.get_extension::<SubjectAltName>();
@@ -265,7 +269,7 @@ fn same_mailbox(one: &str, other: &str) -> bool {
     }
 }
 
-fn public_key(certificate: &x509_cert::Certificate) -> Result<PublicKey, CertificateError> {
+fn public_key(certificate: &X509) -> Result<PublicKey, CertificateError> {
     let info = certificate.tbs_certificate().subject_public_key_info();
     let bits = info.subject_public_key.as_bytes();
     let key = bits.ok_or(CertificateError::Encoding)?;

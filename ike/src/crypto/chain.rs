@@ -15,6 +15,9 @@ use webpki::{
     RevocationCheckDepth, RevocationOptions, RevocationOptionsBuilder, UnknownStatusPolicy,
     VerifiedPath,
 };
+use x509_cert::certificate::Raw;
+use x509_cert::crl::CertificateList;
+use x509_cert::der::Decode;
 
 use super::certificate::{self, Certificate, CertificateError, SHORTEST_RSA};
 use super::hash::hash;
@@ -52,15 +55,14 @@ impl Chains {
         let read = |(number, der): (usize, &Vec<u8>)| read_root(der).ok_or(Unusable::Root(number));
         let roots = roots.iter().enumerate().map(read);
         let roots = roots.collect::<Result<_, _>>()?;
-        let read = |(number, der): (usize, &Vec<u8>)| {
-            let list = OwnedCertRevocationList::from_der(der);
-            list.map(CertRevocationList::from)
-                .map_err(|_| Unusable::Crl(number))
-        };
+        let read = |(number, der): (usize, &Vec<u8>)| read_crl(der).ok_or(Unusable::Crl(number));
         let crls = crls.iter().enumerate().map(read);
+        let mut crls = crls.collect::<Result<Vec<_>, _>>()?;
+        // The first that tells of a certificate counts: let it be the newest.
+        crls.sort_by_key(|(updated, _)| std::cmp::Reverse(*updated));
         Ok(Chains {
             roots,
-            crls: crls.collect::<Result<_, _>>()?,
+            crls: crls.into_iter().map(|(_, crl)| crl).collect(),
             revocation,
         })
     }
@@ -152,6 +154,13 @@ fn read_root(der: &[u8]) -> Option<Root> {
         certificate,
         anchor,
     })
+}
+
+/// A list, and the second since 1970 when it was made.
+fn read_crl(der: &[u8]) -> Option<(u64, CertRevocationList<'static>)> {
+    let list = CertificateList::<Raw>::from_der(der).ok()?;
+    let updated = list.tbs_cert_list.this_update.to_unix_duration().as_secs();
+    Some((updated, OwnedCertRevocationList::from_der(der).ok()?.into()))
 }
 
 /// The library ignores key usage of issuers.
