@@ -35,6 +35,8 @@ struct Root {
 pub(super) struct Chains {
     roots: Vec<Root>,
     crls: Vec<CertRevocationList<'static>>,
+    /// Numbers of the lists that are passed over (RFC 4945 5.2.2.4.1).
+    unsupported: Vec<usize>,
     revocation: Revocation,
 }
 
@@ -55,14 +57,19 @@ impl Chains {
         let read = |(number, der): (usize, &Vec<u8>)| read_root(der).ok_or(Unusable::Root(number));
         let roots = roots.iter().enumerate().map(read);
         let roots = roots.collect::<Result<_, _>>()?;
-        let read = |(number, der): (usize, &Vec<u8>)| read_crl(der).ok_or(Unusable::Crl(number));
-        let crls = crls.iter().enumerate().map(read);
-        let mut crls = crls.collect::<Result<Vec<_>, _>>()?;
+        let (mut known, mut unsupported) = (Vec::new(), Vec::new());
+        for (number, der) in crls.iter().enumerate() {
+            match read_crl(der).map_err(|_| Unusable::Crl(number))? {
+                Some(crl) => known.push(crl),
+                None => unsupported.push(number),
+            }
+        }
         // The first that tells of a certificate counts: let it be the newest.
-        crls.sort_by_key(|(updated, _)| std::cmp::Reverse(*updated));
+        known.sort_by_key(|(updated, _)| std::cmp::Reverse(*updated));
         Ok(Chains {
             roots,
-            crls: crls.into_iter().map(|(_, crl)| crl).collect(),
+            crls: known.into_iter().map(|(_, crl)| crl).collect(),
+            unsupported,
             revocation,
         })
     }
@@ -70,6 +77,11 @@ impl Chains {
     /// The roots.
     pub(super) fn roots(&self) -> impl Iterator<Item = &Certificate> {
         self.roots.iter().map(|root| &root.certificate)
+    }
+
+    /// Numbers of the lists that are passed over.
+    pub(super) fn unsupported_crls(&self) -> &[usize] {
+        &self.unsupported
     }
 
     /// Verifies that an end entity's certificate leads to a root that is valid itself, at this second since 1970.
@@ -156,12 +168,29 @@ fn read_root(der: &[u8]) -> Option<Root> {
     })
 }
 
-/// A list, and the second since 1970 when it was made.
-fn read_crl(der: &[u8]) -> Option<(u64, CertRevocationList<'static>)> {
-    let list = CertificateList::<Raw>::from_der(der).ok()?;
+/// A list, and the second since 1970 when it was made; `None` if it is for certain reasons only, for certificates of
+/// other issuers, a mere difference to another list, or has critical extensions that nobody here knows.
+fn read_crl(der: &[u8]) -> Result<Option<(u64, CertRevocationList<'static>)>, Malformed> {
+    use webpki::Error;
+    let list = CertificateList::<Raw>::from_der(der).map_err(|_| Malformed)?;
     let updated = list.tbs_cert_list.this_update.to_unix_duration().as_secs();
-    Some((updated, OwnedCertRevocationList::from_der(der).ok()?.into()))
+    match OwnedCertRevocationList::from_der(der) {
+        Ok(list) => Ok(Some((updated, list.into()))),
+        Err(
+            Error::UnsupportedCriticalExtension
+            | Error::UnsupportedCrlIssuingDistributionPoint
+            | Error::UnsupportedCrlVersion
+            | Error::UnsupportedDeltaCrl
+            | Error::UnsupportedIndirectCrl
+            | Error::UnsupportedRevocationReason
+            | Error::UnsupportedRevocationReasonsPartitioning,
+        ) => Ok(None),
+        Err(_) => Err(Malformed),
+    }
 }
+
+/// No revocation list at all.
+struct Malformed;
 
 /// The library ignores key usage of issuers.
 fn issuers_may_issue(path: &VerifiedPath<'_>) -> Result<(), webpki::Error> {

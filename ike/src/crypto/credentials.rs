@@ -30,7 +30,7 @@ pub enum CredentialsError {
     KeyMismatch,
     /// A root cannot be read.
     Root(usize),
-    /// A revocation list cannot be read, or is of a kind that is not supported.
+    /// A revocation list cannot be read.
     Crl(usize),
 }
 
@@ -51,10 +51,7 @@ impl fmt::Display for CredentialsError {
             }
             CredentialsError::Root(number) => write!(f, "root {number} cannot be read"),
             CredentialsError::Crl(number) => {
-                write!(
-                    f,
-                    "revocation list {number} cannot be read or is not supported"
-                )
+                write!(f, "revocation list {number} cannot be read")
             }
         }
     }
@@ -73,6 +70,8 @@ pub enum CredentialsWarning {
     WeakOwnKey(u32),
     /// A root's RSA key has so few bits.
     WeakRoot(usize, u32),
+    /// A revocation list of a kind that is not supported is passed over.
+    Crl(usize),
 }
 
 impl fmt::Display for CredentialsWarning {
@@ -85,6 +84,12 @@ impl fmt::Display for CredentialsWarning {
             }
             CredentialsWarning::WeakRoot(number, bits) => {
                 write!(f, "the RSA key of root {number} has {bits} bits only")
+            }
+            CredentialsWarning::Crl(number) => {
+                write!(
+                    f,
+                    "revocation list {number} is of a kind that is not supported"
+                )
             }
         }
     }
@@ -221,6 +226,8 @@ impl LoadedCredentials {
             out.extend(validity.map(|error| CredentialsWarning::Root(number, error)));
             out.extend(weak(root).map(|bits| CredentialsWarning::WeakRoot(number, bits)));
         }
+        let crls = self.chains.unsupported_crls().iter().copied();
+        out.extend(crls.map(CredentialsWarning::Crl));
         out
     }
 }
