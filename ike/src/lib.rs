@@ -8,6 +8,8 @@ mod api;
 pub mod crypto;
 mod endpoint;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod header;
 mod proposal;
 pub mod show;
