@@ -5,6 +5,9 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod child;
+mod connections;
+mod core;
 pub mod crypto;
 mod endpoint;
 mod error;
@@ -12,7 +15,10 @@ mod error;
 pub mod fuzz;
 pub mod header;
 mod proposal;
+mod retransmit;
 pub mod show;
+mod traffic;
+mod v1;
 mod wire;
 mod work;
 
