@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::wire::notification::notify;
+
 /// What went wrong, and whose fault it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
@@ -140,5 +142,38 @@ impl From<PeerIncompatible> for Error {
 impl From<Local> for Error {
     fn from(reason: Local) -> Self {
         Error::Local(reason)
+    }
+}
+
+impl Error {
+    /// The notification that tells a peer (RFC 2408 3.14.1).
+    pub(crate) fn notification(&self) -> u16 {
+        match self {
+            Error::InvalidMessage(what) => match what {
+                InvalidMessage::Doi => notify::DOI_NOT_SUPPORTED,
+                InvalidMessage::Situation => notify::SITUATION_NOT_SUPPORTED,
+                InvalidMessage::Identification => notify::INVALID_ID_INFORMATION,
+                _ => notify::PAYLOAD_MALFORMED,
+            },
+            Error::PeerMisbehaved(what) => match what {
+                PeerMisbehaved::Hash => notify::INVALID_HASH_INFORMATION,
+                PeerMisbehaved::Signature => notify::INVALID_SIGNATURE,
+                PeerMisbehaved::KeyExchange => notify::INVALID_KEY_INFORMATION,
+                PeerMisbehaved::ChangedProposal => notify::NO_PROPOSAL_CHOSEN,
+                PeerMisbehaved::ChangedIdentities => notify::INVALID_ID_INFORMATION,
+                PeerMisbehaved::NoPhase1 => notify::PAYLOAD_MALFORMED,
+            },
+            Error::PeerIncompatible(what) => match what {
+                PeerIncompatible::Identity => notify::AUTHENTICATION_FAILED,
+                PeerIncompatible::Certificate(_) => notify::INVALID_CERTIFICATE,
+                PeerIncompatible::Traffic => notify::INVALID_ID_INFORMATION,
+                PeerIncompatible::Version(_) => notify::INVALID_MAJOR_VERSION,
+                PeerIncompatible::NoConnection
+                | PeerIncompatible::NoProposal
+                | PeerIncompatible::Exchange => notify::NO_PROPOSAL_CHOSEN,
+            },
+            Error::PeerRefused(kind) => *kind,
+            Error::Local(_) => notify::NO_PROPOSAL_CHOSEN,
+        }
     }
 }

@@ -5,12 +5,20 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod child;
+mod connections;
+mod core;
 pub mod crypto;
 mod endpoint;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod header;
 mod proposal;
+mod retransmit;
 pub mod show;
+mod traffic;
+mod v1;
 mod wire;
 mod work;
 

@@ -101,7 +101,7 @@ impl Curve {
     }
 
     /// Reads x and y; fails unless they are a point on the curve.
-    fn read_point(self, value: &[u8], context: &Context) -> Result<Point, Error> {
+    pub(crate) fn read_point(self, value: &[u8], context: &Context) -> Result<Point, Error> {
         if value.len() != 2 * self.length() {
             return Err(Error::PublicValue);
         }

@@ -35,6 +35,10 @@ handle!(Bignum, sys::BIGNUM, sys::BN_clear_free);
 handle!(Context, sys::BN_CTX, sys::BN_CTX_free);
 handle!(Montgomery, sys::BN_MONT_CTX, sys::BN_MONT_CTX_free);
 handle!(Point, sys::EC_POINT, sys::EC_POINT_free);
+handle!(EcKey, sys::EC_KEY, sys::EC_KEY_free);
+handle!(Rsa, sys::RSA, sys::RSA_free);
+handle!(EcdsaSignature, sys::ECDSA_SIG, sys::ECDSA_SIG_free);
+handle!(Pkey, sys::EVP_PKEY, sys::EVP_PKEY_free);
 
 impl Bignum {
     pub(crate) fn zero() -> Result<Self, Error> {

@@ -7,6 +7,7 @@
 pub mod elliptic;
 mod handle;
 pub mod modp;
+pub mod signature;
 pub mod x25519;
 
 use std::fmt;

@@ -14,7 +14,7 @@ pub(crate) mod security_association;
 pub(crate) mod vendor_id;
 pub(crate) mod writer;
 
-pub(crate) use payload::{Payload, Payloads};
+pub(crate) use payload::Payloads;
 pub(crate) use reader::Reader;
 pub(crate) use writer::Writer;
 

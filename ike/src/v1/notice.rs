@@ -1,0 +1,34 @@
+//! The one message that says, without protection, why a first message leads to nothing.
+
+use crate::Error;
+use crate::core::Core;
+use crate::v1::exchange::INFORMATIONAL;
+use crate::v1::ike_sa::IkeSa;
+use crate::v1::message::message;
+use crate::wire::notification::Notification;
+use crate::wire::payload::kind;
+use crate::wire::protocol;
+
+/// Answers a first message with a notification (RFC 2408 5.4). One that nobody here could have meant gets none, nor
+/// does a peer that is unknown: scanners learn nothing.
+pub(crate) fn refuse(sa: &IkeSa, core: &mut Core, error: &Error) {
+    use crate::{InvalidMessage, PeerIncompatible};
+    let told = matches!(
+        error,
+        Error::PeerIncompatible(PeerIncompatible::NoProposal | PeerIncompatible::NoConnection)
+            | Error::InvalidMessage(InvalidMessage::Doi | InvalidMessage::Situation)
+    );
+    if !told {
+        return;
+    }
+    let notification = Notification {
+        protocol: protocol::ISAKMP,
+        spi: Vec::new(),
+        kind: error.notification(),
+        data: Vec::new(),
+    };
+    let id = core.message_id();
+    let mut writer = message(sa.cookies, INFORMATIONAL, id);
+    writer.payload(kind::NOTIFICATION, &notification.encode());
+    sa.send(core, &writer.finish());
+}
