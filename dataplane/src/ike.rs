@@ -2,6 +2,7 @@
 //! to the endpoint, and computations to a pool. Secrets never get into the log.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -97,10 +98,26 @@ impl Control {
     pub fn configure_ike(&mut self, now: u64) {
         let policy = self.installed.policy.clone();
         self.spis.keep_off(&policy);
-        let connections = policy.connections.iter().cloned().map(Arc::new);
+        let connections = policy.connections.iter().map(|connection| {
+            let mut connection = connection.clone();
+            connection.local = connection
+                .local
+                .or_else(|| self.address_to(&connection.remote));
+            Arc::new(connection)
+        });
         let command = Command::Configure(connections.collect());
         self.ike.endpoint.handle_command(time(now), command);
         self.settle_ike(now);
+    }
+
+    /// Our address on the way to a peer.
+    fn address_to(&self, remote: &RemoteAddress) -> Option<IpAddr> {
+        let RemoteAddress::Host(remote) = remote else {
+            return None;
+        };
+        let interface = self.fib.route((*remote).into())?.interface;
+        let address = self.fib.source_address(interface, remote.is_ipv4())?;
+        Some(address.to_ip())
     }
 
     /// Begins a key exchange for an operator.

@@ -29,7 +29,7 @@ pub const CONNECTION: Table = Table {
             kind: "address",
             presence: Optional,
             example: "\"192.0.2.1\"",
-            doc: "Address of this gateway; left out, any on an unprotected port.",
+            doc: "Address of this gateway; left out, the one on the way to the peer, or any if the peer may be in many places.",
         },
         Key {
             name: "remote",
