@@ -28,7 +28,7 @@ pub(crate) fn receive(
         return hint(sa, incoming);
     }
     if !sa.is_established() {
-        return Err(PeerMisbehaved::NoPhase1.into());
+        return phase1::refused_unreadably(sa, now);
     }
     let id = incoming.header.message_id;
     let of_quick_mode = sa.exchanges.contains_key(&id);
