@@ -12,7 +12,7 @@ pub struct Connection {
     pub name: String,
     /// How phase 1 runs.
     pub exchange: Phase1Exchange,
-    /// This gateway's address; `None`: any of its unprotected ones.
+    /// This gateway's address; `None`: the one on the way to the peer, or any of its unprotected ones.
     pub local: Option<IpAddr>,
     /// Where the peer may be.
     pub remote: RemoteAddress,

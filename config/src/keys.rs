@@ -76,7 +76,7 @@ pub(crate) fn read_key(
 
 fn read_key_file(item: Item<'_>, shape: Option<KeyShape>, base: &Path) -> Option<Secret> {
     let path = base.join(item.string()?);
-    let text = match read_closed(&path) {
+    let text = match read_closed(&path, KEY_FILE_LIMIT) {
         Ok(text) => text,
         Err(reason) => {
             item.error(format!("key file {}: {reason}", path.display()));
@@ -94,7 +94,7 @@ fn read_key_file(item: Item<'_>, shape: Option<KeyShape>, base: &Path) -> Option
 }
 
 /// Reads a file that nobody but its owner may read or write.
-fn read_closed(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+pub(crate) fn read_closed(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, String> {
     let cannot = |error: std::io::Error| format!("cannot be read: {error}");
     // Before it is opened: opening a FIFO would wait for a writer.
     if !fs::metadata(path).map_err(cannot)?.is_file() {
@@ -105,8 +105,8 @@ fn read_closed(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     if let Some(reason) = open_to_others(metadata.permissions().mode(), path) {
         return Err(reason);
     }
-    if metadata.len() > KEY_FILE_LIMIT {
-        return Err("expected hex digits and nothing else".to_owned());
+    if metadata.len() > limit {
+        return Err(format!("expected at most {limit} bytes"));
     }
     let mut text = Zeroizing::new(vec![0; metadata.len() as usize]);
     file.read_exact(&mut text).map_err(cannot)?;
@@ -122,7 +122,7 @@ pub(crate) fn open_to_others(mode: u32, path: &Path) -> Option<String> {
 }
 
 /// Decodes hex digits. The buffer has its final size from the start, so that no copy is left behind.
-fn decode(text: &str, shape: Option<KeyShape>) -> Result<Secret, String> {
+pub(crate) fn decode(text: &str, shape: Option<KeyShape>) -> Result<Secret, String> {
     let digits = text.strip_prefix("0x").unwrap_or(text);
     if let Some(at) = digits.bytes().position(|b| !b.is_ascii_hexdigit()) {
         let column = at + 1;

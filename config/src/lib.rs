@@ -12,12 +12,17 @@
 mod address;
 mod bundle;
 mod connection;
+mod connections;
+mod credentials;
+mod identity;
 mod keys;
 mod load;
 mod mistake;
 mod model;
 mod names;
+mod pem;
 mod ports;
+mod proposals;
 mod protocol;
 mod reader;
 pub mod reference;
@@ -30,6 +35,7 @@ mod spd;
 mod suite;
 
 pub use connection::*;
+pub use identity::distinguished_name_text;
 pub use load::{Loaded, load, parse};
 pub use mistake::{Mistake, Severity};
 pub use model::*;

@@ -8,6 +8,7 @@ use std::path::Path;
 use toml::de::DeTable;
 use zeroize::Zeroizing;
 
+use crate::connections::Connections;
 use crate::keys::{CIPHER_KEY, INTEGRITY_KEY, open_to_others};
 use crate::mistake::Report;
 use crate::ports::{Interfaces, read_runtime};
@@ -71,9 +72,9 @@ fn read(text: &str, file: &Path, base: &Path, mode: Option<u32>) -> Result<Loade
         report.syntax(at, error.message());
     }
     let root = Section::open(&ROOT, document.get_ref(), 0, &report);
-    let policy = read_policy(root, base, |sas| {
+    let policy = read_policy(root, base, |sas, connections| {
         if let Some(mode) = mode {
-            check_mode(sas, file, mode);
+            check_mode(sas, connections, file, mode);
         }
     });
     if report.has_errors() {
@@ -84,14 +85,20 @@ fn read(text: &str, file: &Path, base: &Path, mode: Option<u32>) -> Result<Loade
 }
 
 /// Reads all tables. The policy is whole only if no error was reported.
-fn read_policy(root: Section<'_>, base: &Path, check_file: impl Fn(&[Sa<'_>])) -> Policy {
+fn read_policy(
+    root: Section<'_>,
+    base: &Path,
+    check_file: impl Fn(&[Sa<'_>], &Connections<'_>),
+) -> Policy {
     let runtime = read_runtime(root);
     let interfaces = Interfaces::read(root);
     let neighbors = routes::read_neighbors(root, &interfaces);
     let routes = routes::read_routes(root, &interfaces, &neighbors);
     let sas = Sas::read(root, &interfaces, base);
-    let spd = spd::read(root, &sas);
-    check_file(&sas.list);
+    let mut connections = Connections::read(root, &interfaces, base);
+    let spd = spd::read(root, &sas, &connections);
+    connections.select(&spd);
+    check_file(&sas.list, &connections);
     if !root.is_broken() {
         if interfaces.list.is_empty() {
             root.warning("port", "no [[port]]: there is nothing to forward between");
@@ -107,6 +114,7 @@ fn read_policy(root: Section<'_>, base: &Path, check_file: impl Fn(&[Sa<'_>])) -
             interfaces: interfaces.list,
             routes,
             neighbors,
+            connections: connections.finish(),
             ..Policy::default()
         },
         sas,
@@ -131,16 +139,18 @@ fn join(mut policy: Policy, sas: Sas<'_>, spd: Vec<Entry<'_>>) -> Policy {
 }
 
 /// A policy file with keys in it is a key file: it must be closed to others. Said once, at the first key.
-fn check_mode(sas: &[Sa<'_>], file: &Path, mode: u32) {
+fn check_mode(sas: &[Sa<'_>], connections: &Connections<'_>, file: &Path, mode: u32) {
     let Some(reason) = open_to_others(mode, file) else {
         return;
     };
+    let message = format!("this file {reason}");
     for sa in sas {
         for key in [CIPHER_KEY.0, INTEGRITY_KEY.0] {
             if sa.section.has(key) {
-                sa.section.error(key, format!("this file {reason}"));
+                sa.section.error(key, message);
                 return;
             }
         }
     }
+    connections.refuse_psk(&message);
 }

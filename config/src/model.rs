@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use zeroize::Zeroizing;
 
-use crate::{Selector, Transform};
+use crate::{Connection, Selector, Transform};
 
 /// Keying material: wiped when dropped, never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub struct Policy {
     pub spd: Vec<SpdEntry>,
     /// Manually keyed SAs.
     pub sas: Vec<SaConfig>,
+    /// Peers with which IKE negotiates SAs.
+    pub connections: Vec<Connection>,
 }
 
 /// Process-wide settings.
@@ -71,6 +73,8 @@ pub struct Runtime {
     pub crypto_devices: Vec<String>,
     /// Packets that a worker may have in a crypto device at once.
     pub crypto_queue: u16,
+    /// Directory in which the keys that IKE makes are written down, for Wireshark.
+    pub key_log: Option<PathBuf>,
 }
 
 impl Default for Runtime {
@@ -86,6 +90,7 @@ impl Default for Runtime {
             cycle_budget: false,
             crypto_devices: Vec::new(),
             crypto_queue: 1024,
+            key_log: None,
         }
     }
 }
@@ -191,6 +196,13 @@ pub enum Action {
         outbound: Vec<usize>,
         /// Indices into [`Policy::sas`], innermost first.
         inbound: Vec<usize>,
+    },
+    /// Protect it with SAs that IKE negotiates.
+    Negotiate {
+        /// Index into [`Policy::connections`].
+        connection: usize,
+        /// Index into [`Connection::children`].
+        child: usize,
     },
 }
 

@@ -43,6 +43,10 @@ pub(crate) fn read_runtime(root: Section<'_>) -> Runtime {
     if let Some(path) = section.get("control-socket").and_then(socket_path) {
         runtime.control_socket = path;
     }
+    runtime.key_log = section.get("key-log").and_then(|item| {
+        item.warning("the keys of all negotiated SAs are written down: for debugging only");
+        item.string().map(PathBuf::from)
+    });
     runtime.eal = members(section, "eal")
         .filter_map(|i| i.string().map(str::to_owned))
         .collect();

@@ -1,12 +1,14 @@
 //! The reference of the policy file. The reader takes a key only if it is in these tables, so what is
 //! written for users cannot differ from what is read.
 
+mod connection;
 mod keys;
 mod protection;
 
 use std::fmt::Write;
 
-use crate::{Cipher, Integrity};
+use crate::{Cipher, Group, Integrity};
+pub use connection::{CHILD, CHILD_PROPOSAL, CONNECTION, DPD, IKE_PROPOSAL};
 pub use keys::{NEIGHBOR, PORT, ROOT, ROUTE, RUNTIME, VLAN};
 pub use protection::{LIFETIME, SA, SPD, UDP_ENCAPSULATION};
 
@@ -54,6 +56,11 @@ pub const TABLES: &[&Table] = &[
     &VLAN,
     &ROUTE,
     &NEIGHBOR,
+    &CONNECTION,
+    &IKE_PROPOSAL,
+    &DPD,
+    &CHILD,
+    &CHILD_PROPOSAL,
     &SA,
     &UDP_ENCAPSULATION,
     &LIFETIME,
@@ -69,6 +76,7 @@ pub fn reference() -> String {
     out.push_str("\n## Algorithms\n");
     write_ciphers(&mut out);
     write_integrity(&mut out);
+    write_groups(&mut out);
     out
 }
 
@@ -118,6 +126,17 @@ fn write_integrity(out: &mut String) {
         );
         let (key, icv) = (integrity.key_length() - salt, integrity.icv_length());
         let _ = writeln!(out, "| `{name}` | {key} | {salt} | {icv} | {objection} |");
+    }
+}
+
+fn write_groups(out: &mut String) {
+    out.push_str(
+        "\n`group` and `pfs`: Diffie-Hellman groups (RFC 2409 6, RFC 3526, RFC 5903, RFC 8031).\n\n\
+         | name | warned of |\n|---|---|\n",
+    );
+    for (name, group) in Group::NAMES {
+        let objection = group.objection().unwrap_or("-");
+        let _ = writeln!(out, "| `{name}` | {objection} |");
     }
 }
 

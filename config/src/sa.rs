@@ -12,7 +12,8 @@ use crate::{
     UdpEncapsulation,
 };
 
-const DEFAULT_REPLAY_WINDOW: u32 = 1024;
+/// Packets that may arrive late if the policy does not say.
+pub(crate) const DEFAULT_REPLAY_WINDOW: u32 = 1024;
 
 /// The UDP port of encapsulated ESP (RFC 3948 4).
 const ESP_IN_UDP_PORT: u16 = 4500;
@@ -151,7 +152,8 @@ fn read_transform(section: Section<'_>, protocol: Option<Protocol>) -> Option<Tr
     }
 }
 
-fn check_esp(section: Section<'_>, cipher: Cipher, integrity: Option<Integrity>) {
+/// What ESP may not do without, and may not have twice.
+pub(crate) fn check_esp(section: Section<'_>, cipher: Cipher, integrity: Option<Integrity>) {
     let combined = cipher.aead_icv_length().is_some();
     let separate = section.has("integrity");
     if let Some(Integrity::AesGmac(_)) = integrity {
@@ -228,21 +230,24 @@ fn read_udp(section: Section<'_>, protocol: Option<Protocol>) -> Option<UdpEncap
     })
 }
 
+/// The size of a replay window, 0 for none.
+pub(crate) fn read_window(item: Item<'_>) -> Option<u32> {
+    let window: u32 = item.integer(0, 65_536)?;
+    if window != 0 && (window < 64 || !window.is_power_of_two()) {
+        let expected = "expected 0, or a power of two from 64 to 65536";
+        item.error(format!("{expected}; got {window}"));
+        return None;
+    }
+    Some(window)
+}
+
 fn read_replay_window(
     section: Section<'_>,
     direction: Option<Direction>,
     esn: bool,
 ) -> Option<u32> {
     let window = match section.get("replay-window") {
-        Some(item) => {
-            let window: u32 = item.integer(0, 65_536)?;
-            if window != 0 && (window < 64 || !window.is_power_of_two()) {
-                let expected = "expected 0, or a power of two from 64 to 65536";
-                item.error(format!("{expected}; got {window}"));
-                return None;
-            }
-            window
-        }
+        Some(item) => read_window(item)?,
         None => DEFAULT_REPLAY_WINDOW,
     };
     if direction == Some(Direction::Outbound) {
@@ -290,7 +295,8 @@ fn read_outer_header(
     (df.unwrap_or_default(), dscp.unwrap_or_default())
 }
 
-fn read_lifetimes(section: Section<'_>) -> (Limits, Limits) {
+/// The soft and the hard limits of a table.
+pub(crate) fn read_lifetimes(section: Section<'_>) -> (Limits, Limits) {
     let open = |name| section.get(name).and_then(|i| i.section(&LIFETIME));
     let (soft, hard) = (open("soft-lifetime"), open("hard-lifetime"));
     let limit = |name| {

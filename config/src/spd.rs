@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use crate::address::{self, family};
 use crate::bundle;
+use crate::connections::Connections;
 use crate::ports::{Names, members};
 use crate::protocol::{self, ICMP, ICMPV6};
 use crate::reader::{Item, Section};
@@ -32,20 +33,29 @@ pub(crate) struct Entry<'a> {
 }
 
 /// Reads every `[[spd]]`, in order.
-pub(crate) fn read<'a>(root: Section<'a>, sas: &Sas<'_>) -> Vec<Entry<'a>> {
+pub(crate) fn read<'a>(
+    root: Section<'a>,
+    sas: &Sas<'_>,
+    connections: &Connections<'_>,
+) -> Vec<Entry<'a>> {
     let mut names = Names::default();
     let mut entries = Vec::new();
     for section in root.sections("spd", &SPD) {
         let name = names.read(section, entries.len());
-        let entry = read_entry(section, name, sas);
+        let entry = read_entry(section, name, sas, connections);
         entries.push(Entry { section, entry });
     }
     entries
 }
 
-fn read_entry(section: Section<'_>, name: &str, sas: &Sas<'_>) -> Option<SpdEntry> {
+fn read_entry(
+    section: Section<'_>,
+    name: &str,
+    sas: &Sas<'_>,
+    connections: &Connections<'_>,
+) -> Option<SpdEntry> {
     let selector = read_selector(section);
-    let action = read_action(section, sas);
+    let action = read_action(section, sas, connections);
     let (selector, action) = (selector?, action?);
     if let Action::Protect { outbound, inbound } = &action {
         bundle::check(section, &selector, outbound, inbound, sas);
@@ -57,18 +67,30 @@ fn read_entry(section: Section<'_>, name: &str, sas: &Sas<'_>) -> Option<SpdEntr
     })
 }
 
-fn read_action(section: Section<'_>, sas: &Sas<'_>) -> Option<Action> {
+fn read_action(
+    section: Section<'_>,
+    sas: &Sas<'_>,
+    connections: &Connections<'_>,
+) -> Option<Action> {
     let action = match section.require("action")?.choice(VERBS)? {
         Verb::Bypass => Action::Bypass,
         Verb::Discard => Action::Discard,
+        Verb::Protect if section.has("connection") => {
+            for key in ["outbound", "inbound"] {
+                section.refuse(key, "expected `connection` or SAs, not both");
+            }
+            let (connection, child) = connections.find(section)?;
+            return Some(Action::Negotiate { connection, child });
+        }
         Verb::Protect => {
+            section.refuse("child", "expected `connection` with it");
             let outbound = read_sas(section, "outbound", Direction::Outbound, sas);
             let inbound = read_sas(section, "inbound", Direction::Inbound, sas);
             let (outbound, inbound) = (outbound?, inbound?);
             return Some(Action::Protect { outbound, inbound });
         }
     };
-    for key in ["outbound", "inbound"] {
+    for key in ["outbound", "inbound", "connection", "child"] {
         section.refuse(key, "expected only with action \"protect\"");
     }
     Some(action)

@@ -18,29 +18,78 @@ const SA: &str = "[[sa]]\nname = \"from-b\"\ndirection = \"inbound\"\nprotocol =
                   encryption = \"aes128-cbc\"\n\
                   key = \"000102030405060708090a0b0c0d0e0f\"\nintegrity = \"hmac-md5-96\"\n\
                   integrity-key = \"000102030405060708090a0b0c0d0e0f\"\n";
+const CONNECTION: &str = "[[connection]]\nname = \"b\"\nremote = \"192.0.2.2\"\n\
+                          psk = \"correct horse battery staple\"\n";
+const CHILD: &str = "[[connection.child]]\nname = \"lans\"\n";
+const NEGOTIATE: &str = "[[spd]]\nname = \"c-to-d\"\nlocal = \"10.3.0.0/24\"\nremote = \"10.4.0.0/24\"\n\
+                         action = \"protect\"\nconnection = \"b\"\nchild = \"lans\"\n";
 const SPD: &str = "[[spd]]\nname = \"a-to-b\"\naction = \"protect\"\ninbound = \"from-b\"\n";
+
+/// Keys that go with `certificate` only.
+const WITH_CERTIFICATE: [&str; 5] = [
+    "private-key-file",
+    "roots",
+    "crls",
+    "revocation",
+    "name-roots",
+];
 
 /// The base policy with `line` in place of the line for `key` in the table, or added to it.
 fn with(table: &Table, key: &str, line: &str) -> String {
-    let (inline, key, line) = match table.header {
-        "udp-encapsulation" => (
-            true,
-            table.header,
-            format!("{} = {{ {line} }}", table.header),
+    let in_place = format!("{{ {line} }}");
+    // Tables that are written in place: where, and under which key.
+    let (home, key, line) = match table.header {
+        "udp-encapsulation" => ("[[sa]]", table.header, in_place),
+        "soft-lifetime, hard-lifetime" => ("[[sa]]", "hard-lifetime", in_place),
+        "dpd" => (
+            "[[connection]]",
+            "dpd",
+            in_place.replace("{ ", &others(table, key)),
         ),
-        "soft-lifetime, hard-lifetime" => (
-            true,
-            "hard-lifetime",
-            format!("hard-lifetime = {{ {line} }}"),
+        "proposals of [[connection]]" => (
+            "[[connection]]",
+            "proposals",
+            in_place.replace("{ ", &others(table, key)),
         ),
-        _ => (false, key, line.to_owned()),
+        "proposals of [[connection.child]]" => (
+            "[[connection.child]]",
+            "proposals",
+            in_place.replace("{ ", &others(table, key)),
+        ),
+        header => (header, key, line.to_owned()),
     };
+    let line = match home == table.header {
+        true => line,
+        false => format!("{key} = {line}"),
+    };
+    let line = match WITH_CERTIFICATE.contains(&key) {
+        true => format!("certificate = \"absent.crt\"\n{line}"),
+        false => line,
+    };
+    let bases = [
+        "[runtime]\n",
+        PORT,
+        VLAN,
+        ROUTE,
+        NEIGHBOR,
+        CONNECTION,
+        CHILD,
+        NEGOTIATE,
+        SA,
+        SPD,
+    ];
     let mut policy = String::new();
-    for base in ["[runtime]\n", PORT, VLAN, ROUTE, NEIGHBOR, SA, SPD] {
+    let mut done = false;
+    for base in bases {
         let (header, keys) = base.split_once('\n').unwrap();
         policy += &format!("{header}\n");
-        let here = header == table.header || inline && header == "[[sa]]";
+        let names_connection = ["connection", "child"].contains(&key) && header == "[[spd]]";
+        let here = header == home && !done && (!names_connection || base == NEGOTIATE);
+        let here = here && (header != "[[spd]]" || base == SPD || names_connection);
+        done |= here;
         let twin = key.trim_end_matches("-file"); // a key and its file stand for each other
+        let certified = key == "certificate" || WITH_CERTIFICATE.contains(&key);
+        let twin = if certified { "psk" } else { twin };
         for old in keys.lines() {
             let replaced = [key, twin]
                 .iter()
@@ -54,6 +103,19 @@ fn with(table: &Table, key: &str, line: &str) -> String {
         }
     }
     policy
+}
+
+/// The beginning of a table that is written in place, with the keys that it needs beside `key`.
+fn others(table: &Table, key: &str) -> String {
+    let needed = table.keys.iter().filter(|other| {
+        let needed = matches!(other.presence, Presence::Required);
+        let esp = table.header.contains("child") && ["ah", "esn", "frobnicate"].contains(&key);
+        other.name != key && (needed || esp && other.name == "encryption")
+    });
+    let needed: String = needed
+        .map(|k| format!("{} = {}, ", k.name, k.example))
+        .collect();
+    format!("{{ {needed}")
 }
 
 fn load(text: &str) -> Result<Policy, Vec<String>> {
@@ -118,7 +180,8 @@ fn required_keys_are_required_and_no_others() {
             let missing = format!("missing key `{}` in {}", key.name, table.header);
             let missed = load(&text).err().unwrap_or_default();
             let missed = missed.iter().any(|m| m.contains(&missing));
-            let conditional = ["encryption", "integrity", "port"].contains(&key.name);
+            let conditional =
+                ["encryption", "integrity", "port", "private-key-file"].contains(&key.name);
             let required = matches!(key.presence, Presence::Required);
             assert!(
                 missed == required || conditional,
@@ -138,6 +201,9 @@ fn defaults_are_what_leaving_out_means() {
                 let mut lines = [String::new(), format!("{} = {value}", key.name)];
                 if (table.header, key.name) == ("[[port]]", "addresses") {
                     continue; // the rest of the base policy needs the port's address
+                }
+                if WITH_CERTIFICATE.contains(&key.name) {
+                    continue; // certificates are files: see the tests of mistakes
                 }
                 if ["df", "dscp"].contains(&key.name) {
                     continue; // outbound only: see the test below

@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use portcullis_config::Policy;
-use portcullis_ike::header::Header;
 use portcullis_ipsec::counters::DropCounters;
 use portcullis_ipsec::fib::{Fib, Neighbors};
 use portcullis_ipsec::flow::LinkHeader;
@@ -21,13 +20,16 @@ use portcullis_ipsec::{DropReason, InterfaceId, PacketBuf};
 use crate::capture::Capture;
 use crate::eal::Pools;
 use crate::engine::cryptodev::CryptoDevices;
+use crate::ike::Ike;
 use crate::install::Installed;
+use crate::negotiated::{Limit, Negotiated};
 use crate::packet::Packet;
 use crate::port::Ports;
 use crate::prepare::Basis;
 use crate::punt::is_ike;
 use crate::reclaim::{Garbage, Reclaimer};
 use crate::ring::{Receiver, Sender};
+use crate::spi::Spis;
 use crate::totals::EntryTotals;
 use crate::worker::{Captured, FromWorker, ToWorker, WorkerCommand, WorkerRetired, WorkerStatus};
 
@@ -146,6 +148,12 @@ pub struct Control {
     pub path_mtus: HashMap<SaRef, (u32, u64)>,
     /// Frees what workers retire.
     pub reclaimer: Reclaimer,
+    /// IKE.
+    pub ike: Ike,
+    /// Its SAs.
+    pub negotiated: Negotiated,
+    /// SPIs in use.
+    pub spis: Spis,
 }
 
 impl Control {
@@ -159,7 +167,7 @@ impl Control {
         self.resolver.handle_timeout(now);
         self.send_neighbors(now);
         self.forget_path_mtus(now);
-        busy
+        busy | self.drive_ike(now)
     }
 
     fn hear_worker(&mut self, index: usize, now: u64) -> bool {
@@ -215,6 +223,7 @@ impl Control {
             fib: self.fib.clone(),
             ports: self.ports.interfaces.clone().into(),
             devices: self.devices.clone(),
+            numbers: self.ike.numbers.clone(),
         }
     }
 
@@ -223,7 +232,8 @@ impl Control {
         self.resolver.set_fixed(fixed_neighbors(&installed.policy));
         let is_there = |place: &SaRef| {
             let side = SaSide::Outbound(place.slot);
-            installed.at(usize::from(place.worker), side).is_some()
+            let there = installed.at(usize::from(place.worker), side).is_some();
+            there || self.negotiated.has_outbound(*place)
         };
         self.path_mtus.retain(|place, _| is_there(place));
         self.fib = fib;
@@ -244,24 +254,24 @@ impl Control {
                 self.resolver.resolve(now, interface, next_hop, packet);
             }
             Punt::Local { packet } => match self.answer(now, packet) {
-                Ok(answer) => self.inject(worker, Inject::Packet(answer)),
+                Ok(Some(answer)) => self.inject(worker, Inject::Packet(answer)),
+                Ok(None) => {}
                 Err(reason) => self.drops.add(reason, 1),
             },
         }
     }
 
-    /// The answer to a packet for this gateway: an echo reply, or that nobody listens.
-    fn answer(&mut self, now: u64, mut packet: Packet) -> Result<Packet, DropReason> {
+    /// The answer to a packet for this gateway, if there is one at once: an echo reply, or that nobody listens.
+    fn answer(&mut self, now: u64, mut packet: Packet) -> Result<Option<Packet>, DropReason> {
         let ip = IpHeader::parse(packet.data())?;
         match ip.protocol {
             protocol::ICMP | protocol::ICMPV6 => {
                 icmp::echo_reply(packet.data_mut(), &ip)?;
-                Ok(packet)
+                Ok(Some(packet))
             }
             protocol::UDP => {
                 if is_ike(packet.data(), &ip) {
-                    log_ike(packet.data(), &ip);
-                    return Err(DropReason::NoListener);
+                    return self.receive_ike(now, &packet, &ip).map(|()| None);
                 }
                 // RFC 1812 4.3.2.8: a flood is not answered by another one.
                 if !self.icmp_limit.allow(now) {
@@ -271,7 +281,7 @@ impl Control {
                 icmp::make_error(&mut packet, &ip, IcmpError::PortUnreachable, source)
                     .map_err(|_| DropReason::NoListener)?;
                 self.drops.add(DropReason::NoListener, 1);
-                Ok(packet)
+                Ok(Some(packet))
             }
             _ => Err(DropReason::NoListener),
         }
@@ -279,10 +289,12 @@ impl Control {
 
     fn handle_event(&mut self, worker: usize, now: u64, event: Event) {
         match event {
+            Event::SoftExpire(side) if self.limit_reached(now, worker, side, Limit::Soft) => {}
+            Event::HardExpire(side) if self.limit_reached(now, worker, side, Limit::Hard) => {}
             Event::SoftExpire(side) => {
                 tracing::info!(
                     sa = self.sa_name(worker, side),
-                    "soft lifetime reached; no key exchange replaces it"
+                    "soft lifetime reached; nobody replaces a manual SA"
                 );
             }
             Event::HardExpire(side) => {
@@ -316,6 +328,12 @@ impl Control {
                 let (source, destination) = (source.to_ip(), destination.to_ip());
                 tracing::info!(entry = name, %source, %destination, protocol, "a packet needs an SA, and there is none");
             }
+            Event::Negotiate {
+                child,
+                source,
+                destination,
+                ..
+            } => self.acquire(now, child, source, destination),
             Event::PathMtu {
                 spi,
                 protocol,
@@ -335,7 +353,9 @@ impl Control {
     /// RFC 4301 8.2.1: an MTU named by an unauthenticated router is believed for a packet that we may have
     /// sent, only downwards, not below the least, and for ten minutes.
     fn learn_path_mtu(&mut self, now: u64, spi: u32, protocol: u8, destination: Address, mtu: u32) {
-        let Some((sa, place)) = self.installed.outbound(spi, protocol, destination) else {
+        let known = self.installed.outbound(spi, protocol, destination);
+        let known = known.or_else(|| self.negotiated.outbound(spi, protocol, destination));
+        let Some((sa, place)) = known else {
             return;
         };
         let [least_v4, least_v6] = LEAST_PATH_MTU;
@@ -370,7 +390,7 @@ impl Control {
         }
     }
 
-    fn inject(&mut self, worker: usize, inject: Inject<Packet>) {
+    pub(crate) fn inject(&mut self, worker: usize, inject: Inject<Packet>) {
         let sent = self
             .workers
             .get_mut(worker)
@@ -495,17 +515,4 @@ pub fn fixed_neighbors(policy: &Policy) -> Vec<(InterfaceId, Address, [u8; 6])> 
         (interface, Address::from(neighbor.address), neighbor.mac)
     });
     fixed.collect()
-}
-
-/// Says that somebody wants to negotiate.
-fn log_ike(packet: &[u8], ip: &IpHeader) {
-    let udp = packet.get(usize::from(ip.header_len)..).unwrap_or_default();
-    let message = udp.get(8..).unwrap_or_default();
-    let source = ip.source.to_ip();
-    match Header::parse(message) {
-        Ok(header) => {
-            tracing::debug!(%source, version = header.major_version(), "IKE message, and no key exchange is configured")
-        }
-        Err(error) => tracing::debug!(%source, %error, "malformed IKE message"),
-    }
 }

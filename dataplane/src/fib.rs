@@ -43,7 +43,7 @@ pub fn spd(policy: &Policy) -> Arc<Spd<Tree>> {
     let action = |action: &Action| match action {
         Action::Discard => EntryAction::Discard,
         Action::Bypass => EntryAction::Bypass,
-        Action::Protect { .. } => EntryAction::Protect,
+        Action::Protect { .. } | Action::Negotiate { .. } => EntryAction::Protect,
     };
     let entries: Vec<_> = policy
         .spd

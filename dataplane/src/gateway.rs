@@ -22,7 +22,10 @@ use crate::control::{COMMAND_RING, Control, WorkerLink, fixed_neighbors};
 use crate::cycles::StopWatch;
 use crate::eal::{self, Pools};
 use crate::engine::cryptodev::{CryptoDevices, DeviceQueues};
+use crate::ike::Ike;
 use crate::install::Installed;
+use crate::negotiated::Negotiated;
+use crate::numbers::ChildNumbers;
 use crate::port::Ports;
 use crate::prepare::{Basis, Prepared, prepare};
 use crate::reclaim::Reclaimer;
@@ -30,6 +33,7 @@ use crate::reload::{self, Reloader};
 use crate::report::ReloadReport;
 use crate::ring::{Receiver, Sender, ring};
 use crate::socket::{ControlSocket, Reply, Request};
+use crate::spi::Spis;
 use crate::status::{Status, Telemetry};
 use crate::totals::EntryTotals;
 use crate::worker::{
@@ -45,6 +49,8 @@ const URGENT_RING: usize = 512;
 const CAPTURE_RING: usize = 4096;
 /// ICMP errors of control per second, and in a burst.
 const PORT_UNREACHABLE: (u32, u32) = (1000, 100);
+/// Threads for Diffie-Hellman and signatures.
+const IKE_THREADS: usize = 2;
 /// Flows that a worker remembers at least, and at most.
 const FLOWS: (usize, usize) = (1 << 16, 1 << 21);
 /// How long control sleeps when there is nothing to do.
@@ -129,6 +135,7 @@ pub fn run(file: &Path, policy: Policy, drain: bool, signals: &Signals) -> Resul
         fib: Arc::new(Fib::new(ports.fib_interfaces(&policy), &[])),
         ports: ports.interfaces.clone().into(),
         devices: Arc::new(devices),
+        numbers: Arc::new(ChildNumbers::default()),
     };
     let prepared = prepare(&basis, Arc::new(policy), &engine, 0)?;
     let clock = Clock(Instant::now());
@@ -148,6 +155,7 @@ pub fn run(file: &Path, policy: Policy, drain: bool, signals: &Signals) -> Resul
     while !control.is_running() && !signals.stop.load(Ordering::Relaxed) {
         control.round(clock.now());
     }
+    control.configure_ike(clock.now());
     heap::trim();
     eprintln!("portcullis: running");
     let mut desk = Desk {
@@ -189,12 +197,18 @@ impl Desk {
         }
         socket.serve(|request| match request {
             Request::Show(query) => Reply::Answer(json(&telemetry.status(control, now, &query))),
+            Request::Initiate { connection, child } => {
+                Reply::Answer(json(&control.initiate(now, connection, child)))
+            }
+            Request::Terminate { connection } => {
+                Reply::Answer(json(&control.terminate(now, connection)))
+            }
             Request::Reload { trial } => match reloader.begin(control, now, trial) {
                 true => Reply::Later,
                 false => Reply::Answer(json(&busy())),
             },
         });
-        if let Some(report) = reloader.advance(control) {
+        if let Some(report) = reloader.advance(control, now) {
             reload::log(&report);
             socket.answer(&json(&report));
             telemetry.note_reload(&report);
@@ -285,7 +299,14 @@ fn assemble(
     stop: &Arc<AtomicBool>,
 ) -> Result<(Control, Vec<Worker>), Error> {
     let (installed, fib) = (Arc::new(prepared.plan.installed), prepared.fib);
+    let (count, spis) = (dealt.len(), Spis::default());
+    let engine = GatewayEngine::with_order(&installed.policy.runtime.engines);
+    let mut ike = Ike::new(&installed.policy, engine, spis.clone(), IKE_THREADS)?;
+    ike.numbers = prepared.numbers;
     let mut control = Control {
+        ike,
+        negotiated: Negotiated::new(count, spis.clone()),
+        spis,
         workers: Vec::new(),
         resolver: resolver(&installed.policy, &fib),
         entries: EntryTotals::default(),
@@ -305,19 +326,22 @@ fn assemble(
     control
         .entries
         .change(hits.collect(), prepared.entries_before);
-    let count = dealt.len();
     // Two for each SA, so that a flow in each finds its place.
     let flows = (control.installed.sas.len() * 2).clamp(FLOWS.0, FLOWS.1);
+    let (found, _) = control
+        .negotiated
+        .change_index(prepared.plan.index, &control.installed);
     let (neighbors, epoch) = (Arc::new(control.neighbors()), dpdk::thread::cycles());
-    let orders = prepared.views.into_iter().zip(prepared.plan.before_view);
+    let orders = prepared.plan.before_view.into_iter().zip(found);
+    let orders = prepared.views.into_iter().zip(orders);
     let parts = dealt.into_iter().zip(orders).zip(peer_rings(count));
     let mut workers = Vec::new();
     let mut queues = queues.into_iter();
-    for (index, ((ports, (mut view, orders)), peers)) in parts.enumerate() {
+    for (index, ((ports, (mut view, (orders, found))), peers)) in parts.enumerate() {
         view.neighbors = neighbors.clone();
         let status = Arc::new(WorkerStatus::default());
         let (rings, mut link) = link(status.clone(), peers);
-        link.send_all(orders);
+        link.send_all(orders.into_iter().chain(found));
         link.send(ToWorker::Start);
         control.workers.push(link);
         let (counters, mut seed) = (status.counters.clone(), [0; 32]);

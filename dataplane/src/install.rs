@@ -4,27 +4,23 @@
 //! An SA is the same one if direction, SPI, destination, protocol, algorithms and keys are: it keeps its place,
 //! counters, sequence numbers and replay window, whatever else changes.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use portcullis_config::{Action, Direction, Integrity, Policy, SaConfig, Transform};
 use portcullis_ipsec::command::Command;
 use portcullis_ipsec::counters::SaCounters;
 use portcullis_ipsec::ip::{Address, IpVersion};
-use portcullis_ipsec::pipeline::{Binding, REASSEMBLY_TIMEOUT, SaSide};
+use portcullis_ipsec::pipeline::{Binding, SaSide};
 use portcullis_ipsec::sa::{InboundSa, OutboundSa, SaRef, Shape};
-use portcullis_ipsec::sad::{Slab, SpiEntry, SpiIndex};
+use portcullis_ipsec::sad::{SpiEntry, SpiIndex};
 use portcullis_ipsec::spd::CompiledSelector;
 
 use crate::Error;
 use crate::engine::cryptodev::CryptoDevices;
 use crate::engine::{Choice, Key};
+use crate::slots::{LEAST_ROOM, NONE, Slots, side_of};
 use crate::worker::{GatewayEngine, WorkerCommand};
-
-/// No SA.
-const NONE: u32 = u32::MAX;
-/// Room for SAs that a worker has at least, so that the first few more need no new memory.
-const LEAST_ROOM: usize = 1024;
 
 /// An SA as control knows it.
 #[derive(Clone, Debug)]
@@ -36,45 +32,19 @@ pub struct InstalledSa {
     /// What it counts.
     pub counters: Arc<SaCounters>,
     /// Milliseconds of the workers' clock when its life began.
-    born: u64,
-    links: Links,
+    pub(crate) born: u64,
+    pub(crate) links: Links,
 }
 
 /// Which SA of a bundle is around which.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Links {
+pub(crate) struct Links {
     /// Slot of the SA around this one.
-    outer: Option<u32>,
+    pub(crate) outer: Option<u32>,
     /// Bytes that it adds.
-    overhead: usize,
+    pub(crate) overhead: usize,
     /// This one is around another.
-    is_outer: bool,
-}
-
-/// The slots of one worker in one direction.
-#[derive(Clone, Debug, Default)]
-struct Slots {
-    /// For each slot, the number of its SA.
-    occupants: Vec<u32>,
-    /// Those that are free, and since when.
-    free: VecDeque<(u64, u32)>,
-    /// How many the worker has memory for.
-    room: usize,
-}
-
-impl Slots {
-    /// A slot without SA. Fragments out of an SA wait for the others by its slot: it is not given anew before they
-    /// are gone.
-    fn take(&mut self, now: u64) -> u32 {
-        let old = |(since, _): &(u64, u32)| since + REASSEMBLY_TIMEOUT < now;
-        match self.free.front().is_some_and(old) {
-            true => self.free.pop_front().map_or(NONE, |(_, slot)| slot),
-            false => {
-                self.occupants.push(NONE);
-                self.occupants.len() as u32 - 1
-            }
-        }
-    }
+    pub(crate) is_outer: bool,
 }
 
 /// A policy in force, and where its SAs are.
@@ -90,8 +60,6 @@ pub struct Installed {
     slots: Vec<[Slots; 2]>,
     /// Outbound SAs, sorted by SPI.
     by_spi: Vec<u32>,
-    /// Inbound SAs that the workers' SPI indexes have room for.
-    index_room: usize,
 }
 
 /// What brings the workers to another policy.
@@ -105,10 +73,34 @@ pub struct Plan {
     pub after_view: Vec<Vec<WorkerCommand>>,
     /// For each worker: orders that wait until no worker has the old view nor a packet that it decided about.
     pub last: Vec<Vec<WorkerCommand>>,
-    /// For each SPD entry, the SA that serves it.
+    /// For each SPD entry, the SA of the policy that serves it.
     pub bindings: Vec<Option<Binding>>,
+    /// What the workers' SPI indexes lack and have too much.
+    pub index: IndexChange,
     /// What is new and what goes.
     pub moves: Moves,
+}
+
+/// How the workers' SPI indexes come to know a policy's inbound SAs; those of IKE are beside them.
+#[derive(Debug, Default)]
+pub struct IndexChange {
+    /// All of them, if there are too many changes.
+    pub whole: Option<SpiIndex>,
+    /// Those that are new.
+    pub added: Vec<SpiEntry>,
+    /// Those that go.
+    pub removed: Vec<SpiEntry>,
+}
+
+/// An index with these entries and room for so many more.
+pub fn index_of(entries: impl Iterator<Item = SpiEntry>, more: usize) -> SpiIndex {
+    let entries: Vec<_> = entries.collect();
+    let room = (entries.len() + more).next_power_of_two().max(LEAST_ROOM);
+    let mut index = SpiIndex::with_capacity(room);
+    for entry in entries {
+        index.insert(entry);
+    }
+    index
 }
 
 /// Numbers of SAs, the new policy's and, for those that go, the old one's.
@@ -141,7 +133,7 @@ impl Installed {
     /// Nothing, on so many workers.
     pub fn nothing(workers: usize) -> Self {
         Installed {
-            slots: vec![<[Slots; 2]>::default(); workers],
+            slots: vec![[(); 2].map(|()| Slots::of_policy()); workers],
             ..Installed::default()
         }
     }
@@ -158,8 +150,7 @@ impl Installed {
             SaSide::Outbound(slot) => (Direction::Outbound, slot),
         };
         let slots = self.slots.get(worker)?.get(side_of(direction))?;
-        let number = slots.occupants.get(slot as usize)?;
-        self.policy.sas.get(*number as usize)
+        self.policy.sas.get(slots.occupant(slot)? as usize)
     }
 
     /// The outbound SA whose packets look so.
@@ -195,7 +186,6 @@ impl Installed {
         let workers = self.slots.len();
         let mut next = Installed {
             slots: self.slots.clone(),
-            index_room: self.index_room,
             ..Installed::default()
         };
         self.settle(&mut next, &policy, &before, now)?;
@@ -211,12 +201,13 @@ impl Installed {
             before_view: empty(),
             after_view: empty(),
             last: empty(),
+            index: IndexChange::default(),
             installed: next,
             moves,
         };
         plan.grow();
         self.add_commands(&mut plan, engine, devices)?;
-        self.index_commands(&mut plan);
+        self.index_change(&mut plan);
         self.removal_commands(&mut plan, now);
         Ok(plan)
     }
@@ -286,7 +277,7 @@ impl Installed {
                 None => InstalledSa {
                     place: SaRef {
                         worker: owner,
-                        slot: slots.take(now),
+                        slot: slots.take(now, number),
                     },
                     choice: Choice::default(), // until its key is made
                     counters: Arc::default(),
@@ -294,9 +285,7 @@ impl Installed {
                     links: Links::default(),
                 },
             };
-            if let Some(occupant) = slots.occupants.get_mut(sa.place.slot as usize) {
-                *occupant = number;
-            }
+            slots.settle(sa.place.slot, number);
             next.sas.push(sa);
         }
         Ok(())
@@ -352,38 +341,25 @@ impl Installed {
     }
 
     /// Makes inbound SAs findable: one by one if they are few, by another index if they are many.
-    fn index_commands(&self, plan: &mut Plan) {
-        let Plan {
-            installed: next,
-            moves,
-            before_view,
-            after_view,
-            ..
-        } = plan;
+    fn index_change(&self, plan: &mut Plan) {
         let entries = |of: &Installed, numbers: &[u32]| -> Vec<SpiEntry> {
             let sas = numbered(&of.policy.sas, numbers).zip(numbered(&of.sas, numbers));
             sas.filter_map(entry).collect()
         };
+        let (next, moves) = (&plan.installed, &plan.moves);
         let (added, removed) = (entries(next, &moves.added), entries(self, &moves.removed));
-        let count = next.iter().filter_map(entry).count();
-        let few = (added.len() + removed.len()) * 8 < count;
-        if few && count + removed.len() <= self.index_room {
-            for commands in before_view {
-                commands.extend(added.iter().map(|entry| Command::Index(*entry)));
-            }
-            for commands in after_view {
-                commands.extend(removed.iter().map(|entry| Command::Unindex(*entry)));
-            }
-        } else if !added.is_empty() || !removed.is_empty() {
-            next.index_room = count.next_power_of_two().max(LEAST_ROOM);
-            let mut index = SpiIndex::with_capacity(next.index_room);
-            for entry in next.iter().filter_map(entry) {
-                index.insert(entry);
-            }
-            for commands in before_view {
-                commands.push(Command::SetIndex(index.clone()));
-            }
-        }
+        let many = (added.len() + removed.len()) * 8 >= next.entries().count();
+        let nothing = added.is_empty() && removed.is_empty();
+        plan.index = IndexChange {
+            whole: (many && !nothing).then(|| index_of(next.entries(), 0)),
+            added,
+            removed,
+        };
+    }
+
+    /// What finds its inbound SAs.
+    pub fn entries(&self) -> impl Iterator<Item = SpiEntry> {
+        self.iter().filter_map(entry)
     }
 
     /// Old SAs go, and their slots are free for the next plan.
@@ -403,10 +379,7 @@ impl Installed {
             }
             let both = plan.installed.slots.get_mut(worker);
             if let Some(slots) = both.and_then(|both| both.get_mut(side_of(config.direction))) {
-                slots.free.push_back((now, slot));
-                if let Some(occupant) = slots.occupants.get_mut(slot as usize) {
-                    *occupant = NONE;
-                }
+                slots.release(now, slot);
             }
         }
     }
@@ -416,18 +389,9 @@ impl Plan {
     /// Memory for more SAs.
     fn grow(&mut self) {
         let workers = self.installed.slots.iter_mut().zip(&mut self.before_view);
-        for (both, commands) in workers {
-            for (side, slots) in both.iter_mut().enumerate() {
-                let needed = slots.occupants.len();
-                if needed <= slots.room {
-                    continue;
-                }
-                slots.room = needed.next_power_of_two().max(LEAST_ROOM);
-                commands.push(match side == side_of(Direction::Inbound) {
-                    true => Command::GrowInbound(Slab::with_slots(slots.room)),
-                    false => Command::GrowOutbound(Slab::with_slots(slots.room)),
-                });
-            }
+        for ([inbound, outbound], commands) in workers {
+            commands.extend(inbound.grow(Direction::Inbound));
+            commands.extend(outbound.grow(Direction::Outbound));
         }
     }
 }
@@ -445,13 +409,6 @@ fn nonce_key(sa: &SaConfig) -> Option<&[u8]> {
         _ => return None,
     };
     (sa.direction == Direction::Outbound).then(|| key.expose())
-}
-
-fn side_of(direction: Direction) -> usize {
-    match direction {
-        Direction::Inbound => 0,
-        Direction::Outbound => 1,
-    }
 }
 
 /// The worker that owns each SA. SAs of a bundle have one owner, those of an entry if they can; an entry whose SAs
@@ -535,7 +492,7 @@ fn links(policy: &Policy, sas: &[InstalledSa]) -> Result<Vec<Links>, Error> {
 }
 
 /// The order that installs an SA, or changes its terms.
-fn add(
+pub(crate) fn add(
     config: &SaConfig,
     sa: &InstalledSa,
     key: Key,
@@ -569,7 +526,7 @@ fn add(
 }
 
 /// What finds an SA, if it is inbound.
-fn entry((config, sa): (&SaConfig, &InstalledSa)) -> Option<SpiEntry> {
+pub(crate) fn entry((config, sa): (&SaConfig, &InstalledSa)) -> Option<SpiEntry> {
     (config.direction == Direction::Inbound).then(|| SpiEntry {
         spi: config.spi,
         protocol: config.transform.protocol(),
@@ -579,7 +536,7 @@ fn entry((config, sa): (&SaConfig, &InstalledSa)) -> Option<SpiEntry> {
 }
 
 /// Bytes that an AH SA adds around ESP.
-fn ah_overhead(config: &SaConfig) -> usize {
+pub(crate) fn ah_overhead(config: &SaConfig) -> usize {
     let v4 = Address::from(config.destination).is_v4();
     let version = if v4 { IpVersion::V4 } else { IpVersion::V6 };
     Shape::new(config.transform).ah_len(version)
@@ -619,7 +576,7 @@ fn bindings(installed: &Installed) -> Vec<Option<Binding>> {
                 selectors: [CompiledSelector::new(&entry.selector)].into(),
             })
         }
-        Action::Discard | Action::Bypass => None,
+        Action::Negotiate { .. } | Action::Discard | Action::Bypass => None,
     };
     installed.policy.spd.iter().map(binding).collect()
 }

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use portcullis_config::{Action, Policy};
+use portcullis_config::{Action, Policy, SpdEntry};
 use portcullis_ipsec::fib::Fib;
-use portcullis_ipsec::pipeline::{EntryCounters, PortInterfaces, View};
+use portcullis_ipsec::pipeline::{Binding, EntryCounters, PortInterfaces, Service, View};
 use portcullis_ipsec::spd::Tree;
 
 use crate::engine::cryptodev::CryptoDevices;
 use crate::install::{Installed, Plan};
+use crate::numbers::ChildNumbers;
 use crate::worker::GatewayEngine;
 use crate::{Error, fib};
 
@@ -24,6 +25,8 @@ pub struct Basis {
     pub ports: Arc<[PortInterfaces]>,
     /// Crypto devices.
     pub devices: Arc<CryptoDevices>,
+    /// Numbers of the children of connections.
+    pub numbers: Arc<ChildNumbers>,
 }
 
 /// A policy, ready to be swapped in.
@@ -37,6 +40,8 @@ pub struct Prepared {
     pub views: Vec<Box<View<Tree>>>,
     /// For each SPD entry its number in the policy before; `u32::MAX` for a new one.
     pub entries_before: Vec<u32>,
+    /// Numbers of the children of connections, new ones among them.
+    pub numbers: Arc<ChildNumbers>,
 }
 
 /// Makes `policy` ready for the workers, at `now`.
@@ -51,11 +56,18 @@ pub fn prepare(
     let fib = Arc::new(fib::build(policy, basis.fib.interfaces().to_vec()));
     let spd = fib::spd(policy);
     let esp_udp_ports = fib::esp_udp_ports(policy);
+    let numbers = basis.numbers.with(policy);
+    let service = |(entry, binding): (&SpdEntry, &Option<Binding>)| match binding {
+        Some(binding) => Service::Sas([binding.clone()].into()),
+        None => match numbers.of_entry(policy, entry) {
+            Some(number) => Service::Child(number),
+            None => Service::Nothing,
+        },
+    };
     let view = |_| {
-        let bindings = plan.bindings.iter();
         Box::new(View {
             spd: spd.clone(),
-            bindings: bindings.map(|b| b.iter().cloned().collect()).collect(),
+            services: policy.spd.iter().zip(&plan.bindings).map(service).collect(),
             hits: policy
                 .spd
                 .iter()
@@ -70,6 +82,7 @@ pub fn prepare(
     Ok(Prepared {
         views: (0..plan.last.len()).map(view).collect(),
         entries_before: entries_before(&basis.installed.policy, policy),
+        numbers: Arc::new(numbers),
         fib,
         plan,
     })
@@ -100,6 +113,17 @@ pub fn is_same_entry(old: (&Policy, usize), new: (&Policy, usize)) -> bool {
                     inbound: new_inbound,
                 },
             ) => same_sas(outbound, new_outbound) && same_sas(inbound, new_inbound),
+            (
+                Action::Negotiate { connection, child },
+                Action::Negotiate {
+                    connection: new_connection,
+                    child: new_child,
+                },
+            ) => {
+                let (old, new) = (old.0, new.0);
+                old.connections.get(*connection) == new.connections.get(*new_connection)
+                    && child == new_child
+            }
             (a, b) => a == b,
         }
 }

@@ -88,7 +88,7 @@ impl Reloader {
     }
 
     /// Goes on as far as is possible without waiting. A report when a reload ends.
-    pub fn advance(&mut self, control: &mut Control) -> Option<ReloadReport> {
+    pub fn advance(&mut self, control: &mut Control, now: u64) -> Option<ReloadReport> {
         match &mut self.work {
             Work::Idle => None,
             Work::Preparing(receiver) => match receiver.try_recv() {
@@ -106,7 +106,7 @@ impl Reloader {
                         return Some(answer.report);
                     };
                     let begun = Instant::now();
-                    let change = Change::begin(control, *prepared);
+                    let change = Change::begin(control, *prepared, now);
                     self.work = Work::Applying(change, Box::new(answer.report), begun);
                     None
                 }
@@ -198,32 +198,41 @@ struct Change {
 
 impl Change {
     /// Puts a new policy into force.
-    fn begin(control: &mut Control, prepared: Prepared) -> Change {
+    fn begin(control: &mut Control, prepared: Prepared, now: u64) -> Change {
         let Prepared {
             plan,
             fib,
             mut views,
             entries_before,
+            numbers,
         } = prepared;
         let Plan {
             installed,
             before_view,
             after_view,
             last,
+            index,
             ..
         } = plan;
         let hits = views.iter().map(|view| view.hits.clone()).collect();
         control.entries.change(hits, entries_before);
         control.adopt(installed, fib);
+        control.ike.numbers = numbers;
+        let (found, lost) = control.negotiated.change_index(index, &control.installed);
         let neighbors = Arc::new(control.neighbors());
         for view in &mut views {
             view.neighbors = neighbors.clone();
         }
         let orders = before_view.into_iter().zip(views).zip(after_view);
-        for (link, ((before, view), after)) in control.workers.iter_mut().zip(orders) {
+        let orders = orders.zip(found.into_iter().zip(lost));
+        for (link, (((before, view), after), (found, lost))) in
+            control.workers.iter_mut().zip(orders)
+        {
+            let before = before.into_iter().chain(found);
             let view = [WorkerCommand::SetView(view)];
-            link.send_all(before.into_iter().chain(view).chain(after));
+            link.send_all(before.chain(view).chain(after).chain(lost));
         }
+        control.configure_ike(now);
         Change {
             step: Step::View,
             marks: sent(control),

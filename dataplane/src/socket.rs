@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::ike_status::Begun;
 use crate::report::ReloadReport;
 use crate::status::{Query, Status};
 
@@ -36,6 +37,18 @@ pub enum Request {
     Reload {
         /// Only say what would change.
         trial: bool,
+    },
+    /// Begin a key exchange.
+    Initiate {
+        /// Connection.
+        connection: String,
+        /// One of its children; `None`: all.
+        child: Option<String>,
+    },
+    /// End a connection.
+    Terminate {
+        /// Connection.
+        connection: String,
     },
 }
 
@@ -204,6 +217,18 @@ pub fn ask(path: &Path, mut query: Query, most: usize) -> Result<Status, Error> 
 /// Has a running gateway read its policy file again.
 pub fn reload(path: &Path, trial: bool) -> Result<ReloadReport, Error> {
     request(path, &Request::Reload { trial }, RELOAD_PATIENCE)
+}
+
+/// Has a running gateway begin a key exchange.
+pub fn initiate(path: &Path, connection: &str, child: Option<&str>) -> Result<Begun, Error> {
+    let (connection, child) = (connection.to_owned(), child.map(str::to_owned));
+    request(path, &Request::Initiate { connection, child }, PATIENCE)
+}
+
+/// Has a running gateway end a connection.
+pub fn terminate(path: &Path, connection: &str) -> Result<Begun, Error> {
+    let connection = connection.to_owned();
+    request(path, &Request::Terminate { connection }, PATIENCE)
 }
 
 fn request<T: DeserializeOwned>(

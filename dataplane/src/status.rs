@@ -14,6 +14,7 @@ use portcullis_ipsec::neighbor::State;
 use portcullis_ipsec::pipeline::Stage;
 
 use crate::control::Control;
+use crate::ike_status::{IkeStatus, transform_text};
 use crate::install::InstalledSa;
 use crate::rates::Rates;
 use crate::report::{Outcome, ReloadReport};
@@ -44,6 +45,10 @@ pub enum What {
     Workers,
     /// Cycles a packet takes in each stage of a worker, if the policy says `cycle-budget = true`.
     Cycles,
+    /// IKE SAs, and negotiations that failed.
+    Ike,
+    /// What IKE has negotiated under them.
+    Child,
     /// Everything.
     #[default]
     All,
@@ -108,6 +113,8 @@ pub struct Status {
     pub buffers: BufferStatus,
     /// Reloads of the policy.
     pub reloads: ReloadStatus,
+    /// IKE.
+    pub ike: IkeStatus,
 }
 
 /// Reloads of the policy.
@@ -389,7 +396,8 @@ impl Telemetry {
         let (pools, policy) = (&control.pools, &control.installed.policy);
         let (sas, entries) = (query.wants(What::Sa), query.wants(What::Spd));
         let length = |wanted: bool, list: usize| if wanted { list } else { 0 };
-        let end = length(sas, policy.sas.len()).max(length(entries, policy.spd.len()));
+        let sa_count = policy.sas.len() + control.negotiated.sas().count();
+        let end = length(sas, sa_count).max(length(entries, policy.spd.len()));
         Status {
             schema: SCHEMA,
             uptime_ms: now,
@@ -405,7 +413,7 @@ impl Telemetry {
                 Vec::new()
             },
             engine_fallbacks: fallbacks(control),
-            sa_count: policy.sas.len(),
+            sa_count,
             spd: if entries {
                 spd(control, query, page)
             } else {
@@ -431,6 +439,10 @@ impl Telemetry {
                 in_use: pools.in_use(),
             },
             reloads: self.reloads.clone(),
+            ike: match query.wants(What::Ike) || query.wants(What::Child) {
+                true => ike(control, now, query),
+                false => IkeStatus::default(),
+            },
         }
     }
 
@@ -469,7 +481,7 @@ impl Telemetry {
         query: &Query,
         page: &Range<usize>,
     ) -> Vec<SaStatus> {
-        let row = |(index, (config, sa)): (usize, (&SaConfig, &InstalledSa))| {
+        let row = |(mbps, (config, sa)): (f64, (&SaConfig, &InstalledSa))| {
             let c = &sa.counters;
             let (first, last) = (c.first_used.get(), c.last_used.get());
             let used = c.packets.get() != 0;
@@ -493,7 +505,7 @@ impl Telemetry {
                     "transport"
                 }
                 .into(),
-                transform: transform_name(config),
+                transform: transform_text(config.transform),
                 engine: sa.choice.engine.to_string(),
                 fallback: sa.choice.fallback.clone(),
                 source: config.source.to_string(),
@@ -501,7 +513,7 @@ impl Telemetry {
                 worker: sa.place.worker,
                 packets: c.packets.get(),
                 bytes: c.bytes.get(),
-                mbps: self.rates.of(index),
+                mbps,
                 mbps_average: if used {
                     megabits(c.bytes.get(), last.saturating_sub(first))
                 } else {
@@ -512,12 +524,21 @@ impl Telemetry {
                 drops: drops(|reason| c.drops.get(reason)),
             }
         };
-        let sas = control.installed.iter().enumerate();
-        let sas = sas.skip(page.start).take(page.len());
+        let manual = control.installed.iter().enumerate();
+        let manual = manual.map(|(index, sa)| (self.rates.of(index), sa));
+        let negotiated = control.negotiated.sas();
+        let negotiated = negotiated.map(|sa| (sa.mbps, (&sa.config, &sa.sa)));
+        let sas = manual.chain(negotiated).skip(page.start).take(page.len());
         sas.filter(|(_, (config, _))| query.is_about(&config.name))
             .map(row)
             .collect()
     }
+}
+
+fn ike(control: &Control, now: u64, query: &Query) -> IkeStatus {
+    let snapshot = control.ike.endpoint.snapshot();
+    let wanted = |name: &str| query.is_about(name);
+    IkeStatus::new(snapshot, now, wanted, |id| control.negotiated.used(id))
 }
 
 fn fallbacks(control: &Control) -> usize {
@@ -610,6 +631,13 @@ fn spd(control: &Control, query: &Query, page: &Range<usize>) -> Vec<SpdStatus> 
             Action::Discard => ("discard", Vec::new(), Vec::new()),
             Action::Bypass => ("bypass", Vec::new(), Vec::new()),
             Action::Protect { outbound, inbound } => ("protect", names(outbound), names(inbound)),
+            Action::Negotiate { connection, child } => {
+                let connection = policy.connections.get(*connection);
+                let child = connection.and_then(|c| Some((c, c.children.get(*child)?)));
+                let name = child.map(|(c, child)| format!("{}/{}", c.name, child.name));
+                let names: Vec<_> = name.into_iter().collect();
+                ("protect", names.clone(), names)
+            }
         };
         SpdStatus {
             name: entry.name.clone(),
@@ -659,15 +687,4 @@ fn neighbors(control: &Control) -> Vec<NeighborStatus> {
 
 fn mac_text(mac: [u8; 6]) -> String {
     dpdk::MacAddress(mac).to_string()
-}
-
-/// The algorithms as the policy file spells them.
-fn transform_name(config: &SaConfig) -> String {
-    match config.transform {
-        Transform::Esp(cipher, None) => cipher.name().into(),
-        Transform::Esp(cipher, Some(integrity)) => {
-            format!("{} {}", cipher.name(), integrity.name())
-        }
-        Transform::Ah(integrity) => integrity.name().into(),
-    }
 }

@@ -1,6 +1,6 @@
 //! The ISAKMP header (RFC 2408 3.1), which is IKEv2's too (RFC 7296 3.1).
 
-use std::fmt;
+use crate::InvalidMessage;
 
 /// Length of the header in bytes.
 pub const LENGTH: usize = 28;
@@ -27,29 +27,6 @@ pub struct Header {
     /// Length of the whole message in bytes.
     pub length: u32,
 }
-
-/// Why bytes are no IKE message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InvalidMessage {
-    /// Shorter than a header.
-    Truncated,
-    /// The initiator's cookie is zero.
-    NoCookie,
-    /// The length field is not the message's length.
-    Length,
-}
-
-impl fmt::Display for InvalidMessage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            InvalidMessage::Truncated => "shorter than a header",
-            InvalidMessage::NoCookie => "the initiator's cookie is zero",
-            InvalidMessage::Length => "the length field is not the length",
-        })
-    }
-}
-
-impl std::error::Error for InvalidMessage {}
 
 impl Header {
     /// Reads the header of a whole message, behind a non-ESP marker if there is one.
@@ -101,6 +78,27 @@ impl Header {
         Ok(header)
     }
 
+    /// The header's bytes.
+    pub(crate) fn encode(&self) -> [u8; LENGTH] {
+        let mut bytes = [0; LENGTH];
+        let fields: [&[u8]; 8] = [
+            &self.initiator_cookie,
+            &self.responder_cookie,
+            &[self.next_payload],
+            &[self.version],
+            &[self.exchange_type],
+            &[self.flags],
+            &self.message_id.to_be_bytes(),
+            &self.length.to_be_bytes(),
+        ];
+        let fields = fields.into_iter().flatten();
+        bytes
+            .iter_mut()
+            .zip(fields)
+            .for_each(|(to, from)| *to = *from);
+        bytes
+    }
+
     /// 1 or 2.
     pub fn major_version(&self) -> u8 {
         self.version >> 4
@@ -129,6 +127,7 @@ mod tests {
         assert_eq!(plain.responder_cookie, [0; 8]);
         let marked = [vec![0; 4], message()].concat();
         assert_eq!(Header::parse(&marked), Ok(plain));
+        assert_eq!(plain.encode()[..], message());
     }
 
     #[test]

@@ -1,7 +1,33 @@
 //! IKE for Portcullis, without I/O: bytes, time and randomness are arguments.
 //!
-//! So far this crate reads the one header that IKEv1 and IKEv2 share, by which the slow path tells whether what
-//! comes on UDP 500 and 4500 is IKE at all. The exchanges are not here yet.
+//! An [`Endpoint`] holds all IKE SAs of a gateway. It takes datagrams, commands and the passing of time, and gives
+//! datagrams, events (SAs to install above all) and work for other threads.
 #![forbid(unsafe_code)]
 
+mod api;
+mod child;
+mod connections;
+mod core;
+pub mod crypto;
+mod endpoint;
+mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod header;
+mod proposal;
+mod retransmit;
+pub mod show;
+mod traffic;
+mod v1;
+mod wire;
+mod work;
+
+pub use api::{
+    AddSa, ChildId, CloseReason, Command, Datagram, Established, Event, Failure, IkeId, SpiSource,
+    Time, Transmit,
+};
+pub use crypto::RandomSource;
+pub use endpoint::{Endpoint, Settings};
+pub use error::{Error, InvalidMessage, Local, PeerIncompatible, PeerMisbehaved};
+pub use proposal::ipsec::has_names as ikev1_has_names;
+pub use work::{Work, WorkDone};

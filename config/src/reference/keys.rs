@@ -37,6 +37,13 @@ pub const ROOT: Table = Table {
             doc: "Static neighbours.",
         },
         Key {
+            name: "connection",
+            kind: "array of tables",
+            presence: Optional,
+            example: "[]",
+            doc: "Peers with which IKE negotiates SAs.",
+        },
+        Key {
             name: "sa",
             kind: "array of tables",
             presence: Optional,
@@ -87,6 +94,14 @@ pub const RUNTIME: Table = Table {
             doc: "Crypto engines in order: an SA gets the first that has its algorithms on this machine. `vaes` is \
                   AES-GCM for CPUs with AVX-512 and VAES, `ipsec-mb` Intel's multi-buffer library, `portable` runs \
                   everywhere, `cryptodev` gives ESP to `crypto-devices`. `show sa` tells the engine, and why it is not an earlier one that should have it.",
+        },
+        Key {
+            name: "key-log",
+            kind: "path of a directory",
+            presence: Optional,
+            example: "\"/root/keys\"",
+            doc: "For debugging: the keys of every negotiated SA are written down there, in files that Wireshark reads as its \
+                  `ikev1_decryption_table` and `esp_sa`. Whoever reads them reads the traffic.",
         },
         Key {
             name: "eal",

@@ -293,5 +293,20 @@ pub const SPD: Table = Table {
             example: "\"from-b\"",
             doc: "SAs for packets from the peer, in the same order. Protect only.",
         },
+        Key {
+            name: "connection",
+            kind: "name of a connection",
+            presence: Optional,
+            example: "\"b\"",
+            doc: "Instead of `outbound` and `inbound`: the peer with which IKE negotiates SAs for these packets, when the first \
+                  one comes or as the connection's `start` says. Protect only.",
+        },
+        Key {
+            name: "child",
+            kind: "name of one of its children",
+            presence: Optional,
+            example: "\"lans\"",
+            doc: "How they are protected. May be left out if the connection has one child.",
+        },
     ],
 };

@@ -129,7 +129,7 @@ fn key_file_with_something_else_in_it() {
         "expected hex digits only; character 3 of the key is not one",
     );
     wrong(b"\xff\xfe", "expected hex digits");
-    wrong(&[b'0'; 5000], "expected hex digits and nothing else");
+    wrong(&[b'0'; 5000], "expected at most 4096 bytes");
 }
 
 #[test]

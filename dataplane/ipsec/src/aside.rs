@@ -145,8 +145,14 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     fn returned<I: Outlet<Buf = B>>(&mut self, io: &mut I, parcel: Parcel<B>, ok: bool) {
         let Parcel { buf, ticket } = parcel;
         match ticket.errand {
-            Errand::Seal(item) => {
-                let sa = self.sad.outbound.get(item.slot);
+            Errand::Seal(mut item) => {
+                let mut sa = self.sad.outbound.get(item.slot);
+                if let Some(moved) =
+                    sa.and_then(|sa| sa.moved.filter(|_| sa.serial != ticket.serial))
+                {
+                    // Its SA was replaced meanwhile, and still stands.
+                    (item.slot, sa) = (moved, self.sad.outbound.get(moved));
+                }
                 if sa.is_none_or(|sa| sa.serial != ticket.serial) {
                     return self.drop(io, buf, DropReason::NoSa);
                 }

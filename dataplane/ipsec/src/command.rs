@@ -6,10 +6,11 @@ use std::sync::Arc;
 use portcullis_config::Mode;
 
 use crate::PacketBuf;
+use crate::children::{Bound, Children, RemotePrefix};
 use crate::engine::Engine;
 use crate::fib::Neighbors;
-use crate::pipeline::{Binding, Pipeline, View};
-use crate::sa::{InboundSa, OutboundSa};
+use crate::pipeline::{Pipeline, View};
+use crate::sa::{InboundSa, OutboundSa, SaRef};
 use crate::sad::{Slab, SpiEntry, SpiIndex};
 use crate::spd::Classifier;
 
@@ -42,10 +43,35 @@ pub enum Command<K, C> {
     SetView(Box<View<C>>),
     /// New neighbours.
     SetNeighbors(Arc<Neighbors>),
-    /// New SAs for an SPD entry.
-    Bind(u32, Box<[Binding]>),
+    /// Change the SAs that IKE brings.
+    Negotiated(Negotiated),
+    /// Decide all flows anew.
+    ForgetFlows,
     /// A path MTU for an outbound SA, in bytes of the outer packet.
     SetPathMtu(u32, u32),
+}
+
+/// An order about SAs that come and go while traffic runs.
+#[derive(Debug)]
+pub enum Negotiated {
+    /// An SA for packets of a child: what is held for it is tried again.
+    Bind(Box<Bound>),
+    /// An SA serves its child no longer. Flows that remember it are forgotten by [`Command::ForgetFlows`].
+    Unbind {
+        /// Number of the child.
+        child: u32,
+        /// Where the SA is bound.
+        prefix: RemotePrefix,
+        /// The SA.
+        sa: SaRef,
+    },
+    /// More room for bound SAs.
+    Grow(Box<Children>),
+    /// Outbound SAs change places: what refers to the first slot, that of the SA in use, goes on with the SA in the
+    /// second, its successor.
+    Swap(u32, u32),
+    /// No SA comes of this child for now: what is held for it is dropped.
+    Refuse(u32),
 }
 
 /// What an order replaced, for control to free.
@@ -65,8 +91,10 @@ pub enum Retired<K, C> {
     View(Box<View<C>>),
     /// Neighbours.
     Neighbors(Arc<Neighbors>),
-    /// SAs of an SPD entry.
-    Bindings(Box<[Binding]>),
+    /// An SA that served a child.
+    Bound(Box<Bound>),
+    /// Memory of bound SAs.
+    Children(Box<Children>),
 }
 
 impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
@@ -126,14 +154,10 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
                 self.forget_flows();
                 Some(Retired::Neighbors(old))
             }
-            Command::Bind(entry, bindings) => {
+            Command::Negotiated(order) => self.apply_negotiated(order),
+            Command::ForgetFlows => {
                 self.forget_flows();
-                Some(Retired::Bindings(
-                    match self.view.bindings.get_mut(entry as usize) {
-                        Some(place) => std::mem::replace(place, bindings),
-                        None => bindings,
-                    },
-                ))
+                None
             }
             Command::SetPathMtu(slot, mtu) => {
                 if let Some(sa) = self.sad.outbound.get_mut(slot) {
@@ -142,6 +166,40 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
                 }
                 None
             }
+        }
+    }
+
+    fn apply_negotiated(&mut self, order: Negotiated) -> Option<Retired<E::Key, C>> {
+        match order {
+            Negotiated::Bind(bound) => {
+                self.hold.ripen(bound.child);
+                self.children.bind(bound);
+                None
+            }
+            Negotiated::Unbind { child, prefix, sa } => {
+                let bound = self.children.unbind(child, prefix, sa);
+                bound.map(Retired::Bound)
+            }
+            Negotiated::Grow(larger) => Some(Retired::Children(self.children.grow_into(larger))),
+            Negotiated::Swap(used, successor) => {
+                self.swap_outbound(used, successor);
+                None
+            }
+            Negotiated::Refuse(child) => {
+                self.hold.refuse(child);
+                None
+            }
+        }
+    }
+
+    /// The successor takes the slot that flows remember, and what is known of the way: nothing has to be decided
+    /// anew, and no packet finds the slot empty.
+    fn swap_outbound(&mut self, used: u32, successor: u32) {
+        self.sad.outbound.swap(used, successor);
+        let path_mtu = self.sad.outbound.get(successor).map(|sa| sa.path_mtu);
+        if let Some(sa) = self.sad.outbound.get_mut(used) {
+            sa.moved = Some(successor);
+            sa.path_mtu = path_mtu.unwrap_or(sa.path_mtu);
         }
     }
 

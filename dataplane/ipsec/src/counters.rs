@@ -123,7 +123,7 @@ pub struct WorkerCounters {
     pub created: Counter,
     /// Packets used up without being dropped: cut into fragments, or fragments merged into a whole.
     pub consumed: Counter,
-    /// Packets that await their other fragments, or are in a crypto device.
+    /// Packets that await their other fragments or an SA, or are in a crypto device.
     pub held: Counter,
     /// Flow cache misses.
     pub flow_misses: Counter,

@@ -67,6 +67,12 @@ drop_reasons! {
     ProtectedExpected = "clear-but-must-be-protected",
     /// An SPD entry says protect and there is no SA.
     NoSa = "no-sa",
+    /// It waited for an SA, and a later packet to the same destination took its place.
+    HeldReplaced = "held-replaced",
+    /// It waited for an SA, and too many others did.
+    HoldFull = "hold-full",
+    /// It waited for an SA, and none came.
+    NotNegotiated = "no-sa-negotiated",
     /// Decapsulated packet outside the selectors of its SA (RFC 4301 5.2).
     SelectorMismatch = "selector-mismatch",
     /// Decapsulated packet that came with other SAs than its bundle demands.
@@ -137,6 +143,8 @@ drop_reasons! {
     HandoffFull = "handoff-ring-full",
     /// For this gateway, and nobody here listens.
     NoListener = "no-local-listener",
+    /// A datagram to an IKE port with a wrong length or checksum.
+    IkeMalformed = "ike-datagram-malformed",
     /// ICMP message truncated, fragmented, or with a wrong checksum.
     IcmpMalformed = "icmp-malformed",
     /// An ICMP error was not sent because of the rate limit.

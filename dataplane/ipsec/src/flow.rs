@@ -242,6 +242,8 @@ pub enum Verdict {
     Forward(AdjacencyId),
     /// Protected with an outbound SA.
     Protect(SaRef),
+    /// Held until IKE has negotiated an SA of this child; never remembered.
+    Hold(u32),
     /// Out of an SA, for the unprotected side: the SPD decides as for any outbound packet.
     Hairpin,
 }

@@ -491,7 +491,9 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
                 _ => self.deliver(io, buf, *ip, origin),
             },
             Verdict::Drop(reason) => self.drop(io, buf, reason),
-            Verdict::Hairpin | Verdict::Protect(_) => self.outbound(io, buf, ip, origin),
+            Verdict::Hairpin | Verdict::Protect(_) | Verdict::Hold(_) => {
+                self.outbound(io, buf, ip, origin)
+            }
         }
     }
 
@@ -555,7 +557,7 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             Verdict::Local => self.deliver(io, buf, *ip, origin),
             Verdict::Forward(way) => self.forward_by(io, buf, ip, origin, way),
             Verdict::Drop(reason) => self.drop(io, buf, reason),
-            Verdict::Hairpin | Verdict::Protect(_) => {
+            Verdict::Hairpin | Verdict::Protect(_) | Verdict::Hold(_) => {
                 self.drop(io, buf, DropReason::ProtectedExpected)
             }
         }

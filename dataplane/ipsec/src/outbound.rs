@@ -7,7 +7,7 @@ use crate::fib::Hop;
 use crate::flow::{Decision, FlowKey, FlowPlace, Path, Verdict};
 use crate::ip::{self, IpHeader, protocol};
 use crate::local::quoted_key;
-use crate::pipeline::{Event, Handoff, Origin, Outlet, Pipeline};
+use crate::pipeline::{Event, Handoff, Origin, Outlet, Pipeline, Service};
 use crate::sa::{SaRef, any_match};
 use crate::spd::{Classifier, EntryAction, Flow, Match, SelectorKey};
 use crate::{DropReason, PacketBuf};
@@ -82,6 +82,7 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             Verdict::Local => self.deliver(io, buf, *ip, origin),
             Verdict::Drop(reason) => self.drop(io, buf, reason),
             Verdict::Hairpin => self.drop(io, buf, DropReason::NoRoute),
+            Verdict::Hold(child) => self.hold(io, buf, ip, origin, child),
         }
     }
 
@@ -142,14 +143,14 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
                 Match::Yes(sa) => Verdict::Protect(sa),
                 Match::Reassemble => return Match::Reassemble,
                 Match::No => {
-                    self.acquire(io, entry, ip);
-                    return Match::Yes((
-                        Decision {
-                            verdict: Verdict::Drop(DropReason::NoSa),
-                            entry,
-                        },
-                        false,
-                    ));
+                    let verdict = match self.view.services.get(entry as usize) {
+                        Some(Service::Child(child)) => Verdict::Hold(*child),
+                        _ => {
+                            self.acquire(io, entry, ip);
+                            Verdict::Drop(DropReason::NoSa)
+                        }
+                    };
+                    return Match::Yes((Decision { verdict, entry }, false));
                 }
             },
         };
@@ -182,8 +183,12 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
 
     /// The first SA that serves the entry and may carry the packet.
     fn bound_sa(&self, entry: u32, key: &SelectorKey) -> Match<SaRef> {
-        let bindings = self.view.bindings.get(entry as usize);
-        for binding in bindings.into_iter().flatten() {
+        let bindings = match self.view.services.get(entry as usize) {
+            Some(Service::Sas(bindings)) => bindings,
+            Some(Service::Child(child)) => return self.children.find(*child, key),
+            Some(Service::Nothing) | None => return Match::No,
+        };
+        for binding in bindings {
             match any_match(&binding.selectors, key) {
                 Match::Yes(()) => return Match::Yes(binding.sa),
                 Match::Reassemble => return Match::Reassemble,

@@ -21,6 +21,7 @@ use rand_chacha::ChaCha12Rng;
 use rand_core::{RngCore, SeedableRng};
 
 use crate::ah::MaskedHeader;
+use crate::children::Children;
 use crate::counters::{Counter, WorkerCounters};
 use crate::engine::lookaside::Lookaside;
 use crate::engine::{AhJob, Engine, EspJob};
@@ -28,6 +29,7 @@ use crate::ethernet::{self, Frame, ethertype};
 use crate::express::Arrival;
 use crate::fib::{Fib, Interface, Neighbors};
 use crate::flow::{Adjacencies, Decision, FlowCache};
+use crate::hold::Hold;
 use crate::icmp::RateLimit;
 use crate::ip::{Address, IpHeader};
 use crate::reassembly::{Reassembled, Reassembler};
@@ -162,10 +164,21 @@ pub enum Event {
         /// Our address.
         destination: Address,
     },
-    /// A packet needs an SA that does not exist, rate-limited.
+    /// A packet needs an SA that nobody negotiates, rate-limited.
     Acquire {
         /// SPD entry.
         entry: u32,
+        /// Source.
+        source: Address,
+        /// Destination.
+        destination: Address,
+        /// Protocol.
+        protocol: u8,
+    },
+    /// A packet is held until there is an SA of this child, rate-limited.
+    Negotiate {
+        /// Number of the child, from control.
+        child: u32,
         /// Source.
         source: Address,
         /// Destination.
@@ -204,6 +217,18 @@ pub struct Binding {
     pub selectors: Arc<[CompiledSelector]>,
 }
 
+/// What serves an SPD entry.
+#[derive(Clone, Debug, Default)]
+pub enum Service {
+    /// Nothing: it does not protect, or has no SA.
+    #[default]
+    Nothing,
+    /// SAs of the policy, the preferred one first.
+    Sas(Box<[Binding]>),
+    /// SAs that IKE negotiates for this child: [`Children`] knows them.
+    Child(u32),
+}
+
 /// What matched an SPD entry.
 #[derive(Debug, Default)]
 #[repr(align(16))]
@@ -228,8 +253,8 @@ pub struct PortInterfaces {
 pub struct View<C> {
     /// The SPD.
     pub spd: Arc<Spd<C>>,
-    /// For each SPD entry, the SAs that serve it, the preferred one first.
-    pub bindings: Box<[Box<[Binding]>]>,
+    /// For each SPD entry, what serves it.
+    pub services: Box<[Service]>,
     /// This worker's counters of the SPD entries.
     pub hits: Arc<[EntryCounters]>,
     /// Interfaces and routes.
@@ -443,6 +468,8 @@ pub struct Pipeline<E: Engine, C, B> {
     pub(crate) worker: u16,
     pub(crate) engine: E,
     pub(crate) sad: Sad<E::Key>,
+    pub(crate) children: Children,
+    pub(crate) hold: Hold<B>,
     pub(crate) view: View<C>,
     pub(crate) flows: FlowCache,
     /// What clear packets from the unprotected side meet: apart, so that a flood of them evicts no one else.
@@ -485,6 +512,8 @@ impl<E: Lookaside<B>, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B>
             worker,
             engine,
             sad: Sad::default(),
+            children: Children::default(),
+            hold: Hold::new(),
             view,
             flows: FlowCache::new(flows, rng.next_u64()),
             clear_flows: FlowCache::new(flows / 8, rng.next_u64()),
@@ -580,8 +609,9 @@ impl<E: Lookaside<B>, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B>
     pub fn finish<I: Outlet<Buf = B>>(&mut self, io: &mut I, now: u64) {
         self.now = now;
         self.collect(io);
+        self.release_held(io);
         self.flush(io);
-        let mut held = self.engine.in_flight() as u64;
+        let mut held = (self.engine.in_flight() + self.hold.len()) as u64;
         for reassembler in &mut self.reassemblers {
             let late = reassembler.expire(io, now);
             self.counters
@@ -595,6 +625,7 @@ impl<E: Lookaside<B>, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B>
     /// Gives back all packets held, before the worker ends. What is in a device by now goes down with the engine.
     pub fn release<I: Outlet<Buf = B>>(&mut self, io: &mut I) {
         self.flush(io);
+        self.clear_held(io);
         for reassembler in &mut self.reassemblers {
             let held = reassembler.clear(io);
             self.counters

@@ -346,6 +346,8 @@ pub struct OutboundSa<K> {
     pub next: Option<u32>,
     /// Bytes that the SAs around this one add.
     pub bundle_overhead: usize,
+    /// Slot of the SA that this one took the place of.
+    pub moved: Option<u32>,
     /// Path MTU learnt for the outer packet (RFC 4301 8.2); `u32::MAX` if nothing was.
     pub path_mtu: u32,
     /// Its number among all SAs that the worker ever had, which packets in a device name. Given by the worker.
@@ -381,6 +383,7 @@ impl<K> OutboundSa<K> {
             destination,
             next: None,
             bundle_overhead: 0,
+            moved: None,
             path_mtu: u32::MAX,
             serial: 0,
             life: Life::new(config.soft, config.hard, now),

@@ -70,6 +70,11 @@ impl SpiIndex {
         }
     }
 
+    /// How many entries it takes.
+    pub fn room(&self) -> usize {
+        self.slots.len() / 2
+    }
+
     /// True if one more entry would make lookups slow: a larger table must come first.
     pub fn is_full(&self) -> bool {
         self.len * 2 >= self.slots.len()
@@ -221,6 +226,14 @@ impl<T> Slab<T> {
     /// Takes an occupant out.
     pub fn take(&mut self, slot: u32) -> Option<Box<T>> {
         self.slots.get_mut(slot as usize)?.take()
+    }
+
+    /// Changes places.
+    pub fn swap(&mut self, a: u32, b: u32) {
+        let (a, b) = (a as usize, b as usize);
+        if a.max(b) < self.slots.len() {
+            self.slots.swap(a, b);
+        }
     }
 
     /// Moves all occupants into a larger slab and returns the old memory. That is one copy of the pointers: 0.1 ms

@@ -1,11 +1,13 @@
 //! The command line.
 
 mod check;
+mod connection;
 mod reload;
 mod run;
 mod show;
 mod table;
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -46,7 +48,7 @@ enum Command {
     Show {
         /// What to show.
         what: What,
-        /// Only SAs and SPD entries whose name contains this.
+        /// Only SAs, SPD entries and connections whose name contains this.
         #[arg(long, value_name = "TEXT")]
         name: Option<String>,
         /// At most so many SAs or SPD entries.
@@ -55,6 +57,25 @@ enum Command {
         /// As JSON.
         #[arg(long)]
         json: bool,
+        /// Control socket of the gateway.
+        #[arg(long, value_name = "PATH", default_value = "/run/portcullis.sock")]
+        socket: PathBuf,
+    },
+    /// Begin a key exchange, and wait for its end.
+    Initiate {
+        /// Connection, or connection and child: `b` or `b/lans`.
+        name: String,
+        /// Seconds to wait; 0: not at all.
+        #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+        wait: u64,
+        /// Control socket of the gateway.
+        #[arg(long, value_name = "PATH", default_value = "/run/portcullis.sock")]
+        socket: PathBuf,
+    },
+    /// Delete the SAs of a connection, here and at the peer.
+    Terminate {
+        /// Connection.
+        name: String,
         /// Control socket of the gateway.
         #[arg(long, value_name = "PATH", default_value = "/run/portcullis.sock")]
         socket: PathBuf,
@@ -99,6 +120,8 @@ pub fn main() -> ExitCode {
             json,
             socket,
         } => show::show(what, name, limit, json, &socket),
+        Command::Initiate { name, wait, socket } => connection::initiate(&name, wait, &socket),
+        Command::Terminate { name, socket } => connection::terminate(&name, &socket),
         Command::Reload {
             dry_run,
             json,
@@ -122,6 +145,7 @@ fn start_log() {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
 }

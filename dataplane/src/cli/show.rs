@@ -59,6 +59,13 @@ pub(super) fn show(
         What::Workers | What::Cycles => print_json(
             &json!({ "schema": schema, "workers": status.workers, "reloads": status.reloads }),
         ),
+        What::Ike => {
+            let ike = status.ike;
+            print_json(&json!({
+                "schema": schema, "ikes": ike.ikes, "failures": ike.failures, "counters": ike.counters
+            }));
+        }
+        What::Child => print_json(&json!({ "schema": schema, "children": status.ike.children })),
         What::All => print_json(&status),
     }
     ExitCode::SUCCESS

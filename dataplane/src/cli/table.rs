@@ -1,5 +1,6 @@
 //! Tables for people.
 
+use crate::ike_status::IkeStatus;
 use crate::status::{DropStatus, Status, What};
 
 /// Prints one part of a status, or all of it.
@@ -12,10 +13,14 @@ pub(super) fn print(status: &Status, what: What) {
         What::Neighbors => neighbors(status),
         What::Workers => workers(status),
         What::Cycles => cycles(status),
+        What::Ike => ike(&status.ike),
+        What::Child => children(&status.ike),
         What::All => {
             for (index, part) in [
                 What::Ports,
                 What::Sa,
+                What::Ike,
+                What::Child,
                 What::Spd,
                 What::Neighbors,
                 What::Drops,
@@ -122,6 +127,98 @@ fn sas(status: &Status) {
     for reason in reasons {
         println!("* not {reason}");
     }
+}
+
+fn ike(status: &IkeStatus) {
+    let dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
+    let rows: Vec<_> = status
+        .ikes
+        .iter()
+        .map(|sa| {
+            let nat = match sa.nat {
+                [false, false] => "-",
+                [true, false] => "here",
+                [false, true] => "peer",
+                [true, true] => "both",
+            };
+            vec![
+                sa.id.to_string(),
+                dash(sa.connection.clone()),
+                sa.state.clone(),
+                sa.role.clone(),
+                sa.remote.clone(),
+                dash(sa.remote_id.clone()),
+                dash(sa.proposal.clone()),
+                nat.into(),
+                dash(sa.established_s.map(|s| format!("{s} s"))),
+                sa.quick_modes.to_string(),
+            ]
+        })
+        .collect();
+    let head = [
+        "IKE",
+        "connection ",
+        "state ",
+        "role ",
+        "peer ",
+        "identity ",
+        "algorithms ",
+        "NAT ",
+        "age",
+        "quick modes",
+    ];
+    columns(&head, &rows);
+    for failure in &status.failures {
+        let (connection, child) = (failure.connection.as_deref(), failure.child.as_deref());
+        let child = child.map_or(String::new(), |child| format!("/{child}"));
+        println!(
+            "failed {} s ago: {}{child} with {}: {}",
+            failure.ago_s,
+            connection.unwrap_or("?"),
+            failure.remote,
+            failure.reason
+        );
+        for mismatch in &failure.mismatches {
+            println!("    offered {mismatch}");
+        }
+    }
+}
+
+fn children(status: &IkeStatus) {
+    let rows: Vec<_> = status
+        .children
+        .iter()
+        .map(|child| {
+            let sas = child.sas.iter().map(|(algorithms, inbound, outbound)| {
+                format!("{algorithms} {inbound} {outbound}")
+            });
+            vec![
+                child.id.to_string(),
+                format!("{}/{}", child.connection, child.name),
+                child.state.clone(),
+                format!("{}{}", child.mode, if child.udp { " in UDP" } else { "" }),
+                child.local.clone(),
+                child.remote.clone(),
+                sas.collect::<Vec<_>>().join(" + "),
+                format!("{} s", child.installed_s),
+                child.received.0.to_string(),
+                child.sent.0.to_string(),
+            ]
+        })
+        .collect();
+    let head = [
+        "child",
+        "name ",
+        "state ",
+        "mode ",
+        "local ",
+        "remote ",
+        "algorithms, SPI in and out ",
+        "age",
+        "received",
+        "sent",
+    ];
+    columns(&head, &rows);
 }
 
 fn spd(status: &Status) {

@@ -14,6 +14,7 @@ mod icmp;
 mod journey;
 mod lifetime;
 mod lookaside;
+mod negotiated;
 mod pmtu;
 mod policy;
 mod refusal;

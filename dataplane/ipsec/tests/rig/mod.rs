@@ -31,7 +31,7 @@ use portcullis_ipsec::fib::{Fib, Hop, Interface, Neighbors};
 use portcullis_ipsec::ip::{Address, IpVersion};
 use portcullis_ipsec::pipeline::{
     BURST, Binding, EntryCounters, Event, Handoff, Inject, Outlet, Pipeline, PortInterfaces, Punt,
-    View,
+    Service, View,
 };
 use portcullis_ipsec::sa::{InboundSa, OutboundSa, SaRef, Shape};
 use portcullis_ipsec::sad::{Slab, SpiEntry, SpiIndex};
@@ -212,7 +212,7 @@ impl Site {
         };
         View {
             spd: Arc::new(Spd::<Tree>::new(&self.entries())),
-            bindings: self.spd.iter().map(|e| self.bindings(e)).collect(),
+            services: self.spd.iter().map(|e| self.service(e)).collect(),
             hits: self.spd.iter().map(|_| EntryCounters::default()).collect(),
             fib: Arc::new(self.routes()),
             ports: [
@@ -260,7 +260,7 @@ impl Site {
         let action = |e: &SpdEntry| match e.action {
             Action::Discard => EntryAction::Discard,
             Action::Bypass => EntryAction::Bypass,
-            Action::Protect { .. } => EntryAction::Protect,
+            Action::Protect { .. } | Action::Negotiate { .. } => EntryAction::Protect,
         };
         self.spd
             .iter()
@@ -268,16 +268,19 @@ impl Site {
             .collect()
     }
 
-    fn bindings(&self, entry: &SpdEntry) -> Box<[Binding]> {
+    fn service(&self, entry: &SpdEntry) -> Service {
         match &entry.action {
-            Action::Protect { outbound, .. } if !outbound.is_empty() => Box::new([Binding {
-                sa: SaRef {
-                    worker: self.owner,
-                    slot: outbound[0] as u32,
-                },
-                selectors: [CompiledSelector::new(&entry.selector)].into(),
-            }]),
-            _ => Box::new([]),
+            Action::Protect { outbound, .. } if !outbound.is_empty() => {
+                Service::Sas(Box::new([Binding {
+                    sa: SaRef {
+                        worker: self.owner,
+                        slot: outbound[0] as u32,
+                    },
+                    selectors: [CompiledSelector::new(&entry.selector)].into(),
+                }]))
+            }
+            Action::Negotiate { child, .. } => Service::Child(*child as u32),
+            _ => Service::Nothing,
         }
     }
 

@@ -1,0 +1,474 @@
+//! Joins IKE and the workers: datagrams from the punt ring to the endpoint and back, SAs to the workers, their news
+//! to the endpoint, and computations to a pool. Secrets never get into the log.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_config::{Direction, Policy, RemoteAddress, Start};
+use portcullis_ike::{AddSa, ChildId, Command, Endpoint, Event, Failure, Settings, Transmit};
+use portcullis_ipsec::command::{Command as Order, Negotiated as NegotiatedOrder};
+use portcullis_ipsec::ip::{Address, IpHeader};
+use portcullis_ipsec::pipeline::{Inject, SaSide};
+use portcullis_ipsec::{DropReason, PacketBuf};
+
+use crate::Error;
+use crate::control::Control;
+use crate::datagram;
+use crate::eal::Pools;
+use crate::ike_status::{Begun, identity_text, reason_text};
+use crate::key_log::KeyLog;
+use crate::negotiated::{Limit, Orders};
+use crate::numbers::ChildNumbers;
+use crate::packet::Packet;
+use crate::pool::{Pool, SystemRandom};
+use crate::spi::Spis;
+use crate::worker::{GatewayEngine, ToWorker};
+
+/// Milliseconds between two reports of traffic to the endpoint.
+const TRAFFIC_INTERVAL: u64 = 1000;
+/// Datagrams that wait for workers; were one of them to stand still, more would be of no use.
+const MOST_WAITING: usize = 4096;
+
+/// IKE, and what it needs around it.
+pub struct Ike {
+    /// All IKE SAs.
+    pub endpoint: Endpoint,
+    /// Numbers of the children of connections.
+    pub numbers: Arc<ChildNumbers>,
+    pool: Pool,
+    /// Makes keys for SAs.
+    engine: GatewayEngine,
+    key_log: Option<KeyLog>,
+    /// Datagrams that go when the workers have the SAs that came before them.
+    outbox: VecDeque<Transmit>,
+    /// For each worker what it must have come to before the outbox goes.
+    marks: Option<Vec<u64>>,
+    /// Outbound SAs that other workers may hear of when the owner, with this number, has come to the mark.
+    to_bind: VecDeque<(ChildId, usize, u64)>,
+    traffic_told: u64,
+    datagram_id: u16,
+}
+
+impl Ike {
+    /// An endpoint without connections.
+    pub fn new(
+        policy: &Policy,
+        engine: GatewayEngine,
+        spis: Spis,
+        threads: usize,
+    ) -> Result<Self, Error> {
+        let key_log = policy
+            .runtime
+            .key_log
+            .as_deref()
+            .map(KeyLog::open)
+            .transpose()?;
+        let settings = Settings {
+            key_log: key_log.is_some(),
+            ..Settings::default()
+        };
+        Ok(Ike {
+            endpoint: Endpoint::new(settings, Box::new(SystemRandom), Box::new(spis)),
+            numbers: Arc::new(ChildNumbers::default()),
+            pool: Pool::start(threads)?,
+            engine,
+            key_log,
+            outbox: VecDeque::new(),
+            marks: None,
+            to_bind: VecDeque::new(),
+            traffic_told: 0,
+            datagram_id: 0,
+        })
+    }
+
+    /// True while something is under way that a nap would delay.
+    fn is_busy(&self) -> bool {
+        self.pool.is_busy() || !self.outbox.is_empty() || !self.to_bind.is_empty()
+    }
+}
+
+fn time(now: u64) -> Duration {
+    Duration::from_millis(now)
+}
+
+impl Control {
+    /// The connections of the policy in force.
+    pub fn configure_ike(&mut self, now: u64) {
+        let policy = self.installed.policy.clone();
+        self.spis.keep_off(&policy);
+        let connections = policy.connections.iter().map(|connection| {
+            let mut connection = connection.clone();
+            connection.local = connection
+                .local
+                .or_else(|| self.address_to(&connection.remote));
+            Arc::new(connection)
+        });
+        let command = Command::Configure(connections.collect());
+        self.ike.endpoint.handle_command(time(now), command);
+        self.settle_ike(now);
+    }
+
+    /// Our address on the way to a peer.
+    fn address_to(&self, remote: &RemoteAddress) -> Option<IpAddr> {
+        let RemoteAddress::Host(remote) = remote else {
+            return None;
+        };
+        let interface = self.fib.route((*remote).into())?.interface;
+        let address = self.fib.source_address(interface, remote.is_ipv4())?;
+        Some(address.to_ip())
+    }
+
+    /// Begins a key exchange for an operator.
+    pub fn initiate(&mut self, now: u64, connection: String, child: Option<String>) -> Begun {
+        let error = self.find(&connection, child.as_deref()).err();
+        if error.is_none() {
+            self.command_ike(now, Command::Initiate { connection, child });
+        }
+        Begun { error, at_ms: now }
+    }
+
+    /// Ends a connection for an operator.
+    pub fn terminate(&mut self, now: u64, connection: String) -> Begun {
+        let known = self
+            .installed
+            .policy
+            .connections
+            .iter()
+            .any(|c| c.name == connection);
+        let error = (!known).then(|| format!("there is no connection `{connection}`"));
+        if known {
+            self.command_ike(now, Command::Terminate { connection });
+        }
+        Begun { error, at_ms: now }
+    }
+
+    /// A connection that this gateway can begin.
+    fn find(&self, connection: &str, child: Option<&str>) -> Result<(), String> {
+        let mut connections = self.installed.policy.connections.iter();
+        let known = connections.find(|known| known.name == connection);
+        let known = known.ok_or_else(|| format!("there is no connection `{connection}`"))?;
+        if let Some(child) = child.filter(|child| known.children.iter().all(|c| c.name != *child)) {
+            return Err(format!("connection `{connection}` has no child `{child}`"));
+        }
+        match known.remote {
+            RemoteAddress::Host(_) => Ok(()),
+            RemoteAddress::Ranges(_) | RemoteAddress::Any => Err(format!(
+                "only the peer can begin `{connection}`: its address is not known"
+            )),
+        }
+    }
+
+    fn command_ike(&mut self, now: u64, command: Command) {
+        self.ike.endpoint.handle_command(time(now), command);
+        self.settle_ike(now);
+    }
+
+    /// A packet to one of our IKE ports.
+    pub fn receive_ike(
+        &mut self,
+        now: u64,
+        packet: &Packet,
+        ip: &IpHeader,
+    ) -> Result<(), DropReason> {
+        let datagram = datagram::read(packet.data(), ip).ok_or(DropReason::IkeMalformed)?;
+        self.ike.endpoint.handle_datagram(time(now), datagram);
+        self.settle_ike(now);
+        Ok(())
+    }
+
+    /// Does what is due. True if there was, or soon will be, anything to do.
+    pub fn drive_ike(&mut self, now: u64) -> bool {
+        while let Some(done) = self.ike.pool.poll() {
+            self.ike.endpoint.handle_work_done(time(now), done);
+        }
+        if self
+            .ike
+            .endpoint
+            .poll_timeout()
+            .is_some_and(|due| due <= time(now))
+        {
+            self.ike.endpoint.handle_timeout(time(now));
+        }
+        self.tell_traffic(now);
+        let orders = self.negotiated.tick(now);
+        self.send_orders(orders);
+        self.settle_ike(now);
+        self.ike.is_busy()
+    }
+
+    /// Takes from the endpoint all that it has to say.
+    fn settle_ike(&mut self, now: u64) {
+        while let Some(event) = self.ike.endpoint.poll_event() {
+            self.handle_ike_event(now, event);
+        }
+        while let Some(work) = self.ike.endpoint.poll_work() {
+            self.ike.pool.submit(work);
+        }
+        while let Some(datagram) = self.ike.endpoint.poll_transmit() {
+            if self.ike.outbox.len() < MOST_WAITING {
+                self.ike.outbox.push_back(datagram);
+            } else {
+                self.drops.add(DropReason::InjectFull, 1);
+            }
+        }
+        self.bind_when_owned();
+        self.send_outbox();
+    }
+
+    fn handle_ike_event(&mut self, now: u64, event: Event) {
+        match event {
+            Event::Established(sa) => {
+                let (ike, connection) = (sa.ike.number(), sa.connection);
+                let renews = sa.replaces.map(|old| old.number());
+                let (remote, peer) = (sa.remote, identity_text(&sa.remote_id));
+                tracing::info!(ike, connection, %remote, peer, renews, "IKE SA established");
+            }
+            Event::Closed {
+                ike,
+                connection,
+                reason,
+            } => {
+                let ike = ike.number();
+                tracing::info!(ike, connection, reason = %reason_text(&reason), "IKE SA closed");
+            }
+            Event::Failed(failure) => self.negotiation_failed(&failure),
+            Event::AddSa(new) => self.add_sa(now, *new),
+            Event::RemoveSa { child, reason } => {
+                let (connection, name) = self.child_name(child);
+                let number = child.number();
+                tracing::info!(child = number, connection, name, reason = %reason_text(&reason), "SAs removed");
+                let orders = self.negotiated.remove(child, now);
+                self.send_orders(orders);
+            }
+            Event::PeerMoved {
+                children,
+                local,
+                remote,
+            } => {
+                tracing::info!(children = children.len(), %remote, "the peer has another address");
+                for child in children {
+                    let engine = (&self.ike.engine, &*self.devices);
+                    match self.negotiated.moved(child, (local, remote), engine) {
+                        Ok(orders) => self.send_orders(orders),
+                        Err(error) => {
+                            tracing::error!(child = child.number(), %error, "its SAs do not follow")
+                        }
+                    }
+                }
+            }
+            Event::KeyLog {
+                initiator_cookie,
+                encryption_key,
+            } => {
+                if let Some(log) = &mut self.ike.key_log {
+                    log.ike(&initiator_cookie, &encryption_key);
+                }
+            }
+        }
+    }
+
+    fn child_name(&self, child: ChildId) -> (String, String) {
+        let child = self.negotiated.child(child);
+        child.map_or_else(Default::default, |child| child.name.clone())
+    }
+
+    fn negotiation_failed(&mut self, failure: &Failure) {
+        let connection = failure.connection.as_deref().unwrap_or("?");
+        let (child, remote) = (failure.child.as_deref(), failure.remote);
+        let reason = reason_text(&failure.reason);
+        tracing::warn!(connection, child, %remote, %reason, "negotiation failed");
+        for mismatch in &failure.mismatches {
+            tracing::warn!(connection, %remote, "offered {mismatch}");
+        }
+        let numbers = &self.ike.numbers;
+        let refused: Vec<_> = match (&failure.connection, &failure.child) {
+            (Some(connection), Some(child)) => numbers.get(connection, child).into_iter().collect(),
+            (Some(connection), None) => numbers.of_connection(connection).collect(),
+            (None, _) => Vec::new(),
+        };
+        for number in refused {
+            self.refuse_held(number);
+        }
+    }
+
+    /// No SA comes of this child for now.
+    fn refuse_held(&mut self, number: u32) {
+        for worker in &mut self.workers {
+            let order = Order::Negotiated(NegotiatedOrder::Refuse(number));
+            worker.send(ToWorker::Command(order));
+        }
+    }
+
+    fn add_sa(&mut self, now: u64, new: AddSa) {
+        let (id, direction) = (new.child, new.direction);
+        let Some(number) = self.ike.numbers.get(&new.connection, &new.name) else {
+            return;
+        };
+        if let Some(log) = &mut self.ike.key_log {
+            new.sas.iter().for_each(|sa| log.esp(sa));
+        }
+        let spis: Vec<_> = new.sas.iter().map(|sa| format!("{:08x}", sa.spi)).collect();
+        let replaces = new.replaces.map(|old| old.number());
+        tracing::info!(
+            child = id.number(),
+            connection = new.connection,
+            name = new.name,
+            ?direction,
+            spi = spis.join("+"),
+            replaces,
+            "SA installed"
+        );
+        let engine = (&self.ike.engine, &*self.devices);
+        match self
+            .negotiated
+            .add(new, number, now, engine, &self.installed)
+        {
+            Ok(orders) => self.send_orders(orders),
+            Err(error) => {
+                tracing::error!(child = id.number(), %error, "SA not installed");
+                return;
+            }
+        }
+        if direction == Direction::Outbound {
+            // Another worker may only hear of it when the owner has it: a packet would find an empty slot.
+            let owner = self
+                .negotiated
+                .child(id)
+                .and_then(|child| child.outbound.first());
+            let owner = owner.map_or(0, |sa| usize::from(sa.sa.place.worker));
+            let mark = self.workers.get(owner).map_or(0, |link| link.sent);
+            self.ike.to_bind.push_back((id, owner, mark));
+        }
+    }
+
+    fn bind_when_owned(&mut self) {
+        let alone = self.workers.len() == 1;
+        while let Some((child, owner, mark)) = self.ike.to_bind.front().copied() {
+            let link = self.workers.get(owner);
+            let has = |link: &crate::control::WorkerLink| {
+                link.waiting.is_empty() && link.status.taken.get() >= mark
+            };
+            if !alone && !link.is_none_or(has) {
+                return;
+            }
+            self.ike.to_bind.pop_front();
+            let orders = self.negotiated.bind(child);
+            self.send_orders(orders);
+        }
+    }
+
+    fn send_orders(&mut self, orders: Orders) {
+        for (worker, order) in orders {
+            if let Some(link) = self.workers.get_mut(worker) {
+                link.send(ToWorker::Command(order));
+            }
+        }
+    }
+
+    /// A datagram may tell the peer of SAs: the workers have them first.
+    fn send_outbox(&mut self) {
+        if self.ike.outbox.is_empty() {
+            return;
+        }
+        if self.ike.marks.is_none() {
+            // Orders that are not in the ring yet are not counted on.
+            if self.workers.iter().any(|link| !link.waiting.is_empty()) {
+                return;
+            }
+            self.ike.marks = Some(self.workers.iter().map(|link| link.sent).collect());
+        }
+        let marks = self.ike.marks.iter().flatten();
+        let mut links = self.workers.iter().zip(marks);
+        if !links.all(|(link, mark)| link.status.taken.get() >= *mark) {
+            return;
+        }
+        self.ike.marks = None;
+        while let Some(datagram) = self.ike.outbox.pop_front() {
+            self.ike.datagram_id = self.ike.datagram_id.wrapping_add(1);
+            match packet(&self.pools, &datagram, self.ike.datagram_id) {
+                Some(packet) => self.inject(0, Inject::Exempt(packet)),
+                None => self.drops.add(DropReason::NoBuffer, 1),
+            }
+        }
+    }
+
+    fn tell_traffic(&mut self, now: u64) {
+        let since = now.saturating_sub(self.ike.traffic_told);
+        if since < TRAFFIC_INTERVAL {
+            return;
+        }
+        self.ike.traffic_told = now;
+        for (child, received, sent) in self.negotiated.traffic(since) {
+            let command = Command::Traffic {
+                child,
+                received,
+                sent,
+            };
+            self.ike.endpoint.handle_command(time(now), command);
+        }
+    }
+
+    /// A packet is held until there is an SA of this child.
+    pub fn acquire(&mut self, now: u64, number: u32, source: Address, destination: Address) {
+        let Some((connection, child)) = self.ike.numbers.name(number) else {
+            return;
+        };
+        let (connection, child) = (connection.to_owned(), child.to_owned());
+        let policy = &self.installed.policy;
+        let known = policy
+            .connections
+            .iter()
+            .find(|known| known.name == connection);
+        let starts = known.is_some_and(|known| {
+            known.start != Start::Manual && matches!(known.remote, RemoteAddress::Host(_))
+        });
+        let (local, remote) = (source.to_ip(), destination.to_ip());
+        if !starts {
+            tracing::debug!(connection, child, %local, %remote, "a packet needs an SA, and only the peer can begin");
+            return self.refuse_held(number);
+        }
+        tracing::debug!(connection, child, %local, %remote, "a packet needs an SA");
+        let command = Command::Acquire {
+            connection,
+            child,
+            local,
+            remote,
+        };
+        self.command_ike(now, command);
+    }
+
+    /// An SA of IKE reached a limit; false if it is none of its.
+    pub fn limit_reached(&mut self, now: u64, worker: usize, side: SaSide, limit: Limit) -> bool {
+        let Some(child) = self.negotiated.reached(worker, side, limit, now) else {
+            return self.negotiated.is_place(worker, side);
+        };
+        let (connection, name) = self.child_name(child);
+        tracing::debug!(
+            child = child.number(),
+            connection,
+            name,
+            ?limit,
+            "lifetime reached"
+        );
+        self.command_ike(
+            now,
+            match limit {
+                Limit::Soft => Command::SoftExpired(child),
+                Limit::Hard => Command::HardExpired(child),
+            },
+        );
+        true
+    }
+}
+
+/// The packet with a datagram.
+fn packet(pools: &Pools, datagram: &Transmit, id: u16) -> Option<Packet> {
+    let len = datagram::packet_len(datagram)?;
+    let fits = len <= usize::from(pools.packets.data_room());
+    let pool = if fits { &pools.packets } else { &pools.jumbo };
+    let mut packet = Packet(pool.alloc()?);
+    datagram::write(&mut packet, datagram, id)?;
+    Some(packet)
+}

@@ -1,0 +1,103 @@
+//! Threads for what takes milliseconds: Diffie-Hellman and signatures of IKE. The endpoint goes on meanwhile.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use portcullis_ike::{RandomSource, Work, WorkDone};
+
+use crate::Error;
+
+/// Randomness of the system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemRandom;
+
+impl RandomSource for SystemRandom {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        if getrandom::fill(bytes).is_err() {
+            // Keys that somebody could guess are worse than no gateway.
+            tracing::error!("the system gives no random numbers");
+            std::process::abort();
+        }
+    }
+}
+
+/// Threads that work; ended when dropped.
+pub struct Pool {
+    work: Option<Sender<Work>>,
+    done: Receiver<WorkDone>,
+    threads: Vec<JoinHandle<()>>,
+    outstanding: usize,
+}
+
+fn run(work: &Mutex<Receiver<Work>>, done: &Sender<WorkDone>) {
+    loop {
+        // Whoever waits has the lock: the others wait for it.
+        let next = work.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(next) = next else { return };
+        let time = SystemTime::now().duration_since(UNIX_EPOCH);
+        let time = time.map_or(0, |time| time.as_secs());
+        if done.send(next.run(&mut SystemRandom, time)).is_err() {
+            return;
+        }
+    }
+}
+
+impl Pool {
+    /// Starts the threads.
+    pub fn start(threads: usize) -> Result<Self, Error> {
+        let (work, receiver) = channel();
+        let (sender, done) = channel();
+        let receiver = Arc::new(Mutex::new(receiver));
+        let start = |number| {
+            let (work, done) = (receiver.clone(), sender.clone());
+            let builder = std::thread::Builder::new().name(format!("ike-{number}"));
+            builder
+                .spawn(move || run(&work, &done))
+                .map_err(|error| Error::Io {
+                    what: "thread for key exchanges".into(),
+                    error,
+                })
+        };
+        let threads = (0..threads.max(1)).map(start).collect::<Result<_, _>>()?;
+        Ok(Pool {
+            work: Some(work),
+            done,
+            threads,
+            outstanding: 0,
+        })
+    }
+
+    /// Has something computed.
+    pub fn submit(&mut self, work: Work) {
+        if let Some(sender) = &self.work {
+            // The threads end only with this end of the channel.
+            if sender.send(work).is_ok() {
+                self.outstanding += 1;
+            }
+        }
+    }
+
+    /// What is computed.
+    pub fn poll(&mut self) -> Option<WorkDone> {
+        let done = self.done.try_recv().ok()?;
+        self.outstanding -= 1;
+        Some(done)
+    }
+
+    /// True while something is being computed.
+    pub fn is_busy(&self) -> bool {
+        self.outstanding != 0
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.work = None;
+        for thread in self.threads.drain(..) {
+            // It can only end.
+            drop(thread.join());
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Children: the pairs of SAs (or of bundles) that quick mode makes. They do not depend on the IKE SA that made them
+//! (requirement 75).
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use portcullis_config::{
+    ChildPolicy, ChildProposal, Connection, Df, Direction, Dscp, Identity, Limits, Mode, SaConfig,
+    Secret, Selector, Transform, UdpEncapsulation,
+};
+
+use crate::core::Path;
+use crate::proposal::ipsec::Spis;
+use crate::show::ChildSnapshot;
+use crate::{AddSa, ChildId, IkeId, Time};
+
+/// Where a child stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ChildState {
+    /// The inbound SAs are installed: the peer may use them, we wait to use ours.
+    Inbound,
+    /// Both directions are installed.
+    Installed,
+    /// A replacement is under negotiation.
+    Rekeying,
+    /// Replaced; it goes when the replacement carries traffic, or at this time.
+    Replaced { until: Time },
+}
+
+/// A child.
+#[derive(Debug)]
+pub(crate) struct ChildSa {
+    pub(crate) id: ChildId,
+    pub(crate) ike: IkeId,
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) policy: ChildPolicy,
+    pub(crate) peer: Identity,
+    pub(crate) path: Path,
+    pub(crate) state: ChildState,
+    pub(crate) selector: Selector,
+    pub(crate) proposal: ChildProposal,
+    pub(crate) udp: bool,
+    /// SPIs of our inbound SAs, and of our outbound ones.
+    pub(crate) inbound: Spis,
+    pub(crate) outbound: Spis,
+    /// We began the quick mode that made it.
+    pub(crate) initiator: bool,
+    /// The lower one of its nonces: decides between two that replace the same child.
+    pub(crate) nonce: Vec<u8>,
+    pub(crate) limits: (Limits, Limits),
+    pub(crate) replaces: Option<ChildId>,
+    pub(crate) replaced_by: Option<ChildId>,
+    pub(crate) installed: Time,
+    /// Packets received and sent so far.
+    pub(crate) traffic: (u64, u64),
+    /// When it last carried a packet.
+    pub(crate) last_traffic: Time,
+}
+
+/// Keys of one direction: for ESP (cipher, integrity) and for AH.
+#[derive(Debug)]
+pub(crate) struct DirectionKeys {
+    pub(crate) esp: Option<(Secret, Secret)>,
+    pub(crate) ah: Option<Secret>,
+}
+
+impl ChildSa {
+    /// The event that installs one direction.
+    pub(crate) fn add(&self, direction: Direction, keys: DirectionKeys) -> AddSa {
+        let mut sas = Vec::new();
+        if let (Some(transform), Some((cipher, integrity))) = (self.proposal.esp, keys.esp) {
+            sas.push(self.sa(direction, transform, (cipher, integrity), self.policy.mode));
+        }
+        if let (Some(integrity), Some(key)) = (self.proposal.ah, keys.ah) {
+            // Around ESP, AH covers the outer header: one tunnel, not two (RFC 2401 4.3).
+            let mode = if sas.is_empty() {
+                self.policy.mode
+            } else {
+                Mode::Transport
+            };
+            let keys = (Secret::new(Vec::new()), key);
+            sas.push(self.sa(direction, Transform::Ah(integrity), keys, mode));
+        }
+        AddSa {
+            child: self.id,
+            ike: self.ike,
+            connection: self.connection.name.clone(),
+            name: self.policy.name.clone(),
+            direction,
+            sas,
+            selector: self.selector.clone(),
+            replaces: self.replaces,
+        }
+    }
+
+    fn sa(
+        &self,
+        direction: Direction,
+        transform: Transform,
+        (cipher_key, integrity_key): (Secret, Secret),
+        mode: Mode,
+    ) -> SaConfig {
+        let (spis, from, to) = match direction {
+            Direction::Inbound => (self.inbound, self.path.remote, self.path.local),
+            Direction::Outbound => (self.outbound, self.path.local, self.path.remote),
+        };
+        let spi = match transform {
+            Transform::Esp(..) => spis.esp,
+            Transform::Ah(_) => spis.ah,
+        };
+        SaConfig {
+            name: format!("{}/{}", self.connection.name, self.policy.name),
+            direction,
+            spi: spi.unwrap_or_default(),
+            transform,
+            cipher_key,
+            integrity_key,
+            mode,
+            source: from.ip(),
+            destination: to.ip(),
+            udp: self.udp.then_some(UdpEncapsulation {
+                source_port: from.port(),
+                destination_port: to.port(),
+            }),
+            esn: self.proposal.esn,
+            replay_window: match direction {
+                Direction::Inbound => self.policy.replay_window,
+                Direction::Outbound => None,
+            },
+            df: Df::default(),
+            dscp: Dscp::default(),
+            soft: self.limits.0,
+            hard: self.limits.1,
+            selectors: vec![self.selector.clone()],
+        }
+    }
+
+    /// Our inbound SPIs with their protocols (50, 51).
+    pub(crate) fn inbound_spis(&self) -> impl Iterator<Item = (u8, u32)> {
+        let Spis { esp, ah } = self.inbound;
+        let esp = esp.map(|spi| (50, spi));
+        esp.into_iter().chain(ah.map(|spi| (51, spi)))
+    }
+
+    pub(crate) fn is_replaced(&self) -> bool {
+        matches!(self.state, ChildState::Replaced { .. })
+    }
+
+    pub(crate) fn snapshot(&self) -> ChildSnapshot {
+        let pair = |spi: fn(&Spis) -> Option<u32>| {
+            [&self.inbound, &self.outbound].map(|spis| spi(spis).unwrap_or_default())
+        };
+        let esp = self.proposal.esp.map(|t| (t, pair(|s| s.esp)));
+        let ah = self.proposal.ah.map(|i| (Transform::Ah(i), pair(|s| s.ah)));
+        ChildSnapshot {
+            id: self.id,
+            connection: self.connection.name.clone(),
+            name: self.policy.name.clone(),
+            state: match self.state {
+                ChildState::Inbound => "half installed",
+                ChildState::Installed => "installed",
+                ChildState::Rekeying => "rekeying",
+                ChildState::Replaced { .. } => "replaced",
+            },
+            mode: self.policy.mode,
+            selector: self.selector.clone(),
+            sas: esp.into_iter().chain(ah).collect(),
+            udp: self.udp,
+            esn: self.proposal.esn,
+            installed: self.installed,
+        }
+    }
+}
+
+/// All children.
+#[derive(Debug, Default)]
+pub(crate) struct Children {
+    table: BTreeMap<ChildId, ChildSa>,
+    /// By protocol (50, 51), peer's address and outbound SPI: as the peer names them in a delete.
+    by_outbound: HashMap<(u8, IpAddr, u32), ChildId>,
+    last: u64,
+}
+
+impl Children {
+    pub(crate) fn next_id(&mut self) -> ChildId {
+        self.last += 1;
+        ChildId(self.last)
+    }
+
+    pub(crate) fn insert(&mut self, child: ChildSa) {
+        let id = child.id;
+        for key in outbound_keys(&child) {
+            self.by_outbound.insert(key, id);
+        }
+        self.table.insert(id, child);
+    }
+
+    pub(crate) fn remove(&mut self, id: ChildId) -> Option<ChildSa> {
+        let child = self.table.remove(&id)?;
+        for key in outbound_keys(&child) {
+            if self.by_outbound.get(&key) == Some(&id) {
+                self.by_outbound.remove(&key);
+            }
+        }
+        Some(child)
+    }
+
+    pub(crate) fn get(&self, id: ChildId) -> Option<&ChildSa> {
+        self.table.get(&id)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: ChildId) -> Option<&mut ChildSa> {
+        self.table.get_mut(&id)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &ChildSa> {
+        self.table.values()
+    }
+
+    /// The child that sends with this SPI.
+    pub(crate) fn by_outbound(&self, protocol: u8, remote: IpAddr, spi: u32) -> Option<ChildId> {
+        self.by_outbound.get(&(protocol, remote, spi)).copied()
+    }
+
+    /// The peer moved: children that went to `from` go to `to`.
+    pub(crate) fn move_path(&mut self, id: ChildId, to: Path) {
+        if let Some(mut child) = self.remove(id) {
+            child.path = to;
+            self.insert(child);
+        }
+    }
+}
+
+fn outbound_keys(child: &ChildSa) -> Vec<(u8, IpAddr, u32)> {
+    let Spis { esp, ah } = child.outbound;
+    let remote = child.path.remote.ip();
+    let esp = esp.map(|spi| (50, remote, spi));
+    let ah = ah.map(|spi| (51, remote, spi));
+    esp.into_iter().chain(ah).collect()
+}
+
+/// Soft and hard limits of an SA: the policy's, and no longer than the peer lives with it. `jitter` shortens the
+/// soft ones.
+pub(crate) fn limits(
+    policy: &ChildPolicy,
+    seconds: Option<u64>,
+    kilobytes: Option<u64>,
+    mut jitter: impl FnMut(u64) -> u64,
+) -> (Limits, Limits) {
+    let shorter = |ours: Option<u64>, theirs: Option<u64>| ours.into_iter().chain(theirs).min();
+    let hard = Limits {
+        seconds: shorter(policy.hard.seconds, seconds),
+        bytes: shorter(
+            policy.hard.bytes,
+            kilobytes.map(|kilobytes| kilobytes.saturating_mul(1024)),
+        ),
+        packets: policy.hard.packets,
+    };
+    // A soft limit leaves a tenth of the life for the replacement.
+    let mut before = |soft: Option<u64>, hard: Option<u64>| {
+        shorter(soft, hard.map(|hard| hard - hard / 10)).map(&mut jitter)
+    };
+    let soft = Limits {
+        seconds: before(policy.soft.seconds, hard.seconds),
+        bytes: before(policy.soft.bytes, hard.bytes),
+        packets: before(policy.soft.packets, hard.packets),
+    };
+    (soft, hard)
+}

@@ -1,0 +1,142 @@
+//! What all exchanges share: settings, randomness, connections, children, and the queues of what goes out.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use portcullis_config::Connection;
+
+use crate::child::Children;
+use crate::crypto::credentials::LoadedCredentials;
+use crate::show::{Counters, Mismatch};
+use crate::traffic::Wanted;
+use crate::work::{Job, Work};
+use crate::{
+    ChildId, CloseReason, Event, Failure, IkeId, RandomSource, Settings, SpiSource, Time, Transmit,
+};
+
+/// Failures that `show` remembers.
+const FAILURES: usize = 64;
+
+/// Two ends of a UDP flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Path {
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
+}
+
+/// What an IKE SA asks of the endpoint, because it concerns other IKE SAs.
+#[derive(Debug)]
+pub(crate) enum Request {
+    /// Renew this phase 1; `Wanted` is negotiated with the new one.
+    Renew(IkeId, Option<Wanted>),
+    /// This phase 1 stands: others with the same peer step back.
+    Established(IkeId),
+    /// The peer has none of our SAs from before.
+    InitialContact(IkeId),
+    /// Note when this child is due.
+    Plan(ChildId),
+    /// The peer of this phase 1 is dead, and its children with it.
+    PeerDead(IkeId),
+    /// Begin anew, later.
+    Restart(Arc<Connection>),
+}
+
+pub(crate) struct Core {
+    pub(crate) settings: Settings,
+    pub(crate) random: Box<dyn RandomSource + Send>,
+    pub(crate) spis: Box<dyn SpiSource>,
+    pub(crate) connections: Vec<Arc<Connection>>,
+    /// Certificates of the connections that have some, by name.
+    pub(crate) credentials: HashMap<String, Arc<LoadedCredentials>>,
+    pub(crate) children: Children,
+    pub(crate) failures: VecDeque<Failure>,
+    pub(crate) counters: Counters,
+    pub(crate) transmits: VecDeque<Transmit>,
+    pub(crate) events: VecDeque<Event>,
+    /// Events that wait until all datagrams are sent.
+    pub(crate) deferred: VecDeque<Event>,
+    pub(crate) works: VecDeque<Work>,
+    pub(crate) requests: VecDeque<Request>,
+}
+
+impl Core {
+    pub(crate) fn new(
+        settings: Settings,
+        random: Box<dyn RandomSource + Send>,
+        spis: Box<dyn SpiSource>,
+    ) -> Self {
+        Core {
+            settings,
+            random,
+            spis,
+            connections: Vec::new(),
+            credentials: HashMap::new(),
+            children: Children::default(),
+            failures: VecDeque::new(),
+            counters: Counters::default(),
+            transmits: VecDeque::new(),
+            events: VecDeque::new(),
+            deferred: VecDeque::new(),
+            works: VecDeque::new(),
+            requests: VecDeque::new(),
+        }
+    }
+
+    /// Random bytes.
+    pub(crate) fn random<const N: usize>(&mut self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.random.fill(&mut bytes);
+        bytes
+    }
+
+    /// A cookie. Its first bytes are not zero, lest it look like a non-ESP marker.
+    pub(crate) fn cookie(&mut self) -> [u8; 8] {
+        loop {
+            let cookie: [u8; 8] = self.random();
+            if !cookie.starts_with(&[0; 4]) {
+                return cookie;
+            }
+        }
+    }
+
+    /// A message id, never zero: that is phase 1's (RFC 2408 3.1).
+    pub(crate) fn message_id(&mut self) -> u32 {
+        u32::from_be_bytes(self.random()).max(1)
+    }
+
+    /// A time by up to a tenth shorter, so that peers and SAs made at once are not renewed at once.
+    pub(crate) fn jittered(&mut self, value: u64) -> u64 {
+        let part = u64::from(u16::from_be_bytes(self.random()));
+        value - (u128::from(value) * u128::from(part) / 655_360) as u64
+    }
+
+    pub(crate) fn work(&mut self, ike: IkeId, exchange: u32, job: Job) {
+        self.works.push_back(Work { ike, exchange, job });
+    }
+
+    /// A negotiation ended without result.
+    pub(crate) fn fail(
+        &mut self,
+        at: Time,
+        remote: SocketAddr,
+        names: (Option<&str>, Option<&str>),
+        reason: CloseReason,
+        mismatches: Vec<Mismatch>,
+    ) {
+        let failure = Failure {
+            at,
+            connection: names.0.map(str::to_owned),
+            child: names.1.map(str::to_owned),
+            remote,
+            reason,
+            mismatches,
+        };
+        self.counters.failed += 1;
+        if self.failures.len() == FAILURES {
+            self.failures.pop_front();
+        }
+        self.failures.push_back(failure.clone());
+        self.events.push_back(Event::Failed(failure));
+    }
+}

@@ -1,0 +1,487 @@
+//! Commands from outside, and requests of IKE SAs that concern others.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_config::{Authentication, Connection, DpdAction, Start};
+
+use super::{Endpoint, Item};
+use crate::child::{ChildSa, ChildState};
+use crate::core::Request;
+use crate::crypto::credentials::LoadedCredentials;
+use crate::traffic::{self, Wanted};
+use crate::v1::ike_sa::{IkeSa, State};
+use crate::v1::{informational, quick_mode};
+use crate::{ChildId, CloseReason, Command, Event, IkeId, Local, Time};
+
+/// Time after which a connection that should stand begins anew.
+const RESTART: Duration = Duration::from_secs(5);
+/// A replaced child goes this long after its replacement carried a packet: others may be under way.
+const UNDER_WAY: Duration = Duration::from_secs(2);
+/// Two phase 1 that were made within this time were made by both ends at once.
+const AT_ONCE: Duration = Duration::from_secs(10);
+
+impl Endpoint {
+    pub(super) fn command(&mut self, now: Time, command: Command) {
+        match command {
+            Command::Configure(connections) => self.configure(now, connections),
+            Command::Initiate { connection, child } => {
+                self.start_named(now, &connection, child.as_deref());
+            }
+            Command::Acquire {
+                connection,
+                child,
+                local,
+                remote,
+            } => self.acquire(now, (&connection, &child), (local, remote)),
+            Command::Terminate { connection } => {
+                self.terminate(now, &connection, CloseReason::Terminated);
+            }
+            Command::RekeyIke { connection } => {
+                if let Some(id) = self.usable(&connection) {
+                    self.core.requests.push_back(Request::Renew(id, None));
+                }
+            }
+            Command::SoftExpired(id) => self.soft_expired(now, id),
+            Command::HardExpired(id) => self.drop_child(now, id, CloseReason::Expired),
+            Command::Traffic {
+                child,
+                received,
+                sent,
+            } => self.traffic(now, child, received, sent),
+        }
+    }
+
+    pub(super) fn request(&mut self, now: Time, request: Request) {
+        match request {
+            Request::Renew(id, wanted) => self.renew(now, id, wanted),
+            Request::Established(id) => self.step_back(now, id),
+            Request::InitialContact(id) => self.initial_contact(now, id),
+            Request::Plan(id) => self.plan(id),
+            Request::PeerDead(id) => self.peer_dead(id),
+            Request::Restart(connection) => self.plan_restart(now, &connection),
+        }
+    }
+
+    fn connection(&self, name: &str) -> Option<Arc<Connection>> {
+        let mut all = self.core.connections.iter();
+        all.find(|connection| connection.name == name).cloned()
+    }
+
+    fn configure(&mut self, now: Time, connections: Vec<Arc<Connection>>) {
+        let old = std::mem::replace(&mut self.core.connections, connections);
+        for gone in old {
+            match self.connection(&gone.name) {
+                Some(same) if same == gone => {}
+                _ => self.terminate(now, &gone.name, CloseReason::Terminated),
+            }
+        }
+        let connections = self.core.connections.clone();
+        self.core.credentials.clear();
+        for connection in &connections {
+            self.load_credentials(now, connection);
+        }
+        for connection in connections.iter().filter(|c| c.start == Start::Load) {
+            if self.ike_of(&connection.name).is_none() {
+                self.start_named(now, &connection.name, None);
+            }
+        }
+    }
+
+    fn load_credentials(&mut self, now: Time, connection: &Connection) {
+        let Authentication::Certificates(credentials) = &connection.authentication else {
+            return;
+        };
+        match LoadedCredentials::new(credentials) {
+            Ok(loaded) => {
+                let name = connection.name.clone();
+                self.core.credentials.insert(name, Arc::new(loaded));
+            }
+            Err(_) => self.fail(now, &connection.name, None, Local::Credentials),
+        }
+    }
+
+    /// Starts one child, or all.
+    fn start_named(&mut self, now: Time, name: &str, child: Option<&str>) {
+        let Some(connection) = self.connection(name) else {
+            self.fail(now, name, child, Local::NotConfigured);
+            return;
+        };
+        let chosen = connection.children.iter();
+        let chosen: Vec<_> = chosen
+            .filter(|policy| child.is_none_or(|name| name == policy.name))
+            .collect();
+        if chosen.is_empty() {
+            self.fail(now, name, child, Local::NotConfigured);
+        }
+        for policy in chosen {
+            for selector in traffic::pieces(&policy.selector) {
+                // What quick mode cannot say is negotiated when a packet comes, and refused then.
+                let wanted = Wanted {
+                    child: policy.name.clone(),
+                    selector,
+                    replaces: None,
+                };
+                self.negotiate(now, &connection, wanted);
+            }
+        }
+    }
+
+    fn acquire(
+        &mut self,
+        now: Time,
+        (name, child): (&str, &str),
+        (local, remote): (std::net::IpAddr, std::net::IpAddr),
+    ) {
+        let connection = self.connection(name);
+        let policy = connection.as_ref().and_then(|connection| {
+            let mut children = connection.children.iter();
+            children.find(|policy| policy.name == child)
+        });
+        let piece = policy.and_then(|p| traffic::piece_for(&p.selector, local, remote));
+        let (Some(connection), Some(selector)) = (&connection, piece) else {
+            self.fail(now, name, Some(child), Local::NotConfigured);
+            return;
+        };
+        let wanted = Wanted {
+            child: child.to_owned(),
+            selector,
+            replaces: None,
+        };
+        self.negotiate(now, connection, wanted);
+    }
+
+    fn fail(&mut self, now: Time, name: &str, child: Option<&str>, error: Local) {
+        let remote = (std::net::Ipv4Addr::UNSPECIFIED, 0).into();
+        let reason = CloseReason::Error(error.into());
+        let names = (Some(name), child);
+        self.core.fail(now, remote, names, reason, Vec::new());
+    }
+
+    /// Negotiates a child with the phase 1 there is, or with a new one.
+    fn negotiate(&mut self, now: Time, connection: &Arc<Connection>, wanted: Wanted) {
+        if self.is_under_way(&connection.name, &wanted) {
+            return;
+        }
+        if let Some(id) = self.usable(&connection.name) {
+            self.with(now, id, |sa, core| {
+                quick_mode::initiate(sa, core, now, wanted)
+            });
+            return;
+        }
+        let half_open = self.ikes.values().find(|sa| {
+            sa.connection_name() == Some(&connection.name)
+                && matches!(sa.state, State::MainMode(_) | State::AggressiveMode(_))
+        });
+        let id = match half_open.map(|sa| sa.id) {
+            Some(id) => Ok(id),
+            None => self
+                .path_of(connection)
+                .and_then(|path| self.initiate(now, connection, path)),
+        };
+        match id {
+            Ok(id) => self.with(now, id, |sa, _| sa.queue.push_back(wanted)),
+            Err(error) => {
+                quick_mode::give_up(&mut self.core, &wanted);
+                let names = (Some(connection.name.as_str()), Some(wanted.child.as_str()));
+                let remote = (std::net::Ipv4Addr::UNSPECIFIED, 0).into();
+                let reason = CloseReason::Error(error);
+                self.core.fail(now, remote, names, reason, Vec::new());
+            }
+        }
+    }
+
+    /// True if the same is being negotiated by us already.
+    fn is_under_way(&self, name: &str, wanted: &Wanted) -> bool {
+        let mut ikes = self
+            .ikes
+            .values()
+            .filter(|sa| sa.connection_name() == Some(name));
+        ikes.any(|sa| sa.wants(wanted))
+    }
+
+    /// The newest phase 1 of a connection that can serve one more quick mode.
+    fn usable(&self, name: &str) -> Option<IkeId> {
+        let mut ikes = self.ikes.values().rev();
+        let found = ikes.find(|sa| {
+            sa.is_established() && sa.connection_name() == Some(name) && sa.has_quick_mode_left()
+        });
+        found.map(|sa| sa.id)
+    }
+
+    fn ike_of(&self, name: &str) -> Option<IkeId> {
+        let mut ikes = self.ikes.values().rev();
+        ikes.find(|sa| sa.connection_name() == Some(name))
+            .map(|sa| sa.id)
+    }
+
+    /// Any phase 1 that can tell the peer of this child something.
+    fn messenger(&self, child: &ChildSa) -> Option<IkeId> {
+        let mut ikes = self.ikes.values().rev();
+        let found = ikes.find(|sa| {
+            sa.is_established()
+                && sa.connection_name() == Some(child.connection.name.as_str())
+                && sa.remote_id.as_ref() == Some(&child.peer)
+        });
+        found.map(|sa| sa.id)
+    }
+
+    /// Renews a phase 1 before it ends (make before break).
+    fn renew(&mut self, now: Time, id: IkeId, wanted: Option<Wanted>) {
+        let Some(sa) = self.ikes.get(&id) else {
+            return;
+        };
+        let (Some(connection), path) = (sa.connection.clone(), sa.path) else {
+            return;
+        };
+        let renewing = self.ikes.values().any(|sa| sa.replaces == Some(id));
+        let result = match renewing {
+            true => Ok(None),
+            false => self.initiate(now, &connection, path).map(Some),
+        };
+        match result {
+            Ok(new) => {
+                let new = new.or_else(|| self.renewal_of(id));
+                if let Some(new) = new {
+                    self.with(now, new, |sa, _| {
+                        sa.replaces = Some(id);
+                        sa.queue.extend(wanted);
+                    });
+                }
+            }
+            Err(error) => {
+                let names = (Some(connection.name.as_str()), None);
+                let reason = CloseReason::Error(error);
+                self.core.fail(now, path.remote, names, reason, Vec::new());
+            }
+        }
+    }
+
+    fn renewal_of(&self, id: IkeId) -> Option<IkeId> {
+        let mut ikes = self.ikes.values();
+        ikes.find(|sa| sa.replaces == Some(id)).map(|sa| sa.id)
+    }
+
+    /// A phase 1 stands: older ones with the same peer serve no more. Of two that were made at once, by both ends, the
+    /// one with the lower initiator's cookie stays, so that both ends keep the same.
+    fn step_back(&mut self, now: Time, id: IkeId) {
+        let Some(new) = self.ikes.get(&id) else {
+            return;
+        };
+        let same = |sa: &&IkeSa| {
+            sa.id != id
+                && sa.is_established()
+                && !sa.retired
+                && sa.connection_name() == new.connection_name()
+                && sa.remote_id == new.remote_id
+        };
+        let at_once = |sa: &IkeSa| {
+            let age = now.saturating_sub(sa.established.unwrap_or(now));
+            age < AT_ONCE && sa.role != new.role
+        };
+        let mut stays = true;
+        let mut go = BTreeSet::new();
+        for old in self.ikes.values().filter(same) {
+            if at_once(old) && old.cookies.initiator < new.cookies.initiator {
+                stays = false;
+            } else {
+                go.insert(old.id);
+            }
+        }
+        go.extend((!stays).then_some(id));
+        for id in go {
+            self.with(now, id, |sa, _| sa.retire(now));
+        }
+    }
+
+    /// The peer has lost everything from before: so do we (RFC 2407 4.6.3.3).
+    fn initial_contact(&mut self, now: Time, id: IkeId) {
+        let Some(sa) = self.ikes.get(&id) else {
+            return;
+        };
+        let (name, peer) = (
+            sa.connection_name().map(str::to_owned),
+            sa.remote_id.clone(),
+        );
+        let children = self.core.children.iter().filter(|child| {
+            Some(&child.connection.name) == name.as_ref()
+                && Some(&child.peer) == peer.as_ref()
+                && child.ike != id
+        });
+        let children: Vec<_> = children.map(|child| child.id).collect();
+        for child in children {
+            self.remove_child(child, CloseReason::InitialContact);
+        }
+        let others = self.ikes.values().filter(|sa| {
+            sa.id != id
+                && sa.is_established()
+                && sa.connection_name() == name.as_deref()
+                && sa.remote_id == peer
+        });
+        let others: Vec<_> = others.map(|sa| sa.id).collect();
+        for other in others {
+            self.with(now, other, |sa, core| {
+                sa.close(core, now, CloseReason::InitialContact);
+            });
+        }
+    }
+
+    /// The children of a dead peer go, unless another phase 1 says that it lives.
+    fn peer_dead(&mut self, id: IkeId) {
+        let children = self.core.children.iter();
+        let children: Vec<_> = children
+            .filter(|child| child.ike == id && self.messenger(child).is_none())
+            .map(|child| child.id)
+            .collect();
+        for child in children {
+            self.remove_child(child, CloseReason::PeerDead);
+        }
+    }
+
+    /// A connection that should stand does not.
+    fn plan_restart(&mut self, now: Time, connection: &Arc<Connection>) {
+        let again = connection.start == Start::Load
+            || connection
+                .dpd
+                .is_some_and(|d| d.action == DpdAction::Restart);
+        if again && self.connection(&connection.name).as_ref() == Some(connection) {
+            let item = Item::Restart(connection.name.clone());
+            self.agenda.set(item, Some(now + RESTART));
+        }
+    }
+
+    pub(super) fn restart(&mut self, now: Time, name: &str) {
+        if self.ike_of(name).is_none() {
+            self.start_named(now, name, None);
+        }
+    }
+
+    fn terminate(&mut self, now: Time, name: &str, reason: CloseReason) {
+        let children = self.core.children.iter();
+        let children = children.filter(|child| child.connection.name == name);
+        let children: Vec<_> = children.map(|child| child.id).collect();
+        for child in children {
+            self.drop_child(now, child, reason.clone());
+        }
+        let ikes = self.ikes.values();
+        let ikes = ikes.filter(|sa| sa.connection_name() == Some(name));
+        let ikes: Vec<_> = ikes.map(|sa| sa.id).collect();
+        for id in ikes {
+            self.with(now, id, |sa, core| {
+                informational::delete_ike(sa, core);
+                sa.close(core, now, reason.clone());
+            });
+        }
+        self.agenda.set(Item::Restart(name.to_owned()), None);
+    }
+
+    fn soft_expired(&mut self, now: Time, id: ChildId) {
+        let Some(child) = self.core.children.get_mut(id) else {
+            return;
+        };
+        if child.state != ChildState::Installed {
+            return;
+        }
+        child.state = ChildState::Rekeying;
+        let connection = child.connection.clone();
+        let wanted = Wanted {
+            child: child.policy.name.clone(),
+            selector: child.selector.clone(),
+            replaces: Some(id),
+        };
+        // A road warrior has no address of its own: its phase 1 knows where it is.
+        match (self.usable(&connection.name), self.path_of(&connection)) {
+            (None, Err(_)) => match self.ike_of(&connection.name) {
+                Some(ike) => self.renew(now, ike, Some(wanted)),
+                None => self.negotiate(now, &connection, wanted),
+            },
+            _ => self.negotiate(now, &connection, wanted),
+        }
+    }
+
+    fn traffic(&mut self, now: Time, id: ChildId, received: u64, sent: u64) {
+        let Some(child) = self.core.children.get_mut(id) else {
+            return;
+        };
+        let (more_received, more_sent) = (received > child.traffic.0, sent > child.traffic.1);
+        child.traffic = (received, sent);
+        if more_received || more_sent {
+            child.last_traffic = now;
+        }
+        let (replaces, messenger) = (child.replaces.filter(|_| more_received), child.ike);
+        let messenger = match self.ikes.get(&messenger) {
+            Some(sa) if sa.is_established() => Some(messenger),
+            _ => {
+                let child = self.core.children.get(id);
+                child.and_then(|child| self.messenger(child))
+            }
+        };
+        if let Some(ike) = messenger {
+            self.with(now, ike, |sa, _| {
+                if more_received {
+                    sa.dead_peer.sign_of_life(now);
+                } else if more_sent {
+                    sa.dead_peer.sent();
+                }
+            });
+        }
+        if let Some(old) = replaces.and_then(|old| self.core.children.get_mut(old)) {
+            if let ChildState::Replaced { until } = &mut old.state {
+                *until = (*until).min(now + UNDER_WAY);
+            }
+        }
+        for id in replaces.into_iter().chain([id]) {
+            self.plan(id);
+        }
+    }
+
+    /// Notes when a child is due: replaced ones go, idle ones too.
+    pub(super) fn plan(&mut self, id: ChildId) {
+        let at = self
+            .core
+            .children
+            .get(id)
+            .and_then(|child| match child.state {
+                ChildState::Replaced { until } => Some(until),
+                _ => {
+                    let idle = child.policy.idle.map(Duration::from_secs)?;
+                    child.last_traffic.checked_add(idle)
+                }
+            });
+        self.agenda.set(Item::Child(id), at);
+    }
+
+    pub(super) fn child_timeout(&mut self, now: Time, id: ChildId) {
+        let Some(child) = self.core.children.get(id) else {
+            return;
+        };
+        let reason = match child.is_replaced() {
+            true => CloseReason::Replaced,
+            false => CloseReason::Idle,
+        };
+        self.drop_child(now, id, reason);
+    }
+
+    /// Removes a child at both ends.
+    fn drop_child(&mut self, now: Time, id: ChildId, reason: CloseReason) {
+        let Some(child) = self.core.children.get(id) else {
+            return;
+        };
+        let spis: Vec<_> = child.inbound_spis().collect();
+        if let Some(ike) = self.messenger(child) {
+            self.with(now, ike, |sa, core| {
+                informational::delete_spis(sa, core, &spis)
+            });
+        }
+        self.remove_child(id, reason);
+    }
+
+    fn remove_child(&mut self, id: ChildId, reason: CloseReason) {
+        if self.core.children.remove(id).is_some() {
+            let event = Event::RemoveSa { child: id, reason };
+            self.core.events.push_back(event);
+        }
+        self.agenda.set(Item::Child(id), None);
+    }
+}

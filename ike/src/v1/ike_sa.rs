@@ -1,0 +1,536 @@
+//! An IKE SA: phase 1, and the exchanges that it protects.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_config::{Connection, Identity, IkeProposal};
+
+use crate::core::{Core, Path, Request};
+use crate::crypto::keymat::Cookies;
+use crate::retransmit::{Due, Retransmission};
+use crate::show::{IkeSnapshot, Mismatch};
+use crate::traffic::Wanted;
+use crate::v1::dead_peer::DeadPeer;
+use crate::v1::fragmentation::{self, Reassembly};
+use crate::v1::keys::Keys;
+use crate::v1::message::{Incoming, VERSION, encrypt};
+use crate::v1::nat_traversal::Nat;
+use crate::v1::quick_mode::{self, QuickMode};
+use crate::v1::{aggressive_mode, exchange, informational, main_mode};
+use crate::wire::Writer;
+use crate::wire::payload::kind;
+use crate::wire::vendor_id::Capabilities;
+use crate::work::Outcome;
+use crate::{
+    CloseReason, Error, Established, Event, IkeId, PeerIncompatible, PeerMisbehaved, Time, Transmit,
+};
+
+/// Message ids of finished exchanges that are remembered, so that none is replayed.
+const SEEN: usize = 1024;
+/// How long a phase 1 without further use stays for the peer's last repetitions.
+const LINGER: Duration = Duration::from_secs(5);
+/// Time for the true message after one that shows another secret.
+const SECOND_CHANCE: Duration = Duration::from_secs(5);
+/// The non-ESP marker (RFC 3948 2.2).
+const NON_ESP_MARKER: [u8; 4] = [0; 4];
+/// A NAT keepalive (RFC 3948 2.3).
+const KEEPALIVE: [u8; 1] = [0xff];
+
+/// Who sent the first message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Initiator,
+    Responder,
+}
+
+/// Where phase 1 stands.
+#[derive(Debug)]
+pub(crate) enum State {
+    MainMode(main_mode::State),
+    AggressiveMode(aggressive_mode::State),
+    Established,
+    /// Between two states. It stays only if the step fails, and then the negotiation does.
+    Changing,
+    Closed(CloseReason),
+}
+
+/// An IKE SA.
+#[derive(Debug)]
+pub(crate) struct IkeSa {
+    pub(crate) id: IkeId,
+    pub(crate) role: Role,
+    pub(crate) cookies: Cookies,
+    pub(crate) path: Path,
+    /// The one we initiate, or the one the peer seems to belong to until its identity tells.
+    pub(crate) connection: Option<Arc<Connection>>,
+    pub(crate) state: State,
+    pub(crate) phase1: Retransmission,
+    pub(crate) peer: Capabilities,
+    pub(crate) nat: Nat,
+    pub(crate) keys: Option<Keys>,
+    pub(crate) remote_id: Option<Identity>,
+    pub(crate) proposal: Option<IkeProposal>,
+    /// Seconds that the peer gives phase 1.
+    pub(crate) peer_lifetime: Option<u64>,
+    pub(crate) exchanges: BTreeMap<u32, QuickMode>,
+    pub(crate) seen: VecDeque<u32>,
+    /// What is to be negotiated when phase 1 stands.
+    pub(crate) queue: VecDeque<Wanted>,
+    /// What went wrong lately; the reason, should the negotiation fail.
+    pub(crate) hint: Option<(Error, Vec<Mismatch>)>,
+    pub(crate) established: Option<Time>,
+    /// When a half-open one is given up.
+    pub(crate) half_open_until: Option<Time>,
+    pub(crate) renewal: Option<Time>,
+    pub(crate) expiry: Option<Time>,
+    pub(crate) keepalive: Option<Time>,
+    pub(crate) dead_peer: DeadPeer,
+    pub(crate) reassembly: Reassembly,
+    /// Quick modes that it has begun to serve.
+    pub(crate) quick_modes: u32,
+    pub(crate) replaces: Option<IkeId>,
+    /// It serves no new quick modes: another one has taken over, or its limit is reached.
+    pub(crate) retired: bool,
+}
+
+impl IkeSa {
+    pub(crate) fn new(
+        core: &Core,
+        now: Time,
+        id: IkeId,
+        (role, cookies): (Role, Cookies),
+        path: Path,
+        state: State,
+    ) -> Self {
+        IkeSa {
+            id,
+            role,
+            cookies,
+            path,
+            connection: None,
+            state,
+            phase1: Retransmission::default(),
+            peer: Capabilities::default(),
+            nat: Nat::default(),
+            keys: None,
+            remote_id: None,
+            proposal: None,
+            peer_lifetime: None,
+            exchanges: BTreeMap::new(),
+            seen: VecDeque::new(),
+            queue: VecDeque::new(),
+            hint: None,
+            established: None,
+            half_open_until: match role {
+                Role::Responder => Some(now + core.settings.half_open_time),
+                Role::Initiator => None,
+            },
+            renewal: None,
+            expiry: None,
+            keepalive: None,
+            dead_peer: DeadPeer::default(),
+            reassembly: Reassembly::default(),
+            quick_modes: 0,
+            replaces: None,
+            retired: false,
+        }
+    }
+
+    pub(crate) fn is_established(&self) -> bool {
+        matches!(self.state, State::Established)
+    }
+
+    pub(crate) fn connection_name(&self) -> Option<&str> {
+        self.connection.as_ref().map(|c| c.name.as_str())
+    }
+
+    /// Takes a message. What is wrong with it is remembered as a reason, should the negotiation fail; unless it was
+    /// authentic, it changes nothing else.
+    pub(crate) fn receive(&mut self, core: &mut Core, now: Time, incoming: Incoming<'_>) {
+        if incoming.header.next_payload == kind::FRAGMENT {
+            let Some(whole) = self.reassembly.add(&incoming) else {
+                return;
+            };
+            let header = crate::header::Header::parse(&whole);
+            // A fragmented message has the cookies of its fragments, and is not fragmented once more.
+            let fits = |h: &crate::header::Header| {
+                h.initiator_cookie == incoming.header.initiator_cookie
+                    && h.responder_cookie == incoming.header.responder_cookie
+                    && h.next_payload != kind::FRAGMENT
+                    && h.version == VERSION
+            };
+            match header {
+                Ok(header) if fits(&header) => {
+                    let path = incoming.path;
+                    let bytes = &whole[..];
+                    self.receive(
+                        core,
+                        now,
+                        Incoming {
+                            header,
+                            bytes,
+                            path,
+                        },
+                    );
+                }
+                _ => core.counters.invalid += 1,
+            }
+            return;
+        }
+        let result = match incoming.header.exchange_type {
+            exchange::INFORMATIONAL => informational::receive(self, core, now, incoming),
+            exchange::QUICK_MODE => quick_mode::receive(self, core, now, incoming),
+            exchange::IDENTITY_PROTECTION | exchange::AGGRESSIVE => {
+                self.receive_phase1(core, now, incoming)
+            }
+            _ => Err(crate::InvalidMessage::Header.into()),
+        };
+        if let Err(error) = result {
+            core.counters.unauthentic += 1;
+            if matches!(self.state, State::Changing) {
+                self.fail(core, now, error);
+            } else if !self.is_established() {
+                self.suspect(now, error);
+            }
+        }
+    }
+
+    /// Remembers what went wrong. If it is the secret, a true answer that may still come has a little time.
+    pub(crate) fn suspect(&mut self, now: Time, error: Error) {
+        if matches!(
+            error,
+            Error::PeerIncompatible(PeerIncompatible::PreSharedKey)
+        ) {
+            let soon = now + SECOND_CHANCE;
+            self.half_open_until = Some(self.half_open_until.map_or(soon, |at| at.min(soon)));
+        }
+        self.hint = Some((error, Vec::new()));
+    }
+
+    fn receive_phase1(
+        &mut self,
+        core: &mut Core,
+        now: Time,
+        incoming: Incoming<'_>,
+    ) -> Result<(), Error> {
+        if self.phase1.is_repeated(incoming.bytes) {
+            core.counters.retransmissions_received += 1;
+            if let Some(answer) = self.phase1.answer().map(<[u8]>::to_vec) {
+                core.counters.retransmissions_sent += 1;
+                self.send(core, &answer);
+            }
+            return Ok(());
+        }
+        match (&self.state, incoming.header.exchange_type) {
+            (State::MainMode(_), exchange::IDENTITY_PROTECTION) => {
+                main_mode::receive(self, core, now, incoming)
+            }
+            (State::AggressiveMode(_), exchange::AGGRESSIVE) => {
+                aggressive_mode::receive(self, core, now, incoming)
+            }
+            _ => Err(crate::InvalidMessage::Header.into()),
+        }
+    }
+
+    /// Takes the result of a computation.
+    pub(crate) fn computed(&mut self, core: &mut Core, now: Time, exchange: u32, outcome: Outcome) {
+        if exchange != 0 {
+            quick_mode::computed(self, core, now, exchange, outcome);
+            return;
+        }
+        let result = match &self.state {
+            State::MainMode(_) => main_mode::computed(self, core, now, outcome),
+            State::AggressiveMode(_) => aggressive_mode::computed(self, core, now, outcome),
+            State::Established | State::Changing | State::Closed(_) => Ok(()),
+        };
+        if let Err(error) = result {
+            self.fail(core, now, error);
+        }
+    }
+
+    /// Phase 1 stands.
+    pub(crate) fn establish(&mut self, core: &mut Core, now: Time) {
+        let (Some(connection), Some(remote_id)) = (self.connection.clone(), self.remote_id.clone())
+        else {
+            return;
+        };
+        self.state = State::Established;
+        self.established = Some(now);
+        self.half_open_until = None;
+        self.hint = None;
+        let life = self
+            .peer_lifetime
+            .unwrap_or(u64::MAX)
+            .min(connection.ike_lifetime);
+        // The initiator renews first; the responder, should it not.
+        let early = match self.role {
+            Role::Initiator => life / 10,
+            Role::Responder => life / 20,
+        };
+        let renewal = core.jittered(life - early);
+        self.renewal = now.checked_add(Duration::from_secs(renewal));
+        self.expiry = now.checked_add(Duration::from_secs(life));
+        if self.nat.ours {
+            self.keepalive = Some(now + core.settings.keepalive);
+        }
+        self.dead_peer.start(now, &connection, self.peer);
+        core.counters.established += 1;
+        core.events.push_back(Event::Established(Established {
+            ike: self.id,
+            connection: connection.name.clone(),
+            local: self.path.local,
+            remote: self.path.remote,
+            remote_id,
+            replaces: self.replaces,
+        }));
+        core.requests.push_back(Request::Established(self.id));
+        while let Some(wanted) = self.queue.pop_front() {
+            quick_mode::initiate(self, core, now, wanted);
+        }
+    }
+
+    /// True if it may serve one more quick mode.
+    pub(crate) fn has_quick_mode_left(&self) -> bool {
+        let limit = self.connection.as_ref().and_then(|c| c.quick_modes);
+        !self.retired && limit.is_none_or(|limit| self.quick_modes < limit)
+    }
+
+    /// True if it negotiates this, or will.
+    pub(crate) fn wants(&self, wanted: &Wanted) -> bool {
+        let same =
+            |other: &Wanted| other.child == wanted.child && other.selector == wanted.selector;
+        self.queue.iter().any(same) || self.exchanges.values().any(|q| q.wants(same))
+    }
+
+    /// The negotiation fails: what waits for it fails, too.
+    pub(crate) fn fail(&mut self, core: &mut Core, now: Time, error: Error) {
+        self.hint.get_or_insert((error.clone(), Vec::new()));
+        self.close(core, now, CloseReason::Error(error));
+    }
+
+    /// Ends it, with whatever is under way. The peer is not told.
+    pub(crate) fn close(&mut self, core: &mut Core, now: Time, reason: CloseReason) {
+        if matches!(self.state, State::Closed(_)) {
+            return;
+        }
+        if self.is_established() {
+            for quick_mode in std::mem::take(&mut self.exchanges).into_values() {
+                quick_mode.abandon(self, core, now, reason.clone());
+            }
+            core.events.push_back(Event::Closed {
+                ike: self.id,
+                connection: self.connection_name().unwrap_or_default().to_owned(),
+                reason: reason.clone(),
+            });
+        } else {
+            self.report(core, now, &reason);
+        }
+        self.state = State::Closed(reason);
+    }
+
+    /// Says why phase 1 failed, once for each child that waited for it.
+    fn report(&mut self, core: &mut Core, now: Time, reason: &CloseReason) {
+        let (reason, mismatches) = match (reason, self.hint.take()) {
+            (CloseReason::PeerDead | CloseReason::Error(_), Some((error, mismatches))) => {
+                (CloseReason::Error(error), mismatches)
+            }
+            (reason, _) => (reason.clone(), Vec::new()),
+        };
+        let connection = self.connection_name().map(str::to_owned);
+        let connection = connection.as_deref();
+        let remote = self.path.remote;
+        if self.queue.is_empty() {
+            let names = (connection, None);
+            core.fail(now, remote, names, reason.clone(), mismatches.clone());
+        }
+        while let Some(wanted) = self.queue.pop_front() {
+            quick_mode::give_up(core, &wanted);
+            let names = (connection, Some(wanted.child.as_str()));
+            core.fail(now, remote, names, reason.clone(), mismatches.clone());
+        }
+        if let (Role::Initiator, Some(connection), false) = (
+            self.role,
+            &self.connection,
+            matches!(reason, CloseReason::Terminated | CloseReason::Replaced),
+        ) {
+            core.requests
+                .push_back(Request::Restart(connection.clone()));
+        }
+    }
+
+    /// Sends a message to where the peer is now, in fragments if it is too long and the peer can join them.
+    pub(crate) fn send(&self, core: &mut Core, message: &[u8]) {
+        let limit = self.connection.as_ref().and_then(|c| c.fragment_size);
+        let limit = limit.filter(|_| self.peer.fragmentation);
+        for part in fragmentation::split(message, self.path, limit) {
+            let marker = self.path.local.port() != core.settings.port;
+            let bytes = match marker {
+                true => [&NON_ESP_MARKER[..], &part].concat(),
+                false => part,
+            };
+            core.transmits.push_back(Transmit {
+                local: self.path.local,
+                remote: self.path.remote,
+                bytes,
+            });
+        }
+    }
+
+    /// Encrypts a message of phase 1, and moves the running IV on.
+    pub(crate) fn seal_phase1(&mut self, writer: Writer) -> Result<Vec<u8>, Error> {
+        let keys = self.keys()?;
+        let mut iv = keys.iv.clone();
+        let message = encrypt(writer, 0, keys, &mut iv)?;
+        if let Some(keys) = &mut self.keys {
+            keys.iv = iv;
+        }
+        Ok(message)
+    }
+
+    /// The initiator goes over to the port that NATs need (RFC 3947 4).
+    pub(crate) fn float(&mut self, core: &Core) {
+        if self.nat.udp.is_some() && self.path.local.port() == core.settings.port {
+            self.path.local.set_port(core.settings.nat_port);
+            self.path.remote.set_port(core.settings.nat_port);
+        }
+    }
+
+    /// An authentic message came over this path: behind a NAT the peer follows it (RFC 3947 4, RFC 3948 A).
+    pub(crate) fn follow(&mut self, core: &mut Core, now: Time, path: Path) {
+        self.dead_peer.sign_of_life(now);
+        if path == self.path || !self.nat.theirs {
+            return;
+        }
+        let old = std::mem::replace(&mut self.path, path);
+        let children = core.children.iter();
+        let moved: Vec<_> = children
+            .filter(|child| child.path == old && Some(&child.peer) == self.remote_id.as_ref())
+            .map(|child| child.id)
+            .collect();
+        for child in &moved {
+            core.children.move_path(*child, path);
+        }
+        if !moved.is_empty() {
+            core.events.push_back(Event::PeerMoved {
+                children: moved,
+                local: path.local,
+                remote: path.remote,
+            });
+        }
+    }
+
+    /// True for a message id that no exchange has had; it is taken.
+    pub(crate) fn take_message_id(&mut self, message_id: u32) -> bool {
+        if message_id == 0 || self.seen.contains(&message_id) {
+            return false;
+        }
+        if self.seen.len() == SEEN {
+            self.seen.pop_front();
+        }
+        self.seen.push_back(message_id);
+        true
+    }
+
+    /// When something is due.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        let own = [
+            self.phase1.deadline(),
+            self.half_open_until,
+            self.renewal,
+            self.expiry,
+            self.keepalive,
+            self.dead_peer.deadline(),
+        ];
+        let exchanges = self.exchanges.values().filter_map(QuickMode::deadline);
+        own.into_iter().flatten().chain(exchanges).min()
+    }
+
+    /// Does what is due.
+    pub(crate) fn timeout(&mut self, core: &mut Core, now: Time) {
+        let due = |at: Option<Time>| at.is_some_and(|at| at <= now);
+        if due(self.half_open_until) {
+            self.close(core, now, CloseReason::PeerDead);
+            return;
+        }
+        self.repeat_phase1(core, now);
+        if due(self.expiry) {
+            informational::delete_ike(self, core);
+            self.close(core, now, CloseReason::Expired);
+        }
+        if !self.is_established() {
+            return;
+        }
+        if due(self.renewal) {
+            self.renewal = None;
+            core.requests.push_back(Request::Renew(self.id, None));
+        }
+        if due(self.keepalive) {
+            self.keepalive = Some(now + core.settings.keepalive);
+            core.transmits.push_back(Transmit {
+                local: self.path.local,
+                remote: self.path.remote,
+                bytes: KEEPALIVE.to_vec(),
+            });
+        }
+        quick_mode::timeout(self, core, now);
+        DeadPeer::timeout(self, core, now);
+    }
+
+    fn repeat_phase1(&mut self, core: &mut Core, now: Time) {
+        let (first, retries) = (core.settings.retransmit, core.settings.retries);
+        let refused = self.has_refusal();
+        match self.phase1.due(now, first, retries) {
+            Due::Nothing => {}
+            // A refusal came, if an unauthentic one: the true answer had its time.
+            _ if refused => self.close(core, now, CloseReason::PeerDead),
+            Due::Again(message) => {
+                let message = message.to_vec();
+                core.counters.retransmissions_sent += 1;
+                self.send(core, &message);
+            }
+            Due::GiveUp => self.close(core, now, CloseReason::PeerDead),
+        }
+    }
+
+    fn has_refusal(&self) -> bool {
+        matches!(self.hint, Some((Error::PeerRefused(_), _)))
+    }
+
+    /// Serves no more quick modes, and goes when the peer's last repetitions are over.
+    pub(crate) fn retire(&mut self, now: Time) {
+        self.retired = true;
+        self.renewal = None;
+        let end = now + LINGER;
+        self.expiry = Some(self.expiry.map_or(end, |expiry| expiry.min(end)));
+    }
+
+    /// The keys, which every exchange under phase 1 needs.
+    pub(crate) fn keys(&self) -> Result<&Keys, Error> {
+        self.keys.as_ref().ok_or(PeerMisbehaved::NoPhase1.into())
+    }
+
+    pub(crate) fn snapshot(&self) -> IkeSnapshot {
+        IkeSnapshot {
+            id: self.id,
+            connection: self.connection_name().map(str::to_owned),
+            state: match &self.state {
+                State::MainMode(state) => state.name(),
+                State::AggressiveMode(state) => state.name(),
+                State::Established if self.retired => "retired",
+                State::Established => "established",
+                State::Changing | State::Closed(_) => "closed",
+            },
+            initiator: self.role == Role::Initiator,
+            cookies: [self.cookies.initiator, self.cookies.responder],
+            local: self.path.local,
+            remote: self.path.remote,
+            remote_id: self.remote_id.clone(),
+            proposal: self.proposal,
+            nat: [self.nat.ours, self.nat.theirs],
+            established: self.established,
+            renewal: self.renewal,
+            quick_modes: self.quick_modes,
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! Quick mode's responder.
+
+use portcullis_config::{AddressRange, ChildPolicy, Mode, Selector};
+
+use super::initiator::{original_addresses, proposals, reserve};
+use super::{Agreement, Bodies, QuickMode, State, install};
+use crate::child::ChildState;
+use crate::core::Core;
+use crate::proposal::ipsec::Chosen;
+use crate::show::Mismatch;
+use crate::traffic::{self, Wanted};
+use crate::v1::ike_sa::{IkeSa, Role};
+use crate::v1::informational;
+use crate::v1::message::{COMMIT, Incoming};
+use crate::v1::phase1::{self, Both};
+use crate::wire::identification::Identification;
+use crate::wire::notification::{Notification, notify};
+use crate::wire::payload::kind;
+use crate::wire::security_association::SecurityAssociation;
+use crate::wire::{Payloads, protocol};
+use crate::work::{Agreed, Job};
+use crate::{ChildId, CloseReason, Error, InvalidMessage, PeerIncompatible, Time};
+
+/// Quick modes that one peer may have open at once.
+const OPEN: usize = 64;
+
+/// Message 1.
+pub(super) fn begin(
+    sa: &mut IkeSa,
+    core: &mut Core,
+    now: Time,
+    incoming: Incoming<'_>,
+) -> Result<(), Error> {
+    let id = incoming.header.message_id;
+    if id == 0 || sa.seen.contains(&id) || sa.exchanges.len() >= OPEN {
+        return Ok(());
+    }
+    let iv = sa.keys()?.exchange_iv(id);
+    let mut quick_mode = QuickMode::new(id, iv, State::Failed);
+    let body = quick_mode.open(sa, core, now, incoming, |sa, rest| {
+        Ok(sa.keys()?.skeyid.hash_1(id, rest))
+    })?;
+    // From here on the message is authentic.
+    sa.take_message_id(id);
+    let payloads = Payloads::parse(incoming.header.next_payload, &body)?;
+    let commit = sa.peer.windows || incoming.header.flags & COMMIT != 0;
+    let result = read_offer(sa, core, &payloads, commit);
+    let result = result.and_then(|(agreement, peer)| match peer {
+        Some((group, peer)) => {
+            quick_mode.state = State::Agreeing(agreement);
+            core.work(sa.id, id, Job::KeyExchange { group, peer });
+            Ok(())
+        }
+        None => answer(&mut quick_mode, sa, core, now, (agreement, None))
+            .map_err(|error| (error, Vec::new())),
+    });
+    match result {
+        Ok(()) => {
+            sa.quick_modes += 1;
+            sa.exchanges.insert(id, quick_mode);
+        }
+        Err((error, mismatches)) => refuse(sa, core, now, &payloads, (error, mismatches)),
+    }
+    Ok(())
+}
+
+/// Says why, to the peer and to the operator.
+fn refuse(
+    sa: &mut IkeSa,
+    core: &mut Core,
+    now: Time,
+    payloads: &Payloads<'_>,
+    (error, mismatches): (Error, Vec<Mismatch>),
+) {
+    let spi = payloads
+        .one(kind::SA)
+        .and_then(SecurityAssociation::parse)
+        .ok()
+        .and_then(|sa| sa.proposals.into_iter().next());
+    let (protocol, spi) = spi.map_or((protocol::ESP, Vec::new()), |p| (p.protocol, p.spi));
+    let notification = Notification {
+        protocol,
+        spi,
+        kind: error.notification(),
+        data: Vec::new(),
+    };
+    informational::notify(sa, core, &notification);
+    let names = (sa.connection_name(), None);
+    let reason = CloseReason::Error(error);
+    core.fail(now, sa.path.remote, names, reason, mismatches);
+}
+
+type Refused = (Error, Vec<Mismatch>);
+type Peer = Option<(portcullis_config::Group, Vec<u8>)>;
+
+fn read_offer(
+    sa: &IkeSa,
+    core: &mut Core,
+    payloads: &Payloads<'_>,
+    commit: bool,
+) -> Result<(Agreement, Peer), Refused> {
+    let plain = |error: Error| (error, Vec::new());
+    let invalid = |error: InvalidMessage| (Error::from(error), Vec::new());
+    let body = payloads.one(kind::SA).map_err(invalid)?;
+    let offered = SecurityAssociation::parse(body).map_err(invalid)?;
+    let theirs = phase1::read_nonce(payloads).map_err(invalid)?;
+    let (asked, bodies) = read_traffic(sa, payloads).map_err(plain)?;
+    let (policy, chosen) = choose(sa, &asked, &offered)?;
+    let selector = effective(sa, policy.mode, asked);
+    let peer = match policy.pfs {
+        Some(group) => {
+            let value = payloads.one(kind::KEY_EXCHANGE).map_err(invalid)?;
+            Some((group, phase1::not_empty(value).map_err(invalid)?))
+        }
+        None => None,
+    };
+    let protocols = (chosen.spis.esp.is_some(), chosen.spis.ah.is_some());
+    let spis = reserve(core, sa.path.local.ip(), protocols).map_err(plain)?;
+    let wanted = Wanted {
+        child: policy.name.clone(),
+        replaces: predecessor(sa, core, &policy.name, &selector),
+        selector,
+    };
+    let agreement = Agreement {
+        wanted,
+        policy,
+        chosen,
+        spis,
+        nonces: Both::new(Role::Responder, phase1::nonce(core), theirs),
+        identities: Some(bodies),
+        commit,
+    };
+    Ok((agreement, peer))
+}
+
+/// The traffic, and the bodies to repeat; without identities it is all between the two hosts.
+fn read_traffic(
+    sa: &IkeSa,
+    payloads: &Payloads<'_>,
+) -> Result<(Selector, (Vec<u8>, Vec<u8>)), Error> {
+    let mut bodies = payloads.all(kind::IDENTIFICATION);
+    match (bodies.next(), bodies.next(), bodies.next()) {
+        (None, None, None) => {
+            let hosts = traffic::between(sa.path.local.ip(), sa.path.remote.ip());
+            Ok((hosts, (Vec::new(), Vec::new())))
+        }
+        (Some(remote), Some(local), None) => {
+            let selector = traffic::selector(
+                &Identification::parse(local)?,
+                &Identification::parse(remote)?,
+            )?;
+            Ok((selector, (remote.to_vec(), local.to_vec())))
+        }
+        _ => Err(InvalidMessage::Identification.into()),
+    }
+}
+
+/// The first child of the connection that has this traffic and a proposal in common.
+fn choose(
+    sa: &IkeSa,
+    asked: &Selector,
+    offered: &SecurityAssociation,
+) -> Result<(ChildPolicy, Chosen), Refused> {
+    let plain = |error: Error| (error, Vec::new());
+    let connection = sa.connection.as_ref();
+    let connection = connection.ok_or_else(|| plain(crate::Local::NotConfigured.into()))?;
+    let mut mismatches = Vec::new();
+    let mut found = false;
+    for policy in &connection.children {
+        if !traffic::contains(&policy.selector, &effective(sa, policy.mode, asked.clone())) {
+            continue;
+        }
+        found = true;
+        match proposals(sa, policy).choose(offered) {
+            Ok(Ok(chosen)) => return Ok((policy.clone(), chosen)),
+            Ok(Err(differences)) => mismatches.extend(differences),
+            Err(error) => return Err(plain(error.into())),
+        }
+    }
+    match found {
+        true => Err((PeerIncompatible::NoProposal.into(), mismatches)),
+        false => Err(plain(PeerIncompatible::Traffic.into())),
+    }
+}
+
+/// In transport mode through a NAT, packets arrive with the NAT's address, not with the one that the host behind it
+/// knows as its own.
+fn effective(sa: &IkeSa, mode: Mode, asked: Selector) -> Selector {
+    if mode == Mode::Tunnel {
+        return asked;
+    }
+    let host = |address| {
+        vec![AddressRange {
+            start: address,
+            end: address,
+        }]
+    };
+    Selector {
+        local: match sa.nat.ours {
+            true => host(sa.path.local.ip()),
+            false => asked.local,
+        },
+        remote: match sa.nat.theirs {
+            true => host(sa.path.remote.ip()),
+            false => asked.remote,
+        },
+        upper: asked.upper,
+    }
+}
+
+/// The child of the same peer and traffic that a new one takes over from.
+fn predecessor(sa: &IkeSa, core: &Core, name: &str, selector: &Selector) -> Option<ChildId> {
+    let mut children = core.children.iter().filter(|child| {
+        Some(child.connection.name.as_str()) == sa.connection_name()
+            && child.policy.name == name
+            && child.selector == *selector
+            && Some(&child.peer) == sa.remote_id.as_ref()
+            && child.replaced_by.is_none()
+            && child.state != ChildState::Inbound
+    });
+    children.next().map(|child| child.id)
+}
+
+/// Installs the inbound SAs, then sends message 2.
+pub(super) fn answer(
+    quick_mode: &mut QuickMode,
+    sa: &mut IkeSa,
+    core: &mut Core,
+    now: Time,
+    (agreement, agreed): (Agreement, Option<Agreed>),
+) -> Result<(), Error> {
+    let (id, commit) = (quick_mode.message_id, agreement.commit);
+    let nonces = agreement.nonces.clone();
+    let answer = agreement.chosen.answer(agreement.spis);
+    let mut bodies: Bodies = vec![
+        (kind::SA, answer.encode()),
+        (kind::NONCE, nonces.responder.clone()),
+    ];
+    if let Some(agreed) = &agreed {
+        bodies.push((kind::KEY_EXCHANGE, agreed.public.clone()));
+    }
+    if let Some((initiator, responder)) = agreement.identities.clone() {
+        if !initiator.is_empty() {
+            bodies.push((kind::IDENTIFICATION, initiator));
+            bodies.push((kind::IDENTIFICATION, responder));
+        }
+    }
+    original_addresses(sa, (Role::Responder, agreement.policy.mode), &mut bodies);
+    bodies.extend(responder_lifetime(&agreement));
+    let flags = if commit { COMMIT } else { 0 };
+    let message = quick_mode.seal(sa, flags, &bodies, |sa, rest| {
+        Ok(sa.keys()?.skeyid.hash_2(id, &nonces.initiator, rest))
+    })?;
+    let shared = agreed.as_ref().map(|agreed| &agreed.shared);
+    let (child, keys) = install::inbound(sa, core, now, (Role::Responder, agreement), shared)?;
+    quick_mode.state = State::AwaitProof {
+        child,
+        keys,
+        nonces,
+        commit,
+    };
+    sa.send(core, &message);
+    let first = core.settings.retransmit;
+    quick_mode.retransmission.sent(message, now, first);
+    Ok(())
+}
+
+/// RESPONDER-LIFETIME, if ours is shorter than what was offered (RFC 2407 4.6.3.1).
+fn responder_lifetime(agreement: &Agreement) -> Option<(u8, Vec<u8>)> {
+    let ours = agreement.policy.hard.seconds?;
+    // RFC 2407 4.5.4: what is not said is 28800 seconds.
+    let theirs = agreement.chosen.seconds.unwrap_or(28800);
+    if ours >= theirs {
+        return None;
+    }
+    let (protocol, spi) = match (agreement.spis.esp, agreement.spis.ah) {
+        (Some(spi), _) => (protocol::ESP, spi),
+        (None, ah) => (protocol::AH, ah?),
+    };
+    // Life type (1) seconds (1), life duration (2).
+    let mut data = vec![0x80, 1, 0, 1, 0, 2, 0, 4];
+    data.extend(u32::try_from(ours).unwrap_or(u32::MAX).to_be_bytes());
+    let notification = Notification {
+        protocol,
+        spi: spi.to_be_bytes().to_vec(),
+        kind: notify::RESPONDER_LIFETIME,
+        data,
+    };
+    Some((kind::NOTIFICATION, notification.encode()))
+}
+
+/// Message 3: the initiator is there and has the keys.
+pub(super) fn receive_proof(
+    quick_mode: &mut QuickMode,
+    sa: &mut IkeSa,
+    core: &mut Core,
+    now: Time,
+    incoming: Incoming<'_>,
+) -> Result<(), Error> {
+    let State::AwaitProof { nonces, .. } = &quick_mode.state else {
+        return Ok(());
+    };
+    let (id, nonces) = (quick_mode.message_id, nonces.clone());
+    quick_mode.open(sa, core, now, incoming, |sa, _| {
+        Ok(sa.keys()?.skeyid.hash_3(id, nonces.nonces()))
+    })?;
+    if let State::AwaitProof {
+        child,
+        keys,
+        commit,
+        ..
+    } = quick_mode.take()
+    {
+        install::complete(core, now, child, keys, false);
+        if commit {
+            let message = connected_message(quick_mode, sa)?;
+            sa.send(core, &message);
+            quick_mode.retransmission.answered(message);
+        }
+    }
+    quick_mode.finish(now, core);
+    install::count(sa, now);
+    Ok(())
+}
+
+/// CONNECTED, in the quick mode's own exchange, as Windows and racoon have it.
+fn connected_message(quick_mode: &mut QuickMode, sa: &IkeSa) -> Result<Vec<u8>, Error> {
+    let id = quick_mode.message_id;
+    let notification = Notification {
+        protocol: protocol::ISAKMP,
+        spi: [sa.cookies.initiator, sa.cookies.responder].concat(),
+        kind: notify::CONNECTED,
+        data: Vec::new(),
+    };
+    let bodies: Bodies = vec![(kind::NOTIFICATION, notification.encode())];
+    quick_mode.seal(sa, 0, &bodies, |sa, rest| {
+        Ok(sa.keys()?.skeyid.hash_1(id, rest))
+    })
+}
+
+/// CONNECTED as an informational exchange with the quick mode's message id (RFC 2408 3.1).
+pub(crate) fn connected(sa: &mut IkeSa, core: &mut Core, now: Time, message_id: u32) {
+    let Some(mut quick_mode) = sa.exchanges.remove(&message_id) else {
+        return;
+    };
+    match quick_mode.take() {
+        State::AwaitConnected { child, keys } => {
+            install::complete(core, now, child, keys, false);
+            quick_mode.retransmission.stop();
+            quick_mode.finish(now, core);
+            install::count(sa, now);
+        }
+        state => quick_mode.state = state,
+    }
+    sa.exchanges.insert(message_id, quick_mode);
+}

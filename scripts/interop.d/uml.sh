@@ -1,0 +1,2 @@
+# shellcheck shell=bash
+# Sourced by interop: user-mode Linux guests.
