@@ -18,7 +18,7 @@ const LIBRARIES: [&str; 7] = [
 ];
 
 const FUNCTIONS: &str = "rte_eal_(init|cleanup)|rte_strerror|rte_get_tsc_hz|rte_thread_(un)?register|rte_dev_(probe|remove)\
-    |rte_pktmbuf_(pool_create|copy|free_bulk)|rte_mempool_(avail_count|free)\
+    |rte_pktmbuf_(copy|free_bulk)|rte_mempool_(avail_count|free)\
     |rte_eth_dev_(get_port_by_name|get_name_by_port|info_get|configure|adjust_nb_rx_tx_desc|start|stop|close|set_mtu|socket_id)\
     |rte_eth_[rt]x_queue_setup|rte_eth_macaddr_get|rte_eth_dev_default_mac_addr_set|rte_eth_stats_get\
     |rte_eth_(promiscuous|allmulticast)_(enable|disable)|shim_.*";

@@ -26,6 +26,38 @@ uint16_t shim_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **bufs, ui
 	return rte_eth_tx_burst(port, queue, bufs, n);
 }
 
+/*
+ * Without huge pages DPDK keeps each buffer within a page of 4 KiB for devices that need physical addresses: one
+ * buffer a page then, and the heads of all in the same few sets of the CPU's cache. Only virtual devices work without
+ * huge pages, and to them any address is good.
+ */
+static struct rte_mempool *packed_pool(const char *name, unsigned int count, unsigned int cache, uint16_t room)
+{
+	struct rte_pktmbuf_pool_private priv = { .mbuf_data_room_size = room };
+	struct rte_mempool *pool = rte_mempool_create_empty(name, count, sizeof(struct rte_mbuf) + room, cache,
+							    sizeof(priv), SOCKET_ID_ANY, RTE_MEMPOOL_F_NO_IOVA_CONTIG);
+	int rc;
+
+	if (pool == NULL)
+		return NULL;
+	rte_pktmbuf_pool_init(pool, &priv);
+	rc = rte_mempool_populate_default(pool);
+	if (rc < 0) {
+		rte_mempool_free(pool);
+		rte_errno = -rc;
+		return NULL;
+	}
+	rte_mempool_obj_iter(pool, rte_pktmbuf_init, NULL);
+	return pool;
+}
+
+struct rte_mempool *shim_mbuf_pool(const char *name, unsigned int count, unsigned int cache, uint16_t room)
+{
+	if (rte_eal_has_hugepages())
+		return rte_pktmbuf_pool_create(name, count, cache, 0, room, SOCKET_ID_ANY);
+	return packed_pool(name, count, cache, room);
+}
+
 struct rte_mbuf *shim_mbuf_alloc(struct rte_mempool *pool)
 {
 	return rte_pktmbuf_alloc(pool);

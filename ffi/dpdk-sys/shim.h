@@ -53,6 +53,7 @@ int shim_is_lcore(void);
 uint64_t shim_cycles(void);
 uint16_t shim_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **bufs, uint16_t n);
 uint16_t shim_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **bufs, uint16_t n);
+struct rte_mempool *shim_mbuf_pool(const char *name, unsigned int count, unsigned int cache, uint16_t room);
 struct rte_mbuf *shim_mbuf_alloc(struct rte_mempool *pool);
 int shim_mbuf_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **bufs, unsigned int n);
 void shim_mbuf_free(struct rte_mbuf *buf);

@@ -10,9 +10,6 @@ use crate::eal::{Pool, Runtime};
 use crate::error::{Error, c_string};
 use crate::mbuf::Mbuf;
 
-/// `SOCKET_ID_ANY`: memory of any NUMA node.
-const ANY_SOCKET: i32 = -1;
-
 /// A handle to a pool of packet buffers of one size. The pool itself lives as long as the EAL.
 #[derive(Clone, Debug)]
 pub struct Mempool {
@@ -38,10 +35,8 @@ impl Mempool {
         let runtime = Runtime::current()?;
         let mut state = runtime.state();
         // SAFETY: the EAL runs, and the name is a C string that is copied.
-        let raw = unsafe {
-            sys::rte_pktmbuf_pool_create(name.as_ptr(), count, cache, 0, room, ANY_SOCKET)
-        };
-        let raw = NonNull::new(raw).ok_or_else(|| Error::last("rte_pktmbuf_pool_create"))?;
+        let raw = unsafe { sys::shim_mbuf_pool(name.as_ptr(), count, cache, room) };
+        let raw = NonNull::new(raw).ok_or_else(|| Error::last("shim_mbuf_pool"))?;
         let pool = Pool { raw, count };
         state.pools.push(pool);
         drop(state);

@@ -33,7 +33,7 @@ fn buffers_and_the_life_of_the_eal() {
         Mempool::new("small", 63, 8, 1000)
             .map(drop)
             .map_err(|e| e.to_string()),
-        Err("rte_pktmbuf_pool_create: File exists (errno 17)".to_owned())
+        Err("shim_mbuf_pool: File exists (errno 17)".to_owned())
     );
     assert_eq!(
         Mempool::new("long", 63, 8, u16::MAX).map(drop),
