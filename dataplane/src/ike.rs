@@ -31,6 +31,22 @@ const TRAFFIC_INTERVAL: u64 = 1000;
 /// Datagrams that wait for workers; were one of them to stand still, more would be of no use.
 const MOST_WAITING: usize = 4096;
 
+/// Milliseconds that a peer has to install its SAs after the last message of quick mode, unless it uses them sooner.
+const FIRST_USE: u64 = 50;
+/// The same where the SAs before them go on meanwhile.
+const SUCCESSION: u64 = 250;
+
+/// An outbound SA that packets will find.
+struct Ready {
+    child: ChildId,
+    replaces: Option<ChildId>,
+    /// Then at the latest.
+    due: u64,
+    /// The worker that owns it, and what it must have come to: until then others would hand it packets in vain.
+    owner: usize,
+    mark: u64,
+}
+
 /// IKE, and what it needs around it.
 pub struct Ike {
     /// All IKE SAs.
@@ -45,8 +61,8 @@ pub struct Ike {
     outbox: VecDeque<Transmit>,
     /// For each worker what it must have come to before the outbox goes.
     marks: Option<Vec<u64>>,
-    /// Outbound SAs that other workers may hear of when the owner, with this number, has come to the mark.
-    to_bind: VecDeque<(ChildId, usize, u64)>,
+    /// Outbound SAs that no packet finds yet.
+    to_serve: Vec<Ready>,
     traffic_told: u64,
     datagram_id: u16,
 }
@@ -77,7 +93,7 @@ impl Ike {
             key_log,
             outbox: VecDeque::new(),
             marks: None,
-            to_bind: VecDeque::new(),
+            to_serve: Vec::new(),
             traffic_told: 0,
             datagram_id: 0,
         })
@@ -85,7 +101,7 @@ impl Ike {
 
     /// True while something is under way that a nap would delay.
     fn is_busy(&self) -> bool {
-        self.pool.is_busy() || !self.outbox.is_empty() || !self.to_bind.is_empty()
+        self.pool.is_busy() || !self.outbox.is_empty()
     }
 }
 
@@ -213,7 +229,7 @@ impl Control {
                 self.drops.add(DropReason::InjectFull, 1);
             }
         }
-        self.bind_when_owned();
+        self.serve_ready(now);
         self.send_outbox();
     }
 
@@ -302,7 +318,7 @@ impl Control {
     }
 
     fn add_sa(&mut self, now: u64, new: AddSa) {
-        let (id, direction) = (new.child, new.direction);
+        let (id, direction, replaced) = (new.child, new.direction, new.replaces);
         let Some(number) = self.ike.numbers.get(&new.connection, &new.name) else {
             return;
         };
@@ -332,31 +348,42 @@ impl Control {
             }
         }
         if direction == Direction::Outbound {
-            // Another worker may only hear of it when the owner has it: a packet would find an empty slot.
             let owner = self
                 .negotiated
                 .child(id)
                 .and_then(|child| child.outbound.first());
             let owner = owner.map_or(0, |sa| usize::from(sa.sa.place.worker));
-            let mark = self.workers.get(owner).map_or(0, |link| link.sent);
-            self.ike.to_bind.push_back((id, owner, mark));
+            let wait = if replaced.is_some() {
+                SUCCESSION
+            } else {
+                FIRST_USE
+            };
+            self.ike.to_serve.push(Ready {
+                child: id,
+                replaces: replaced,
+                due: now + wait,
+                owner,
+                mark: self.workers.get(owner).map_or(0, |link| link.sent),
+            });
         }
     }
 
-    fn bind_when_owned(&mut self) {
-        let alone = self.workers.len() == 1;
-        while let Some((child, owner, mark)) = self.ike.to_bind.front().copied() {
-            let link = self.workers.get(owner);
-            let has = |link: &crate::control::WorkerLink| {
-                link.waiting.is_empty() && link.status.taken.get() >= mark
-            };
-            if !alone && !link.is_none_or(has) {
-                return;
+    /// Lets packets find the outbound SAs whose time has come.
+    fn serve_ready(&mut self, now: u64) {
+        let mut orders = Orders::new();
+        let (workers, negotiated) = (&self.workers, &mut self.negotiated);
+        self.ike.to_serve.retain(|ready| {
+            let owned = workers.get(ready.owner).is_none_or(|link| {
+                link.waiting.is_empty() && link.status.taken.get() >= ready.mark
+            });
+            let used = negotiated.used(ready.child).received.0 > 0;
+            let serves = owned && (used || now >= ready.due);
+            if serves {
+                orders.extend(negotiated.serve(ready.child, ready.replaces));
             }
-            self.ike.to_bind.pop_front();
-            let orders = self.negotiated.bind(child);
-            self.send_orders(orders);
-        }
+            !serves
+        });
+        self.send_orders(orders);
     }
 
     fn send_orders(&mut self, orders: Orders) {

@@ -149,8 +149,7 @@ impl Negotiated {
             .collect()
     }
 
-    /// Installs the SAs of one direction; outbound ones are found by no packet before [`Negotiated::bind`], unless
-    /// they take over from others.
+    /// Installs the SAs of one direction; outbound ones are found by no packet before [`Negotiated::serve`].
     pub fn add(
         &mut self,
         new: AddSa,
@@ -203,7 +202,7 @@ impl Negotiated {
                 );
             }
         }
-        orders.extend(self.record(new, number, worker, made));
+        self.record(new, number, worker, made);
         Ok(orders)
     }
 
@@ -263,8 +262,8 @@ impl Negotiated {
         }
     }
 
-    /// Notes SAs whose orders are made; those that take over do so now.
-    fn record(&mut self, new: AddSa, number: u32, worker: u16, made: Vec<NegotiatedSa>) -> Orders {
+    /// Notes SAs whose orders are made.
+    fn record(&mut self, new: AddSa, number: u32, worker: u16, made: Vec<NegotiatedSa>) {
         let prefix = RemotePrefix::around(&new.selector);
         for sa in &made {
             let place = sa.sa.place;
@@ -294,15 +293,16 @@ impl Negotiated {
             }
         });
         match new.direction {
-            Direction::Inbound => {
-                child.inbound = made;
-                Orders::new()
-            }
-            Direction::Outbound => {
-                child.outbound = made;
-                let old = new.replaces.filter(|old| self.can_swap(*old, new.child));
-                old.map(|old| self.swap(old, new.child)).unwrap_or_default()
-            }
+            Direction::Inbound => child.inbound = made,
+            Direction::Outbound => child.outbound = made,
+        }
+    }
+
+    /// Lets packets find the outbound SAs of a child; what used the child that it replaces goes on with it.
+    pub fn serve(&mut self, id: ChildId, replaces: Option<ChildId>) -> Orders {
+        match replaces.filter(|old| self.can_swap(*old, id)) {
+            Some(old) => self.swap(old, id),
+            None => self.bind(id),
         }
     }
 
@@ -313,6 +313,7 @@ impl Negotiated {
             return false;
         };
         used.bound
+            && !new.bound
             && !new.outbound.is_empty()
             && (used.number, used.worker, &used.selector) == (new.number, new.worker, &new.selector)
     }
@@ -340,7 +341,7 @@ impl Negotiated {
     }
 
     /// Lets packets find the outbound SAs of a child, unless they do.
-    pub fn bind(&mut self, id: ChildId) -> Orders {
+    fn bind(&mut self, id: ChildId) -> Orders {
         let Some(child) = self.children.get_mut(&id) else {
             return Orders::new();
         };

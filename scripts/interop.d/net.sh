@@ -37,8 +37,8 @@ take_down() {
     local status=$? i netns
     trap '' INT TERM
     set +e
-    for ((i = ${#PIDS[@]} - 1; i >= 0; i--)); do end "${PIDS[i]}"; done
     if [[ $status -ne 0 && $status -ne 77 ]]; then show_logs; fi
+    for ((i = ${#PIDS[@]} - 1; i >= 0; i--)); do end "${PIDS[i]}"; done
     for netns in "$GW" "$PEER" "$NAT"; do ip netns del "$netns" 2>/dev/null; done
     exit "$status"
 }
