@@ -494,7 +494,9 @@ impl IkeSa {
     }
 
     fn has_refusal(&self) -> bool {
-        matches!(self.hint, Some((Error::PeerRefused(_), _)))
+        let error = self.hint.as_ref().map(|(error, _)| error);
+        let secret = Error::PeerIncompatible(PeerIncompatible::PreSharedKey);
+        matches!(error, Some(Error::PeerRefused(_))) || error == Some(&secret)
     }
 
     /// Serves no more quick modes, and goes when the peer's last repetitions are over.

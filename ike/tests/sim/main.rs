@@ -1,4 +1,10 @@
-//! Two endpoints against each other.
+//! Two endpoints against each other on a virtual clock.
+#![allow(missing_docs)]
 
 mod establish;
 mod harness;
+mod life;
+mod lying;
+mod nat;
+mod rekey;
+mod weather;
