@@ -92,6 +92,8 @@ pub(crate) struct IkeSa {
     pub(crate) replaces: Option<IkeId>,
     /// It serves no new quick modes: another one has taken over, or its limit is reached.
     pub(crate) retired: bool,
+    /// When the peer was last reminded that an SA is gone.
+    pub(crate) reminder: Option<Time>,
 }
 
 impl IkeSa {
@@ -134,6 +136,7 @@ impl IkeSa {
             quick_modes: 0,
             replaces: None,
             retired: false,
+            reminder: None,
         }
     }
 
@@ -430,6 +433,11 @@ impl IkeSa {
         }
         self.seen.push_back(message_id);
         true
+    }
+
+    /// The message with this id is to be taken when it comes again.
+    pub(crate) fn forget_message_id(&mut self, message_id: u32) {
+        self.seen.retain(|seen| *seen != message_id);
     }
 
     /// When something is due.

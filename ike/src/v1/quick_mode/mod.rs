@@ -153,6 +153,8 @@ impl QuickMode {
                 report(core, &wanted.child);
             }
             State::AwaitConnected { child, .. } | State::AwaitProof { child, .. } => {
+                let replaced = core.children.get(child).and_then(|child| child.replaces);
+                stay(core, replaced);
                 let removed = install::remove(core, child, reason.clone());
                 report(core, &removed.unwrap_or_default());
             }
@@ -169,7 +171,11 @@ fn release(core: &mut Core, spis: Spis) {
 
 /// A replacement is not to be: the child that it was for stays as it is.
 pub(crate) fn give_up(core: &mut Core, wanted: &Wanted) {
-    let replaced = wanted.replaces.and_then(|id| core.children.get_mut(id));
+    stay(core, wanted.replaces);
+}
+
+fn stay(core: &mut Core, replaced: Option<ChildId>) {
+    let replaced = replaced.and_then(|id| core.children.get_mut(id));
     if let Some(child) = replaced.filter(|child| child.state == ChildState::Rekeying) {
         child.state = ChildState::Installed;
     }
@@ -311,6 +317,15 @@ fn unanswered(mut quick_mode: QuickMode, sa: &mut IkeSa, core: &mut Core, now: T
 }
 
 impl QuickMode {
+    /// Our offer gives way to the peer's: nothing is left of it but its message id.
+    fn give_way(&mut self, core: &mut Core, now: Time) {
+        if let State::MakingKeyPair(offer) | State::AwaitAnswer { offer, .. } = self.take() {
+            release(core, offer.spis);
+        }
+        self.retransmission.stop();
+        self.until = Some(now + memory(core));
+    }
+
     fn take(&mut self) -> State {
         std::mem::replace(&mut self.state, State::Failed)
     }
