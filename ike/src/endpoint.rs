@@ -47,6 +47,14 @@ pub struct Settings {
     pub key_log: bool,
 }
 
+impl Settings {
+    /// How long a finished exchange answers repetitions: as long as the peer may repeat.
+    pub(crate) fn exchange_memory(&self) -> Duration {
+        let cycle = 2_u32.saturating_pow(self.retries.saturating_add(1));
+        self.retransmit.saturating_mul(cycle)
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Settings {

@@ -299,7 +299,7 @@ impl Endpoint {
         }
         go.extend((!stays).then_some(id));
         for id in go {
-            self.with(now, id, |sa, _| sa.retire(now));
+            self.with(now, id, |sa, core| sa.retire(core, now));
         }
     }
 

@@ -28,8 +28,6 @@ use crate::{
 
 /// Message ids of finished exchanges that are remembered, so that none is replayed.
 const SEEN: usize = 1024;
-/// How long a phase 1 without further use stays for the peer's last repetitions.
-const LINGER: Duration = Duration::from_secs(5);
 /// Time for the true message after one that shows another secret.
 const SECOND_CHANCE: Duration = Duration::from_secs(5);
 /// The non-ESP marker (RFC 3948 2.2).
@@ -507,11 +505,11 @@ impl IkeSa {
         matches!(error, Some(Error::PeerRefused(_))) || error == Some(&secret)
     }
 
-    /// Serves no more quick modes, and goes when the peer's last repetitions are over.
-    pub(crate) fn retire(&mut self, now: Time) {
+    /// Serves no more quick modes, and goes when those under way are over, repetitions and all.
+    pub(crate) fn retire(&mut self, core: &Core, now: Time) {
         self.retired = true;
         self.renewal = None;
-        let end = now + LINGER;
+        let end = now + core.settings.exchange_memory();
         self.expiry = Some(self.expiry.map_or(end, |expiry| expiry.min(end)));
     }
 

@@ -85,7 +85,7 @@ fn phase_1_is_replaced_before_it_goes() {
         pair.run(SECOND);
         let renewed = |e: &Event| matches!(e, Event::Established(e) if e.replaces.is_some());
         assert!(pair.ends[end].events.iter().any(renewed));
-        pair.run(20 * SECOND);
+        pair.run(70 * SECOND);
         assert_eq!(
             pair.ends
                 .each_ref()
@@ -110,7 +110,7 @@ fn phase_1_replaced_from_both_ends_at_once_ends_with_one() {
             pair.command(end, Command::RekeyIke { connection });
             pair.run(Duration::from_millis(seed % 25));
         }
-        pair.run(30 * SECOND);
+        pair.run(70 * SECOND);
         let cookies = pair.ends.each_ref().map(|e| {
             let ikes = e.endpoint.snapshot().ikes;
             ikes.iter().map(|ike| ike.cookies).collect::<Vec<_>>()
@@ -129,7 +129,7 @@ fn a_limit_of_quick_modes_makes_a_new_phase_1() {
     }
     let mut pair = Pair::new(30, connections);
     pair.initiate(0);
-    pair.run(20 * SECOND);
+    pair.run(70 * SECOND);
     // Requirement 123: one quick mode per main mode; children live on.
     assert_eq!(
         pair.ends

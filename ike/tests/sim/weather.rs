@@ -63,7 +63,12 @@ fn run(seed: u64) -> bool {
     if !stood {
         // Who began it was told why. A responder whose peer fell silent has nothing to tell.
         let told = |e: &Event| matches!(e, Event::Failed(_) | Event::RemoveSa { .. });
-        assert!(a.events.iter().any(told), "seed {seed}: no reason");
+        assert!(
+            a.events.iter().any(told),
+            "seed {seed}: no reason: {:#?} {:#?}",
+            a.events,
+            b.events
+        );
     }
     pair.no_leak();
     if stood {

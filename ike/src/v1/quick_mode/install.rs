@@ -176,9 +176,9 @@ pub(super) fn remove(core: &mut Core, id: ChildId, reason: CloseReason) -> Optio
 }
 
 /// One more quick mode is done: at the connection's limit, phase 1 goes (requirement 122).
-pub(super) fn count(sa: &mut IkeSa, now: Time) {
+pub(super) fn count(sa: &mut IkeSa, core: &Core, now: Time) {
     let limit = sa.connection.as_ref().and_then(|c| c.quick_modes);
     if limit.is_some_and(|limit| sa.quick_modes >= limit) {
-        sa.retire(now);
+        sa.retire(core, now);
     }
 }

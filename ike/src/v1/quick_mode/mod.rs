@@ -15,8 +15,6 @@ mod initiator;
 mod install;
 mod responder;
 
-use std::time::Duration;
-
 use portcullis_config::ChildPolicy;
 
 use crate::child::{ChildState, DirectionKeys};
@@ -323,7 +321,7 @@ impl QuickMode {
             release(core, offer.spis);
         }
         self.retransmission.stop();
-        self.until = Some(now + memory(core));
+        self.until = Some(now + core.settings.exchange_memory());
     }
 
     fn take(&mut self) -> State {
@@ -333,7 +331,7 @@ impl QuickMode {
     /// It is over, and stays for a while to answer repetitions.
     fn finish(&mut self, now: Time, core: &Core) {
         self.state = State::Done;
-        self.until = Some(now + memory(core));
+        self.until = Some(now + core.settings.exchange_memory());
     }
 
     /// Decrypts a message of this exchange and checks its hash; only then does the IV move on.
@@ -384,10 +382,4 @@ fn append(writer: &mut Writer, bodies: &Bodies) {
     for (kind, body) in bodies {
         writer.payload(*kind, body);
     }
-}
-
-/// How long a finished exchange answers repetitions: as long as the peer may repeat.
-fn memory(core: &Core) -> Duration {
-    let cycle = 2_u32.saturating_pow(core.settings.retries + 1);
-    core.settings.retransmit.saturating_mul(cycle)
 }

@@ -349,7 +349,7 @@ pub(super) fn receive_proof(
         }
     }
     quick_mode.finish(now, core);
-    install::count(sa, now);
+    install::count(sa, core, now);
     Ok(())
 }
 
@@ -378,7 +378,7 @@ pub(crate) fn connected(sa: &mut IkeSa, core: &mut Core, now: Time, message_id: 
             install::complete(core, now, child, keys, false);
             quick_mode.retransmission.stop();
             quick_mode.finish(now, core);
-            install::count(sa, now);
+            install::count(sa, core, now);
         }
         state => quick_mode.state = state,
     }
