@@ -43,7 +43,8 @@ pub(super) fn begin(
     // From here on the message is authentic.
     sa.take_message_id(id);
     let payloads = Payloads::parse(incoming.header.next_payload, &body)?;
-    let commit = sa.peer.windows || incoming.header.flags & COMMIT != 0;
+    let asked = incoming.header.flags & COMMIT != 0;
+    let commit = asked || sa.peer.windows || core.settings.commit;
     if !yields(sa, core, now, &payloads)? {
         sa.forget_message_id(id);
         return Ok(());
