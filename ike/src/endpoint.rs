@@ -292,7 +292,13 @@ impl Endpoint {
         IkeId(self.last)
     }
 
-    fn insert(&mut self, sa: IkeSa, own_cookie: [u8; 8]) {
+    fn insert(&mut self, mut sa: IkeSa, own_cookie: [u8; 8]) {
+        let peer = sa.path.remote.ip();
+        let others = self.ikes.values_mut();
+        for other in others.filter(|other| other.path.remote.ip() == peer) {
+            other.alone = false;
+            sa.alone = false;
+        }
         self.by_cookie.insert(own_cookie, sa.id);
         self.ikes.insert(sa.id, sa);
     }

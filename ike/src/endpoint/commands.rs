@@ -277,7 +277,8 @@ impl Endpoint {
         }
     }
 
-    /// The peer has lost everything from before: so do we (RFC 2407 4.6.3.3).
+    /// The peer has lost everything from before: so do we (RFC 2407 4.6.3.3). What was made since this phase 1 began
+    /// is not from before.
     fn initial_contact(&mut self, now: Time, id: IkeId) {
         let Some(sa) = self.ikes.get(&id) else {
             return;
@@ -286,10 +287,12 @@ impl Endpoint {
             sa.connection_name().map(str::to_owned),
             sa.remote_id.clone(),
         );
+        let began = sa.began;
         let children = self.core.children.iter().filter(|child| {
             Some(&child.connection.name) == name.as_ref()
                 && Some(&child.peer) == peer.as_ref()
                 && child.ike != id
+                && child.installed < began
         });
         let children: Vec<_> = children.map(|child| child.id).collect();
         for child in children {
@@ -297,7 +300,9 @@ impl Endpoint {
         }
         let others = self.ikes.values().filter(|sa| {
             sa.id != id
-                && sa.is_established()
+                && sa
+                    .established
+                    .is_some_and(|established| established < began)
                 && sa.connection_name() == name.as_deref()
                 && sa.remote_id == peer
         });

@@ -25,8 +25,8 @@ use crate::{CloseReason, Error, Established, Event, IkeId, PeerMisbehaved, Time,
 
 /// Message ids of finished exchanges that are remembered, so that none is replayed.
 const SEEN: usize = 1024;
-/// How long a phase 1 without further use stays for the peer's last repetitions.
-const LINGER: Duration = Duration::from_secs(5);
+/// How long a phase 1 without further use stays for the peer's last repetitions: a whole cycle of 1, 2, 4 .. 32 seconds.
+const LINGER: Duration = Duration::from_secs(64);
 /// The non-ESP marker (RFC 3948 2.2).
 const NON_ESP_MARKER: [u8; 4] = [0; 4];
 /// A NAT keepalive (RFC 3948 2.3).
@@ -85,6 +85,9 @@ pub(crate) struct IkeSa {
     /// Quick modes that it has begun to serve.
     pub(crate) quick_modes: u32,
     pub(crate) replaces: Option<IkeId>,
+    pub(crate) began: Time,
+    /// There was no other IKE SA with this peer, not even a half-open one, since this one began.
+    pub(crate) alone: bool,
     /// It serves no new quick modes: another one has taken over, or its limit is reached.
     pub(crate) retired: bool,
 }
@@ -128,6 +131,8 @@ impl IkeSa {
             reassembly: Reassembly::default(),
             quick_modes: 0,
             replaces: None,
+            began: now,
+            alone: true,
             retired: false,
         }
     }

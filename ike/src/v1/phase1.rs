@@ -271,14 +271,15 @@ pub(crate) fn check_hash(
     }
 }
 
-/// INITIAL-CONTACT, if we have nothing left from before with this peer (RFC 2407 4.6.3.3).
+/// INITIAL-CONTACT, if we have nothing else with this peer (RFC 2407 4.6.3.3): should both begin at once, neither may
+/// end what the other has begun.
 pub(crate) fn write_initial_contact(sa: &IkeSa, core: &Core, writer: &mut Writer) {
     let name = sa.connection_name();
     let known = core
         .children
         .iter()
         .any(|child| Some(child.connection.name.as_str()) == name);
-    if sa.replaces.is_none() && !known {
+    if sa.alone && sa.replaces.is_none() && !known {
         writer.payload(
             kind::NOTIFICATION,
             &own_notification(sa, notify::INITIAL_CONTACT, Vec::new()),

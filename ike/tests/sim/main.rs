@@ -2,3 +2,4 @@
 
 mod establish;
 mod harness;
+mod weather;
