@@ -1,5 +1,6 @@
 //! Two endpoints against each other.
 
+mod attacker;
 mod establish;
 mod harness;
 mod weather;
