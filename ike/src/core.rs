@@ -1,12 +1,13 @@
 //! What all exchanges share: settings, randomness, connections, children, and the queues of what goes out.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use portcullis_config::Connection;
 
 use crate::child::Children;
+use crate::crypto::credentials::LoadedCredentials;
 use crate::show::{Counters, Mismatch};
 use crate::traffic::Wanted;
 use crate::work::{Job, Work};
@@ -46,6 +47,8 @@ pub(crate) struct Core {
     pub(crate) random: Box<dyn RandomSource + Send>,
     pub(crate) spis: Box<dyn SpiSource>,
     pub(crate) connections: Vec<Arc<Connection>>,
+    /// Certificates of the connections that have some, by name.
+    pub(crate) credentials: HashMap<String, Arc<LoadedCredentials>>,
     pub(crate) children: Children,
     pub(crate) failures: VecDeque<Failure>,
     pub(crate) counters: Counters,
@@ -68,6 +71,7 @@ impl Core {
             random,
             spis,
             connections: Vec::new(),
+            credentials: HashMap::new(),
             children: Children::default(),
             failures: VecDeque::new(),
             counters: Counters::default(),

@@ -54,6 +54,8 @@ pub enum InvalidMessage {
     Nonce,
     /// Fragments that do not fit together.
     Fragment,
+    /// Certificates in a wrapping that cannot be read.
+    Certificate,
 }
 
 /// What a peer may not do.
@@ -80,6 +82,8 @@ pub enum PeerIncompatible {
     NoConnection,
     /// No proposal in common.
     NoProposal,
+    /// The peer's last messages make no sense: as a rule, it has another pre-shared key.
+    PreSharedKey,
     /// The peer is not who it must be.
     Identity,
     /// The peer's certificate is not believed; why.
@@ -99,6 +103,8 @@ pub enum Local {
     NoSpi,
     /// A key could not be made or used.
     Crypto,
+    /// The connection's certificates or their key cannot be used.
+    Credentials,
     /// The connection has no address to start at.
     NoAddress,
     /// The connection, or the child, is not configured.
@@ -153,6 +159,7 @@ impl Error {
                 InvalidMessage::Doi => notify::DOI_NOT_SUPPORTED,
                 InvalidMessage::Situation => notify::SITUATION_NOT_SUPPORTED,
                 InvalidMessage::Identification => notify::INVALID_ID_INFORMATION,
+                InvalidMessage::Certificate => notify::INVALID_CERTIFICATE,
                 _ => notify::PAYLOAD_MALFORMED,
             },
             Error::PeerMisbehaved(what) => match what {
@@ -164,7 +171,9 @@ impl Error {
                 PeerMisbehaved::NoPhase1 => notify::PAYLOAD_MALFORMED,
             },
             Error::PeerIncompatible(what) => match what {
-                PeerIncompatible::Identity => notify::AUTHENTICATION_FAILED,
+                PeerIncompatible::Identity | PeerIncompatible::PreSharedKey => {
+                    notify::AUTHENTICATION_FAILED
+                }
                 PeerIncompatible::Certificate(_) => notify::INVALID_CERTIFICATE,
                 PeerIncompatible::Traffic => notify::INVALID_ID_INFORMATION,
                 PeerIncompatible::Version(_) => notify::INVALID_MAJOR_VERSION,

@@ -1,9 +1,15 @@
 //! Work that takes milliseconds, to be done elsewhere: Diffie-Hellman and signatures.
 
-use portcullis_config::Group;
+use std::sync::Arc;
 
+use portcullis_config::{Group, Identity};
+
+use crate::crypto::credentials::LoadedCredentials;
 use crate::crypto::dh::{KeyPair, SharedSecret};
-use crate::{IkeId, RandomSource};
+use crate::crypto::hash::Digest;
+use crate::crypto::signature::PrivateKey;
+use crate::proposal::ike::Method;
+use crate::{Error, IkeId, PeerIncompatible, PeerMisbehaved, RandomSource};
 
 /// Something to compute. It can be sent to any thread; its order does not matter.
 #[derive(Debug)]
@@ -30,6 +36,23 @@ pub(crate) enum Job {
     Agree { pair: KeyPair, peer: Vec<u8> },
     /// Both, for a responder.
     KeyExchange { group: Group, peer: Vec<u8> },
+    /// Our signature.
+    Sign { key: Arc<PrivateKey>, hash: Digest },
+    /// The peer's.
+    Verify(Box<Verification>),
+}
+
+/// A peer's proof by signature.
+#[derive(Debug)]
+pub(crate) struct Verification {
+    pub(crate) method: Method,
+    pub(crate) own: Arc<LoadedCredentials>,
+    pub(crate) certificates: Vec<Vec<u8>>,
+    /// Who the peer says it is, and who it must be.
+    pub(crate) presented: Identity,
+    pub(crate) expected: Option<Identity>,
+    pub(crate) hash: Digest,
+    pub(crate) signature: Vec<u8>,
 }
 
 /// What was computed; errors are the peer's fault where its value was used.
@@ -37,6 +60,8 @@ pub(crate) enum Job {
 pub(crate) enum Outcome {
     KeyPair(Option<KeyPair>),
     Agreed(Option<Agreed>),
+    Signed(Option<Vec<u8>>),
+    Verified(Result<(), Error>),
 }
 
 /// Our public value, and the secret.
@@ -48,7 +73,7 @@ pub(crate) struct Agreed {
 
 impl Work {
     /// Computes it. `unix_time` in seconds is for the validity of certificates.
-    pub fn run(self, random: &mut dyn RandomSource, _unix_time: u64) -> WorkDone {
+    pub fn run(self, random: &mut dyn RandomSource, unix_time: u64) -> WorkDone {
         let outcome = match self.job {
             Job::KeyPair(group) => Outcome::KeyPair(KeyPair::new(group, random).ok()),
             Job::Agree { pair, peer } => Outcome::Agreed(agree(&pair, &peer)),
@@ -56,12 +81,32 @@ impl Work {
                 let pair = KeyPair::new(group, random).ok();
                 Outcome::Agreed(pair.and_then(|pair| agree(&pair, &peer)))
             }
+            Job::Sign { key, hash } => Outcome::Signed(key.sign(hash.as_ref()).ok()),
+            Job::Verify(verification) => Outcome::Verified(verification.run(unix_time)),
         };
         WorkDone {
             ike: self.ike,
             exchange: self.exchange,
             outcome,
         }
+    }
+}
+
+impl Verification {
+    /// The certificate first: it says with which key the signature is verified.
+    fn run(&self, unix_time: u64) -> Result<(), Error> {
+        let certificates: Vec<_> = self.certificates.iter().map(Vec::as_slice).collect();
+        let expected = self.expected.as_ref();
+        let verified = self
+            .own
+            .verify(&certificates, unix_time, &self.presented, expected);
+        let key = verified.map_err(|e| PeerIncompatible::Certificate(e.to_string()))?;
+        // RFC 4754 4: the method names the curve.
+        if Method::of(key.algorithm()) != self.method {
+            return Err(PeerMisbehaved::Signature.into());
+        }
+        let verified = key.verify(self.hash.as_ref(), &self.signature);
+        verified.map_err(|_| PeerMisbehaved::Signature.into())
     }
 }
 

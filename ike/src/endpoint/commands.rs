@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_config::{Connection, DpdAction, Start};
+use portcullis_config::{Authentication, Connection, DpdAction, Start};
 
 use super::{Endpoint, Item};
 use crate::child::{ChildSa, ChildState};
 use crate::core::Request;
+use crate::crypto::credentials::LoadedCredentials;
 use crate::traffic::{self, Wanted};
 use crate::v1::ike_sa::{IkeSa, State};
 use crate::v1::{informational, quick_mode};
@@ -77,10 +78,27 @@ impl Endpoint {
             }
         }
         let connections = self.core.connections.clone();
+        self.core.credentials.clear();
+        for connection in &connections {
+            self.load_credentials(now, connection);
+        }
         for connection in connections.iter().filter(|c| c.start == Start::Load) {
             if self.ike_of(&connection.name).is_none() {
                 self.start_named(now, &connection.name, None);
             }
+        }
+    }
+
+    fn load_credentials(&mut self, now: Time, connection: &Connection) {
+        let Authentication::Certificates(credentials) = &connection.authentication else {
+            return;
+        };
+        match LoadedCredentials::new(credentials) {
+            Ok(loaded) => {
+                let name = connection.name.clone();
+                self.core.credentials.insert(name, Arc::new(loaded));
+            }
+            Err(_) => self.fail(now, &connection.name, None, Local::Credentials),
         }
     }
 

@@ -1,9 +1,11 @@
 //! Phase 1: the ISAKMP proposal (RFC 2409 appendix A).
 
+use aws_lc::elliptic::Curve;
 use portcullis_config::{AesKey, Group, IkeCipher, IkeHash, IkeProposal};
 
 use super::{compare, named};
 use crate::InvalidMessage;
+use crate::crypto::signature::Algorithm;
 use crate::show::{Difference, Mismatch};
 use crate::wire::attribute::Attribute;
 use crate::wire::protocol;
@@ -69,6 +71,16 @@ pub(crate) enum Method {
 }
 
 impl Method {
+    /// The method that signs with such a key.
+    pub(crate) fn of(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::Rsa(_) => Method::RsaSignatures,
+            Algorithm::Ecdsa(Curve::P256) => Method::Ecdsa256,
+            Algorithm::Ecdsa(Curve::P384) => Method::Ecdsa384,
+            Algorithm::Ecdsa(Curve::P521) => Method::Ecdsa521,
+        }
+    }
+
     pub(crate) fn number(self) -> u16 {
         match self {
             Method::PreSharedKey => 1,

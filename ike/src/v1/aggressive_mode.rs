@@ -3,21 +3,24 @@
 //! ```text
 //! Initiator                                   Responder
 //! HDR, SA, KE, Ni, IDii                  -->
-//!                                        <--  HDR, SA, KE, Nr, IDir [, NAT-D, NAT-D], HASH_R
+//!                                        <--  HDR, SA, KE, Nr, IDir, HASH_R [, NAT-D, NAT-D]
 //! HDR*, HASH_I [, NAT-D, NAT-D]          -->
 //! ```
 //!
-//! Both repeat what is not answered; message 3 is repeated when message 2 comes again.
+//! With signatures, CERT.. and SIG_R or SIG_I stand for the hashes, and CERTREQ follows the identities. Both repeat
+//! what is not answered; message 3 is repeated when message 2 comes again.
 
-use portcullis_config::{Identity, Phase1Exchange};
+use portcullis_config::{Connection, Identity, IkeProposal, Phase1Exchange};
 
 use crate::core::{Core, Request};
 use crate::crypto::dh::KeyPair;
+use crate::proposal::ike::Policy;
+use crate::v1::authentication::{self, Proof};
 use crate::v1::exchange::AGGRESSIVE;
 use crate::v1::ike_sa::{self, IkeSa, Role};
-use crate::v1::message::{Incoming, encrypt, message};
-use crate::v1::nat_traversal;
+use crate::v1::message::{Incoming, message};
 use crate::v1::phase1::{self, Both, Transcript};
+use crate::v1::{nat_traversal, notice};
 use crate::wire::payload::kind;
 use crate::wire::{Payloads, Writer};
 use crate::work::{Agreed, Job, Outcome};
@@ -34,29 +37,44 @@ pub(crate) enum State {
         pair: KeyPair,
         nonce: Vec<u8>,
     },
-    /// Initiator: the secret, which tells whether message 2 is authentic.
-    Verifying {
+    /// Initiator: the secret, without which message 2 proves nothing.
+    AgreeingInitiator {
         sa: Vec<u8>,
         nonces: Both,
         peer: Vec<u8>,
-        identification: Vec<u8>,
-        hash: Vec<u8>,
+        /// Type of its first payload, and its payloads.
+        answer: (u8, Vec<u8>),
     },
     /// Responder: key pair and secret.
-    Agreeing {
-        sa: Vec<u8>,
+    AgreeingResponder {
         answer: Vec<u8>,
+        sa: Vec<u8>,
         nonces: Both,
         peer: Vec<u8>,
-        identity: Identity,
-        identification: Vec<u8>,
+        initiator: Initiator,
+    },
+    /// Both: our signature, for message 2 or 3.
+    Signing {
+        transcript: Transcript,
+        answer: Option<(Vec<u8>, Initiator)>,
     },
     /// Responder: message 3.
     AwaitProof {
         transcript: Transcript,
-        identity: Identity,
-        identification: Vec<u8>,
+        initiator: Initiator,
     },
+    /// Both: whether the peer's signature is right.
+    Verifying {
+        transcript: Transcript,
+        initial_contact: bool,
+    },
+}
+
+/// Who the initiator says it is, and the body that said so.
+#[derive(Debug)]
+pub(crate) struct Initiator {
+    identity: Identity,
+    identification: Vec<u8>,
 }
 
 impl State {
@@ -64,8 +82,12 @@ impl State {
         match self {
             State::MakingKeyPair => "aggressive mode: makes a key pair",
             State::AwaitAnswer { .. } => "aggressive mode: awaits message 2",
-            State::Verifying { .. } | State::Agreeing { .. } => "aggressive mode: makes the secret",
+            State::AgreeingInitiator { .. } | State::AgreeingResponder { .. } => {
+                "aggressive mode: makes the secret"
+            }
+            State::Signing { .. } => "aggressive mode: signs",
             State::AwaitProof { .. } => "aggressive mode: awaits message 3",
+            State::Verifying { .. } => "aggressive mode: verifies",
         }
     }
 }
@@ -81,10 +103,45 @@ pub(crate) fn initiate(sa: &mut IkeSa, core: &mut Core) -> Result<(), Error> {
 }
 
 /// Our offer: the proposals of the first one's group.
-fn offer(connection: &portcullis_config::Connection) -> Vec<portcullis_config::IkeProposal> {
+fn of_one_group(connection: &Connection) -> Vec<IkeProposal> {
     let group = connection.ike_proposals.first().map(|p| p.group);
     let proposals = connection.ike_proposals.iter().copied();
     proposals.filter(|p| Some(p.group) == group).collect()
+}
+
+fn policy<'a>(
+    core: &Core,
+    connection: &'a Connection,
+    proposals: &'a [IkeProposal],
+) -> Result<Policy<'a>, Error> {
+    let policy = phase1::policy(core, connection)?;
+    Ok(Policy {
+        proposals,
+        ..policy
+    })
+}
+
+/// Message 1.
+fn send_first(sa: &mut IkeSa, core: &mut Core, now: Time, pair: KeyPair) -> Result<(), Error> {
+    let connection = sa.connection.clone().ok_or(Local::NotConfigured)?;
+    let offered = of_one_group(&connection);
+    let body = policy(core, &connection, &offered)?.offer().encode();
+    let nonce = phase1::nonce(core);
+    let mut writer = message(sa.cookies, AGGRESSIVE, 0);
+    writer.payload(kind::SA, &body);
+    writer.payload(kind::KEY_EXCHANGE, pair.public());
+    writer.payload(kind::NONCE, &nonce);
+    writer.payload(kind::IDENTIFICATION, &phase1::our_identity(&connection));
+    authentication::write_requests(&mut writer, core, &connection)?;
+    phase1::write_vendor_ids(&mut writer, &connection);
+    let state = State::AwaitAnswer {
+        sa: body,
+        pair,
+        nonce,
+    };
+    enter(sa, state);
+    ask(sa, core, now, writer.finish());
+    Ok(())
 }
 
 /// Message 1 comes in.
@@ -102,13 +159,15 @@ pub(crate) fn respond(
     let exchange = Phase1Exchange::Aggressive;
     let chosen = phase1::choose(sa, core, exchange, Some(&identity), &offered)?;
     phase1::read_vendor_ids(sa, &payloads);
-    let state = State::Agreeing {
+    let state = State::AgreeingResponder {
         sa: body.to_vec(),
         answer: chosen.answer.encode(),
         nonces: Both::new(Role::Responder, phase1::nonce(core), theirs),
         peer: peer.clone(),
-        identity,
-        identification: identification.to_vec(),
+        initiator: Initiator {
+            identity,
+            identification: identification.to_vec(),
+        },
     };
     enter(sa, state);
     sa.phase1.accepted(incoming.bytes);
@@ -135,26 +194,17 @@ pub(crate) fn receive(
     }
 }
 
+/// Message 2. Nothing in it is authentic yet.
 fn receive_answer(sa: &mut IkeSa, core: &mut Core, incoming: Incoming<'_>) -> Result<(), Error> {
     let payloads = clear(&incoming)?;
     let (selected, _) = phase1::read_sa(&payloads)?;
     let theirs = phase1::read_nonce(&payloads)?;
     let peer = phase1::not_empty(payloads.one(kind::KEY_EXCHANGE)?)?;
-    let identification = payloads.one(kind::IDENTIFICATION)?.to_vec();
-    let hash = payloads.one(kind::HASH)?.to_vec();
     let connection = sa.connection.clone().ok_or(Local::NotConfigured)?;
-    let offered = offer(&connection);
-    let mut policy = phase1::policy(&connection);
-    policy.proposals = &offered;
-    let chosen = policy.chosen(&selected)?;
+    let offered = of_one_group(&connection);
+    // Requirement 72: what is not one of our transforms, unchanged, is refused.
+    let chosen = policy(core, &connection, &offered)?.chosen(&selected)?;
     let chosen = chosen.ok_or(PeerMisbehaved::ChangedProposal)?;
-    sa.cookies.responder = incoming.header.responder_cookie;
-    phase1::accept(sa, &chosen);
-    phase1::read_vendor_ids(sa, &payloads);
-    if let Some(version) = sa.peer.nat_traversal {
-        let ends = (chosen.proposal.hash, sa.cookies, incoming.path);
-        sa.nat = nat_traversal::read(&payloads, version, connection.nat_traversal, ends)?;
-    }
     let State::AwaitAnswer {
         sa: body,
         pair,
@@ -163,13 +213,16 @@ fn receive_answer(sa: &mut IkeSa, core: &mut Core, incoming: Incoming<'_>) -> Re
     else {
         return Ok(());
     };
+    sa.cookies.responder = incoming.header.responder_cookie;
+    phase1::accept(sa, &chosen);
+    phase1::read_vendor_ids(sa, &payloads);
+    read_nat_discovery(sa, &payloads, incoming)?;
     sa.phase1.accepted(incoming.bytes);
-    let state = State::Verifying {
+    let state = State::AgreeingInitiator {
         sa: body,
         nonces: Both::new(Role::Initiator, nonce, theirs),
         peer: peer.clone(),
-        identification,
-        hash,
+        answer: (incoming.header.next_payload, incoming.body().to_vec()),
     };
     enter(sa, state);
     core.work(sa.id, 0, Job::Agree { pair, peer });
@@ -187,20 +240,45 @@ pub(crate) fn computed(
         (State::MakingKeyPair, Outcome::KeyPair(pair)) => {
             send_first(sa, core, now, pair.ok_or(Local::Crypto)?)
         }
-        (state @ State::Verifying { .. }, Outcome::Agreed(agreed)) => verify(
-            sa,
-            core,
-            now,
-            state,
-            agreed.ok_or(PeerMisbehaved::KeyExchange)?,
-        ),
-        (state @ State::Agreeing { .. }, Outcome::Agreed(agreed)) => send_answer(
-            sa,
-            core,
-            now,
-            state,
-            agreed.ok_or(PeerMisbehaved::KeyExchange)?,
-        ),
+        (
+            State::AgreeingInitiator {
+                sa: body,
+                nonces,
+                peer,
+                answer,
+            },
+            Outcome::Agreed(agreed),
+        ) => {
+            let transcript = agree(sa, core, body, (nonces, peer), agreed)?;
+            verify_answer(sa, core, now, transcript, answer)
+        }
+        (
+            State::AgreeingResponder {
+                sa: body,
+                answer,
+                nonces,
+                peer,
+                initiator,
+            },
+            Outcome::Agreed(agreed),
+        ) => {
+            let transcript = agree(sa, core, body, (nonces, peer), agreed)?;
+            prove(sa, core, now, (transcript, Some((answer, initiator))))
+        }
+        (State::Signing { transcript, answer }, Outcome::Signed(signature)) => {
+            let proof = signature.ok_or(Local::Crypto)?;
+            send_proof(sa, core, now, (transcript, answer), &proof)
+        }
+        (
+            State::Verifying {
+                transcript,
+                initial_contact,
+            },
+            Outcome::Verified(verified),
+        ) => {
+            verified.inspect_err(|error| notice::refuse_authentication(sa, core, error))?;
+            verified_peer(sa, core, now, (transcript, initial_contact))
+        }
         (state, _) => {
             enter(sa, state);
             Ok(())
@@ -208,134 +286,143 @@ pub(crate) fn computed(
     }
 }
 
-/// Message 1.
-fn send_first(sa: &mut IkeSa, core: &mut Core, now: Time, pair: KeyPair) -> Result<(), Error> {
-    let connection = sa.connection.clone().ok_or(Local::NotConfigured)?;
-    let offered = offer(&connection);
-    let mut policy = phase1::policy(&connection);
-    policy.proposals = &offered;
-    let body = policy.offer().encode();
-    let nonce = phase1::nonce(core);
-    let mut writer = message(sa.cookies, AGGRESSIVE, 0);
-    writer.payload(kind::SA, &body);
-    writer.payload(kind::KEY_EXCHANGE, pair.public());
-    writer.payload(kind::NONCE, &nonce);
-    writer.payload(kind::IDENTIFICATION, &phase1::our_identity(&connection));
-    phase1::write_vendor_ids(&mut writer, &connection);
-    let state = State::AwaitAnswer {
-        sa: body,
-        pair,
-        nonce,
-    };
-    enter(sa, state);
-    ask(sa, core, now, writer.finish());
-    Ok(())
-}
-
-/// Message 2, once the responder has the secret.
-fn send_answer(
+/// The secret is there: the keys.
+fn agree(
     sa: &mut IkeSa,
     core: &mut Core,
-    now: Time,
-    state: State,
-    agreed: Agreed,
-) -> Result<(), Error> {
-    let State::Agreeing {
-        sa: body,
-        answer,
-        nonces,
-        peer,
-        identity,
-        identification,
-    } = state
-    else {
-        return Ok(());
-    };
-    let Agreed { public, shared } = agreed;
+    body: Vec<u8>,
+    (nonces, peer): (Both, Vec<u8>),
+    agreed: Option<Agreed>,
+) -> Result<Transcript, Error> {
+    let Agreed { public, shared } = agreed.ok_or(PeerMisbehaved::KeyExchange)?;
     let transcript = Transcript {
         sa: body,
-        public: Both::new(Role::Responder, public.clone(), peer),
+        public: Both::new(sa.role, public, peer),
         nonces,
     };
     phase1::derive(sa, core, &transcript, &shared)?;
-    let (connection, proposal) = phase1::agreed(sa)?;
-    let ours = phase1::our_identity(&connection);
-    let hash = phase1::hash_of(sa, &transcript, Role::Responder, &ours)?;
-    let mut writer = message(sa.cookies, AGGRESSIVE, 0);
-    writer.payload(kind::SA, &answer);
-    writer.payload(kind::KEY_EXCHANGE, &public);
-    writer.payload(kind::NONCE, &transcript.nonces.responder);
-    writer.payload(kind::IDENTIFICATION, &ours);
-    writer.payload(kind::HASH, hash.as_ref());
-    phase1::write_vendor_ids(&mut writer, &connection);
-    if let Some(version) = sa.peer.nat_traversal {
-        let ends = (proposal.hash, sa.cookies, sa.path);
-        nat_traversal::write(&mut writer, version, connection.nat_traversal, ends);
-    }
-    let state = State::AwaitProof {
-        transcript,
-        identity,
-        identification,
-    };
-    enter(sa, state);
-    ask(sa, core, now, writer.finish());
-    Ok(())
+    Ok(transcript)
 }
 
-/// The initiator has the secret: the proof in message 2 is checked, and message 3 goes out.
+/// Message 2 can be verified now.
+fn verify_answer(
+    sa: &mut IkeSa,
+    core: &mut Core,
+    now: Time,
+    transcript: Transcript,
+    (first, body): (u8, Vec<u8>),
+) -> Result<(), Error> {
+    let payloads = Payloads::parse(first, &body)?;
+    let identification = payloads.one(kind::IDENTIFICATION)?;
+    let proof = authentication::read_proof(sa, core, &transcript, &payloads, identification)
+        .map_err(|error| phase1::unreadable(sa, core, error))?;
+    phase1::identify(sa, core, phase1::read_identity(identification)?)?;
+    verify(sa, core, now, (transcript, false), proof)
+}
+
+/// A hash has been checked; a signature is verified elsewhere.
 fn verify(
     sa: &mut IkeSa,
     core: &mut Core,
     now: Time,
-    state: State,
-    agreed: Agreed,
+    (transcript, initial_contact): (Transcript, bool),
+    proof: Proof,
 ) -> Result<(), Error> {
-    let State::Verifying {
-        sa: body,
-        nonces,
-        peer,
-        identification,
-        hash,
-    } = state
-    else {
-        return Ok(());
-    };
-    let Agreed { public, shared } = agreed;
-    let transcript = Transcript {
-        sa: body,
-        public: Both::new(Role::Initiator, public, peer),
-        nonces,
-    };
-    phase1::derive(sa, core, &transcript, &shared)?;
-    phase1::check_hash(sa, &transcript, &identification, &hash)?;
-    phase1::identify(sa, core, phase1::read_identity(&identification)?)?;
-    sa.float(core);
-    let message = proof(sa, core, &transcript)?;
-    sa.send(core, &message);
-    sa.phase1.answered(message);
-    sa.establish(core, now);
-    Ok(())
+    match proof {
+        Proof::Hash => verified_peer(sa, core, now, (transcript, initial_contact)),
+        Proof::Signature(mut verification) => {
+            let connection = sa.connection.as_ref();
+            verification.expected = connection.and_then(|c| c.remote_id.clone());
+            core.work(sa.id, 0, Job::Verify(verification));
+            let state = State::Verifying {
+                transcript,
+                initial_contact,
+            };
+            enter(sa, state);
+            Ok(())
+        }
+    }
 }
 
-/// HDR*, HASH_I, and NAT-D of the path that the message takes.
-fn proof(sa: &mut IkeSa, core: &Core, transcript: &Transcript) -> Result<Vec<u8>, Error> {
-    let (connection, proposal) = phase1::agreed(sa)?;
-    let ours = phase1::our_identity(&connection);
-    let hash = phase1::hash_of(sa, transcript, Role::Initiator, &ours)?;
-    let mut writer: Writer = message(sa.cookies, AGGRESSIVE, 0);
-    writer.payload(kind::HASH, hash.as_ref());
-    if let Some(version) = sa.peer.nat_traversal {
-        let ends = (proposal.hash, sa.cookies, sa.path);
-        nat_traversal::write(&mut writer, version, connection.nat_traversal, ends);
+/// The peer is who it says: the initiator proves itself, the responder is done.
+fn verified_peer(
+    sa: &mut IkeSa,
+    core: &mut Core,
+    now: Time,
+    (transcript, initial_contact): (Transcript, bool),
+) -> Result<(), Error> {
+    match sa.role {
+        Role::Initiator => {
+            sa.float(core);
+            prove(sa, core, now, (transcript, None))
+        }
+        Role::Responder => {
+            if initial_contact {
+                core.requests.push_back(Request::InitialContact(sa.id));
+            }
+            sa.establish(core, now);
+            Ok(())
+        }
     }
-    phase1::write_initial_contact(sa, core, &mut writer);
-    let keys = sa.keys()?;
-    let mut iv = keys.iv.clone();
-    let message = encrypt(writer, 0, keys, &mut iv)?;
-    if let Some(keys) = &mut sa.keys {
-        keys.iv = iv;
+}
+
+type Known = (Transcript, Option<(Vec<u8>, Initiator)>);
+
+/// Makes our proof and sends it, once it is made.
+fn prove(
+    sa: &mut IkeSa,
+    core: &mut Core,
+    now: Time,
+    (transcript, answer): Known,
+) -> Result<(), Error> {
+    match authentication::prove(sa, core, &transcript)? {
+        Some(hash) => send_proof(sa, core, now, (transcript, answer), hash.as_ref()),
+        None => {
+            enter(sa, State::Signing { transcript, answer });
+            Ok(())
+        }
     }
-    Ok(message)
+}
+
+/// Sends message 2, or message 3, with which the initiator is done.
+fn send_proof(
+    sa: &mut IkeSa,
+    core: &mut Core,
+    now: Time,
+    (transcript, answer): Known,
+    proof: &[u8],
+) -> Result<(), Error> {
+    let (connection, _) = phase1::agreed(sa)?;
+    let mut writer = message(sa.cookies, AGGRESSIVE, 0);
+    if let Some((chosen, _)) = &answer {
+        writer.payload(kind::SA, chosen);
+        writer.payload(kind::KEY_EXCHANGE, &transcript.public.responder);
+        writer.payload(kind::NONCE, &transcript.nonces.responder);
+        writer.payload(kind::IDENTIFICATION, &phase1::our_identity(&connection));
+        authentication::write_requests(&mut writer, core, &connection)?;
+    }
+    authentication::write_certificates(&mut writer, core, &connection)?;
+    writer.payload(authentication::proof_kind(&connection), proof);
+    write_nat_discovery(sa, &mut writer)?;
+    match answer {
+        Some((_, initiator)) => {
+            phase1::write_vendor_ids(&mut writer, &connection);
+            let state = State::AwaitProof {
+                transcript,
+                initiator,
+            };
+            enter(sa, state);
+            ask(sa, core, now, writer.finish());
+        }
+        None => {
+            phase1::write_initial_contact(sa, core, &mut writer);
+            let message = sa.seal_phase1(writer)?;
+            sa.send(core, &message);
+            sa.phase1.answered(message);
+            sa.establish(core, now);
+        }
+    }
+    Ok(())
 }
 
 /// Message 3; RFC 2409 5 leaves it open whether it is encrypted.
@@ -347,40 +434,66 @@ fn receive_proof(
 ) -> Result<(), Error> {
     let ike_sa::State::AggressiveMode(State::AwaitProof {
         transcript,
-        identification,
-        ..
+        initiator,
     }) = &sa.state
     else {
         return Ok(());
     };
     let keys = sa.keys()?;
     let mut iv = keys.iv.clone();
-    let body = match incoming.is_encrypted() {
-        true => incoming.decrypt(keys, &mut iv)?,
-        false => incoming.body().to_vec(),
+    let read = |iv| {
+        let body = match incoming.is_encrypted() {
+            true => incoming.decrypt(keys, iv)?,
+            false => incoming.body().to_vec(),
+        };
+        let payloads = Payloads::parse(incoming.header.next_payload, &body)?;
+        let identification = &initiator.identification;
+        let proof = authentication::read_proof(sa, core, transcript, &payloads, identification)?;
+        Ok((proof, body))
     };
+    let (proof, body) = match read(&mut iv) {
+        Ok(read) => read,
+        Err(error) => return Err(phase1::unreadable(sa, core, error)),
+    };
+    // From here on the initiator is authentic, or its signature will tell.
     let payloads = Payloads::parse(incoming.header.next_payload, &body)?;
-    let hash = payloads.one(kind::HASH)?;
-    phase1::check_hash(sa, transcript, identification, hash)?;
-    // From here on the initiator is authentic.
-    let State::AwaitProof { identity, .. } = take(sa)? else {
+    let State::AwaitProof {
+        transcript,
+        initiator,
+    } = take(sa)?
+    else {
         return Ok(());
     };
     if let Some(keys) = &mut sa.keys {
         keys.iv = iv;
     }
     sa.phase1.accepted(incoming.bytes);
+    read_nat_discovery(sa, &payloads, incoming)?;
+    sa.path = incoming.path;
+    phase1::identify(sa, core, initiator.identity)?;
+    let initial_contact = phase1::has_initial_contact(&payloads);
+    verify(sa, core, now, (transcript, initial_contact), proof)
+}
+
+fn write_nat_discovery(sa: &IkeSa, writer: &mut Writer) -> Result<(), Error> {
+    let (connection, proposal) = phase1::agreed(sa)?;
+    if let Some(version) = sa.peer.nat_traversal {
+        let ends = (proposal.hash, sa.cookies, sa.path);
+        nat_traversal::write(writer, version, connection.nat_traversal, ends);
+    }
+    Ok(())
+}
+
+fn read_nat_discovery(
+    sa: &mut IkeSa,
+    payloads: &Payloads<'_>,
+    incoming: Incoming<'_>,
+) -> Result<(), Error> {
     let (connection, proposal) = phase1::agreed(sa)?;
     if let Some(version) = sa.peer.nat_traversal {
         let ends = (proposal.hash, sa.cookies, incoming.path);
-        sa.nat = nat_traversal::read(&payloads, version, connection.nat_traversal, ends)?;
+        sa.nat = nat_traversal::read(payloads, version, connection.nat_traversal, ends)?;
     }
-    sa.path = incoming.path;
-    phase1::identify(sa, core, identity)?;
-    if phase1::has_initial_contact(&payloads) {
-        core.requests.push_back(Request::InitialContact(sa.id));
-    }
-    sa.establish(core, now);
     Ok(())
 }
 

@@ -14,19 +14,24 @@ use crate::traffic::Wanted;
 use crate::v1::dead_peer::DeadPeer;
 use crate::v1::fragmentation::{self, Reassembly};
 use crate::v1::keys::Keys;
-use crate::v1::message::{Incoming, VERSION};
+use crate::v1::message::{Incoming, VERSION, encrypt};
 use crate::v1::nat_traversal::Nat;
 use crate::v1::quick_mode::{self, QuickMode};
 use crate::v1::{aggressive_mode, exchange, informational, main_mode};
+use crate::wire::Writer;
 use crate::wire::payload::kind;
 use crate::wire::vendor_id::Capabilities;
 use crate::work::Outcome;
-use crate::{CloseReason, Error, Established, Event, IkeId, PeerMisbehaved, Time, Transmit};
+use crate::{
+    CloseReason, Error, Established, Event, IkeId, PeerIncompatible, PeerMisbehaved, Time, Transmit,
+};
 
 /// Message ids of finished exchanges that are remembered, so that none is replayed.
 const SEEN: usize = 1024;
 /// How long a phase 1 without further use stays for the peer's last repetitions: a whole cycle of 1, 2, 4 .. 32 seconds.
 const LINGER: Duration = Duration::from_secs(64);
+/// Time for the true message after one that shows another secret.
+const SECOND_CHANCE: Duration = Duration::from_secs(5);
 /// The non-ESP marker (RFC 3948 2.2).
 const NON_ESP_MARKER: [u8; 4] = [0; 4];
 /// A NAT keepalive (RFC 3948 2.3).
@@ -191,9 +196,21 @@ impl IkeSa {
             if matches!(self.state, State::Changing) {
                 self.fail(core, now, error);
             } else if !self.is_established() {
-                self.hint = Some((error, Vec::new()));
+                self.suspect(now, error);
             }
         }
+    }
+
+    /// Remembers what went wrong. If it is the secret, a true answer that may still come has a little time.
+    pub(crate) fn suspect(&mut self, now: Time, error: Error) {
+        if matches!(
+            error,
+            Error::PeerIncompatible(PeerIncompatible::PreSharedKey)
+        ) {
+            let soon = now + SECOND_CHANCE;
+            self.half_open_until = Some(self.half_open_until.map_or(soon, |at| at.min(soon)));
+        }
+        self.hint = Some((error, Vec::new()));
     }
 
     fn receive_phase1(
@@ -363,6 +380,17 @@ impl IkeSa {
                 bytes,
             });
         }
+    }
+
+    /// Encrypts a message of phase 1, and moves the running IV on.
+    pub(crate) fn seal_phase1(&mut self, writer: Writer) -> Result<Vec<u8>, Error> {
+        let keys = self.keys()?;
+        let mut iv = keys.iv.clone();
+        let message = encrypt(writer, 0, keys, &mut iv)?;
+        if let Some(keys) = &mut self.keys {
+            keys.iv = iv;
+        }
+        Ok(message)
     }
 
     /// The initiator goes over to the port that NATs need (RFC 3947 4).

@@ -1,13 +1,17 @@
-//! Main mode (RFC 2409 5.1 and 5.4), here with a pre-shared key.
+//! Main mode (RFC 2409 5.1 and 5.4).
 //!
 //! ```text
-//! Initiator                                   Responder
-//! HDR, SA                                -->
-//!                                        <--  HDR, SA
-//! HDR, KE, Ni [, NAT-D, NAT-D]           -->
-//!                                        <--  HDR, KE, Nr [, NAT-D, NAT-D]
-//! HDR*, IDii, HASH_I [, INITIAL-CONTACT] -->
-//!                                        <--  HDR*, IDir, HASH_R
+//! Initiator                                             Responder
+//! HDR, SA                                          -->
+//!                                                  <--  HDR, SA
+//! HDR, KE, Ni [, CERTREQ] [, NAT-D, NAT-D]         -->
+//!                                                  <--  HDR, KE, Nr [, CERTREQ] [, NAT-D, NAT-D]
+//! with a pre-shared key:
+//! HDR*, IDii, HASH_I [, INITIAL-CONTACT]           -->
+//!                                                  <--  HDR*, IDir, HASH_R
+//! with signatures:
+//! HDR*, IDii, CERT.., SIG_I [, INITIAL-CONTACT]    -->
+//!                                                  <--  HDR*, IDir, CERT.., SIG_R
 //! ```
 //!
 //! The initiator repeats what is not answered. The responder repeats its answer when the initiator repeats: were it
@@ -17,11 +21,12 @@ use portcullis_config::Phase1Exchange;
 
 use crate::core::{Core, Path, Request};
 use crate::crypto::dh::KeyPair;
+use crate::v1::authentication::{self, Proof};
 use crate::v1::exchange::IDENTITY_PROTECTION;
 use crate::v1::ike_sa::{self, IkeSa, Role};
-use crate::v1::message::{Incoming, encrypt, message};
-use crate::v1::nat_traversal;
+use crate::v1::message::{Incoming, message};
 use crate::v1::phase1::{self, Both, Transcript};
+use crate::v1::{nat_traversal, notice};
 use crate::wire::payload::kind;
 use crate::wire::{Payloads, Writer};
 use crate::work::{Agreed, Job, Outcome};
@@ -49,8 +54,18 @@ pub(crate) enum State {
         /// The peer's public value.
         peer: Vec<u8>,
     },
+    /// Both: our signature. The responder has verified the initiator's before.
+    Signing {
+        transcript: Transcript,
+        initial_contact: bool,
+    },
     /// Both: message 5 or 6.
     AwaitAuthentication { transcript: Transcript },
+    /// Both: whether the peer's signature is right.
+    Verifying {
+        transcript: Transcript,
+        initial_contact: bool,
+    },
 }
 
 impl State {
@@ -61,7 +76,9 @@ impl State {
             State::AwaitAnswer { .. } => "main mode: awaits message 4",
             State::AwaitKeyExchange { .. } => "main mode: awaits message 3",
             State::Agreeing { .. } => "main mode: makes the secret",
+            State::Signing { .. } => "main mode: signs",
             State::AwaitAuthentication { .. } => "main mode: awaits authentication",
+            State::Verifying { .. } => "main mode: verifies",
         }
     }
 }
@@ -69,7 +86,7 @@ impl State {
 /// Message 1.
 pub(crate) fn initiate(sa: &mut IkeSa, core: &mut Core, now: Time) -> Result<(), Error> {
     let connection = sa.connection.clone().ok_or(Local::NotConfigured)?;
-    let body = phase1::policy(&connection).offer().encode();
+    let body = phase1::policy(core, &connection)?.offer().encode();
     let mut writer = message(sa.cookies, IDENTITY_PROTECTION, 0);
     writer.payload(kind::SA, &body);
     phase1::write_vendor_ids(&mut writer, &connection);
@@ -115,7 +132,10 @@ pub(crate) fn receive(
         State::AwaitKeyExchange { .. } => receive_key_exchange(sa, core, incoming),
         State::AwaitAuthentication { .. } => receive_authentication(sa, core, now, incoming),
         // What comes while we compute comes again.
-        State::MakingKeyPair { .. } | State::Agreeing { .. } => Ok(()),
+        State::MakingKeyPair { .. }
+        | State::Agreeing { .. }
+        | State::Signing { .. }
+        | State::Verifying { .. } => Ok(()),
     }
 }
 
@@ -125,7 +145,7 @@ fn receive_selection(sa: &mut IkeSa, core: &mut Core, incoming: Incoming<'_>) ->
     let (selected, _) = phase1::read_sa(&payloads)?;
     let connection = sa.connection.clone().ok_or(Local::NotConfigured)?;
     // Requirement 72: what is not one of our transforms, unchanged, is refused.
-    let chosen = phase1::policy(&connection).chosen(&selected)?;
+    let chosen = phase1::policy(core, &connection)?.chosen(&selected)?;
     let chosen = chosen.ok_or(PeerMisbehaved::ChangedProposal)?;
     let State::AwaitSelection { sa: body } = take(sa)? else {
         return Ok(());
@@ -202,7 +222,7 @@ pub(crate) fn computed(
         (State::MakingKeyPair { sa: body }, Outcome::KeyPair(pair)) => {
             let pair = pair.ok_or(Local::Crypto)?;
             let nonce = phase1::nonce(core);
-            let message = key_exchange(sa, pair.public(), &nonce)?;
+            let message = key_exchange(sa, core, pair.public(), &nonce)?;
             let state = State::AwaitAnswer {
                 sa: body,
                 pair,
@@ -223,30 +243,104 @@ pub(crate) fn computed(
             let Agreed { public, shared } = agreed.ok_or(PeerMisbehaved::KeyExchange)?;
             let transcript = Transcript {
                 sa: body,
-                public: Both::new(sa.role, public.clone(), peer),
+                public: Both::new(sa.role, public, peer),
                 nonces,
             };
             phase1::derive(sa, core, &transcript, &shared)?;
-            match sa.role {
-                Role::Responder => {
-                    let message = key_exchange(sa, &public, &transcript.nonces.responder)?;
-                    enter(sa, State::AwaitAuthentication { transcript });
-                    answer(sa, core, message);
-                }
-                Role::Initiator => {
-                    sa.float(core);
-                    let message = authentication(sa, core, &transcript)?;
-                    enter(sa, State::AwaitAuthentication { transcript });
-                    ask(sa, core, now, message);
-                }
-            }
-            Ok(())
+            secret_made(sa, core, now, transcript)
+        }
+        (
+            State::Signing {
+                transcript,
+                initial_contact,
+            },
+            Outcome::Signed(signature),
+        ) => {
+            let proof = signature.ok_or(Local::Crypto)?;
+            authenticate(sa, core, now, (transcript, initial_contact), &proof)
+        }
+        (
+            State::Verifying {
+                transcript,
+                initial_contact,
+            },
+            Outcome::Verified(verified),
+        ) => {
+            verified.inspect_err(|error| notice::refuse_authentication(sa, core, error))?;
+            authenticated(sa, core, now, (transcript, initial_contact))
         }
         (state, _) => {
             enter(sa, state);
             Ok(())
         }
     }
+}
+
+/// The secret is there: message 4 goes out, or our proof.
+fn secret_made(
+    sa: &mut IkeSa,
+    core: &mut Core,
+    now: Time,
+    transcript: Transcript,
+) -> Result<(), Error> {
+    match sa.role {
+        Role::Responder => {
+            let (public, nonces) = (&transcript.public, &transcript.nonces);
+            let message = key_exchange(sa, core, &public.responder, &nonces.responder)?;
+            enter(sa, State::AwaitAuthentication { transcript });
+            answer(sa, core, message);
+            Ok(())
+        }
+        Role::Initiator => {
+            sa.float(core);
+            prove(sa, core, now, (transcript, false))
+        }
+    }
+}
+
+/// Makes our proof and sends it, once it is made.
+fn prove(
+    sa: &mut IkeSa,
+    core: &mut Core,
+    now: Time,
+    (transcript, initial_contact): (Transcript, bool),
+) -> Result<(), Error> {
+    match authentication::prove(sa, core, &transcript)? {
+        Some(hash) => authenticate(sa, core, now, (transcript, initial_contact), hash.as_ref()),
+        None => {
+            let state = State::Signing {
+                transcript,
+                initial_contact,
+            };
+            enter(sa, state);
+            Ok(())
+        }
+    }
+}
+
+/// Sends message 5 or 6. With the latter the responder is done.
+fn authenticate(
+    sa: &mut IkeSa,
+    core: &mut Core,
+    now: Time,
+    (transcript, initial_contact): (Transcript, bool),
+    proof: &[u8],
+) -> Result<(), Error> {
+    let message = authentication_message(sa, core, proof)?;
+    match sa.role {
+        Role::Initiator => {
+            enter(sa, State::AwaitAuthentication { transcript });
+            ask(sa, core, now, message);
+        }
+        Role::Responder => {
+            answer(sa, core, message);
+            if initial_contact {
+                core.requests.push_back(Request::InitialContact(sa.id));
+            }
+            sa.establish(core, now);
+        }
+    }
+    Ok(())
 }
 
 /// Messages 5 and 6: who the peer is, and the proof.
@@ -261,13 +355,19 @@ fn receive_authentication(
     };
     let keys = sa.keys()?;
     let mut iv = keys.iv.clone();
-    let body = incoming.decrypt(keys, &mut iv)?;
-    let payloads = Payloads::parse(incoming.header.next_payload, &body)?;
-    let identification = payloads.one(kind::IDENTIFICATION)?;
-    let hash = payloads.one(kind::HASH)?;
-    phase1::check_hash(sa, transcript, identification, hash)?;
-    // From here on the message is authentic.
-    let identity = phase1::read_identity(identification)?;
+    let read = |iv| {
+        let body = incoming.decrypt(keys, iv)?;
+        let payloads = Payloads::parse(incoming.header.next_payload, &body)?;
+        let identification = payloads.one(kind::IDENTIFICATION)?;
+        let proof = authentication::read_proof(sa, core, transcript, &payloads, identification)?;
+        let identity = phase1::read_identity(identification)?;
+        Ok((proof, identity, phase1::has_initial_contact(&payloads)))
+    };
+    let (proof, identity, initial_contact) = match read(&mut iv) {
+        Ok(read) => read,
+        Err(error) => return Err(phase1::unreadable(sa, core, error)),
+    };
+    // From here on the message is authentic, or its signature will tell.
     let State::AwaitAuthentication { transcript } = take(sa)? else {
         return Ok(());
     };
@@ -277,27 +377,49 @@ fn receive_authentication(
     sa.phase1.accepted(incoming.bytes);
     // RFC 3947 4: the initiator goes over to the other port with this message.
     sa.path = incoming.path;
-    if let Err(error) = phase1::identify(sa, core, identity) {
-        sa.fail(core, now, error);
-        return Ok(());
-    }
-    if sa.role == Role::Responder {
-        let message = authentication(sa, core, &transcript)?;
-        answer(sa, core, message);
-        if phase1::has_initial_contact(&payloads) {
-            core.requests.push_back(Request::InitialContact(sa.id));
+    let identified = phase1::identify(sa, core, identity);
+    identified.inspect_err(|error| notice::refuse_authentication(sa, core, error))?;
+    let known = (transcript, initial_contact);
+    match proof {
+        Proof::Hash => authenticated(sa, core, now, known),
+        Proof::Signature(mut verification) => {
+            let connection = sa.connection.as_ref();
+            verification.expected = connection.and_then(|c| c.remote_id.clone());
+            core.work(sa.id, 0, Job::Verify(verification));
+            let (transcript, initial_contact) = known;
+            let state = State::Verifying {
+                transcript,
+                initial_contact,
+            };
+            enter(sa, state);
+            Ok(())
         }
     }
-    sa.establish(core, now);
-    Ok(())
 }
 
-/// HDR, KE, Nonce, and NAT-D if the peer knows it.
-fn key_exchange(sa: &IkeSa, public: &[u8], nonce: &[u8]) -> Result<Vec<u8>, Error> {
+/// The peer is who it says: the initiator is done, the responder proves itself.
+fn authenticated(
+    sa: &mut IkeSa,
+    core: &mut Core,
+    now: Time,
+    known: (Transcript, bool),
+) -> Result<(), Error> {
+    match sa.role {
+        Role::Initiator => {
+            sa.establish(core, now);
+            Ok(())
+        }
+        Role::Responder => prove(sa, core, now, known),
+    }
+}
+
+/// HDR, KE, Nonce, requests for certificates, and NAT-D if the peer knows it.
+fn key_exchange(sa: &IkeSa, core: &Core, public: &[u8], nonce: &[u8]) -> Result<Vec<u8>, Error> {
     let (connection, proposal) = phase1::agreed(sa)?;
     let mut writer = message(sa.cookies, IDENTITY_PROTECTION, 0);
     writer.payload(kind::KEY_EXCHANGE, public);
     writer.payload(kind::NONCE, nonce);
+    authentication::write_requests(&mut writer, core, &connection)?;
     if let Some(version) = sa.peer.nat_traversal {
         let ends = (proposal.hash, sa.cookies, sa.path);
         nat_traversal::write(&mut writer, version, connection.nat_traversal, ends);
@@ -314,24 +436,18 @@ fn read_nat_discovery(sa: &mut IkeSa, payloads: &Payloads<'_>, path: Path) -> Re
     Ok(())
 }
 
-/// HDR*, ID, HASH.
-fn authentication(sa: &mut IkeSa, core: &Core, transcript: &Transcript) -> Result<Vec<u8>, Error> {
+/// HDR*, ID, certificates if there are, and the proof.
+fn authentication_message(sa: &mut IkeSa, core: &Core, proof: &[u8]) -> Result<Vec<u8>, Error> {
     let (connection, _) = phase1::agreed(sa)?;
-    let identification = phase1::our_identity(&connection);
-    let hash = phase1::hash_of(sa, transcript, sa.role, &identification)?;
     let mut writer: Writer = message(sa.cookies, IDENTITY_PROTECTION, 0);
+    let identification = phase1::our_identity(&connection);
     writer.payload(kind::IDENTIFICATION, &identification);
-    writer.payload(kind::HASH, hash.as_ref());
+    authentication::write_certificates(&mut writer, core, &connection)?;
+    writer.payload(authentication::proof_kind(&connection), proof);
     if sa.role == Role::Initiator {
         phase1::write_initial_contact(sa, core, &mut writer);
     }
-    let keys = sa.keys()?;
-    let mut iv = keys.iv.clone();
-    let message = encrypt(writer, 0, keys, &mut iv)?;
-    if let Some(keys) = &mut sa.keys {
-        keys.iv = iv;
-    }
-    Ok(message)
+    sa.seal_phase1(writer)
 }
 
 /// The payloads of a message that must be in clear.

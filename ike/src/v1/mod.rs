@@ -1,6 +1,7 @@
 //! IKEv1 (RFC 2409), one file for each exchange.
 
 pub(crate) mod aggressive_mode;
+mod authentication;
 mod dead_peer;
 mod fragmentation;
 pub(crate) mod ike_sa;

@@ -1,6 +1,5 @@
-//! The one message that says, without protection, why a first message leads to nothing.
+//! Messages that say, without protection, why phase 1 leads to nothing.
 
-use crate::Error;
 use crate::core::Core;
 use crate::v1::exchange::INFORMATIONAL;
 use crate::v1::ike_sa::IkeSa;
@@ -8,11 +7,11 @@ use crate::v1::message::message;
 use crate::wire::notification::Notification;
 use crate::wire::payload::kind;
 use crate::wire::protocol;
+use crate::{Error, InvalidMessage, PeerIncompatible};
 
 /// Answers a first message with a notification (RFC 2408 5.4). One that nobody here could have meant gets none, nor
 /// does a peer that is unknown: scanners learn nothing.
 pub(crate) fn refuse(sa: &IkeSa, core: &mut Core, error: &Error) {
-    use crate::{InvalidMessage, PeerIncompatible};
     let told = matches!(
         error,
         Error::PeerIncompatible(PeerIncompatible::NoProposal | PeerIncompatible::NoConnection)
@@ -21,6 +20,15 @@ pub(crate) fn refuse(sa: &IkeSa, core: &mut Core, error: &Error) {
     if !told {
         return;
     }
+    send(sa, core, error);
+}
+
+/// Says that the peer's proof is none. It is not protected: the peer has no reason to believe our keys, either.
+pub(crate) fn refuse_authentication(sa: &IkeSa, core: &mut Core, error: &Error) {
+    send(sa, core, error);
+}
+
+fn send(sa: &IkeSa, core: &mut Core, error: &Error) {
     let notification = Notification {
         protocol: protocol::ISAKMP,
         spi: Vec::new(),

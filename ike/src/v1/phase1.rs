@@ -8,9 +8,10 @@ use crate::connections::{candidates, expects};
 use crate::core::Core;
 use crate::crypto::dh::SharedSecret;
 use crate::crypto::keymat::{Nonces, PublicValues, Skeyid};
-use crate::proposal::ike::{Chosen, Method, Policy};
+use crate::proposal::ike::{Chosen, Policy};
 use crate::v1::ike_sa::{IkeSa, Role};
 use crate::v1::keys::Keys;
+use crate::v1::{authentication, notice};
 use crate::wire::identification::Identification;
 use crate::wire::notification::{Notification, notify};
 use crate::wire::payload::kind;
@@ -68,19 +69,12 @@ pub(crate) struct Transcript {
 }
 
 /// What a connection allows in phase 1.
-pub(crate) fn policy(connection: &Connection) -> Policy<'_> {
-    Policy {
+pub(crate) fn policy<'a>(core: &Core, connection: &'a Connection) -> Result<Policy<'a>, Error> {
+    Ok(Policy {
         proposals: &connection.ike_proposals,
-        method: method(&connection.authentication),
+        method: authentication::method(core, connection)?,
         lifetime: connection.ike_lifetime,
-    }
-}
-
-fn method(authentication: &Authentication) -> Method {
-    match authentication {
-        Authentication::PreSharedKey(_) => Method::PreSharedKey,
-        Authentication::Certificates(_) => Method::RsaSignatures,
-    }
+    })
 }
 
 /// Our vendor ids.
@@ -139,7 +133,7 @@ pub(crate) fn choose(
             continue;
         }
         found = true;
-        match policy(connection).choose(offered)? {
+        match policy(core, connection)?.choose(offered)? {
             Ok(chosen) => {
                 sa.connection = Some(connection.clone());
                 accept(sa, &chosen);
@@ -206,22 +200,6 @@ pub(crate) fn our_identity(connection: &Connection) -> Vec<u8> {
     Identification::of_identity(&connection.local_id).encode()
 }
 
-/// HASH_I or HASH_R over an identification's body: ours, or what the peer's must be.
-pub(crate) fn hash_of(
-    sa: &IkeSa,
-    transcript: &Transcript,
-    of: Role,
-    identification: &[u8],
-) -> Result<crate::crypto::hash::Digest, Error> {
-    let (_, proposal) = agreed(sa)?;
-    let (public, body) = (transcript.public.public(), &transcript.sa[..]);
-    let skeyid = &sa.keys()?.skeyid;
-    Ok(match of {
-        Role::Initiator => skeyid.hash_i(proposal.hash, public, body, identification),
-        Role::Responder => skeyid.hash_r(proposal.hash, public, body, identification),
-    })
-}
-
 /// Reads the peer's identification: protocol and port are not said, or are IKE's (RFC 2407 4.6.2, RFC 3947 4).
 pub(crate) fn read_identity(body: &[u8]) -> Result<Identity, InvalidMessage> {
     let identification = Identification::parse(body)?;
@@ -235,6 +213,8 @@ pub(crate) fn read_identity(body: &[u8]) -> Result<Identity, InvalidMessage> {
 /// same keys.
 pub(crate) fn identify(sa: &mut IkeSa, core: &Core, identity: Identity) -> Result<(), Error> {
     let (current, proposal) = agreed(sa)?;
+    // A certificate may vouch for more than the name that the peer has chosen: that is for `verify` to tell.
+    let by_certificate = matches!(current.authentication, Authentication::Certificates(_));
     let fits = |connection: &&Arc<Connection>| {
         expects(connection, &identity)
             && connection.authentication == current.authentication
@@ -248,26 +228,43 @@ pub(crate) fn identify(sa: &mut IkeSa, core: &Core, identity: Identity) -> Resul
             others.find(fits).cloned()
         }
     };
+    let found = found.or(Some(current.clone()).filter(|_| by_certificate));
     sa.remote_id = Some(identity);
     sa.connection = Some(found.ok_or(PeerIncompatible::Identity)?);
     Ok(())
 }
 
-/// Checks a peer's HASH_I or HASH_R.
-pub(crate) fn check_hash(
-    sa: &IkeSa,
-    transcript: &Transcript,
-    identification: &[u8],
-    hash: &[u8],
-) -> Result<(), Error> {
-    let theirs = match sa.role {
-        Role::Initiator => Role::Responder,
-        Role::Responder => Role::Initiator,
-    };
-    let expected = hash_of(sa, transcript, theirs, identification)?;
-    match expected.matches(hash) {
-        true => Ok(()),
-        false => Err(PeerMisbehaved::Hash.into()),
+/// What it means that the last messages of phase 1 cannot be read, or prove nothing: with a pre-shared key, as a
+/// rule, that the keys differ. The peer is told, for it cannot see it either.
+pub(crate) fn unreadable(sa: &IkeSa, core: &mut Core, error: Error) -> Error {
+    let by_secret = sa
+        .connection
+        .as_ref()
+        .is_some_and(|c| matches!(c.authentication, Authentication::PreSharedKey(_)));
+    if !by_secret {
+        return error;
+    }
+    let error = Error::from(PeerIncompatible::PreSharedKey);
+    if sa.hint.is_none() {
+        notice::refuse_authentication(sa, core, &error);
+    }
+    error
+}
+
+/// An encrypted notification before phase 1 stands cannot be read: as a rule, it refuses our proof.
+pub(crate) fn refused_unreadably(sa: &mut IkeSa, now: crate::Time) -> Result<(), Error> {
+    match (&sa.connection, &sa.keys, &sa.hint) {
+        (Some(connection), Some(_), None) => {
+            let error = match connection.authentication {
+                Authentication::PreSharedKey(_) => Error::from(PeerIncompatible::PreSharedKey),
+                Authentication::Certificates(_) => {
+                    Error::PeerRefused(notify::AUTHENTICATION_FAILED)
+                }
+            };
+            sa.suspect(now, error);
+            Ok(())
+        }
+        _ => Err(PeerMisbehaved::NoPhase1.into()),
     }
 }
 

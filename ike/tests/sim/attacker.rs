@@ -135,6 +135,7 @@ fn attack(connections: &[Connection; 2]) {
             let what = format!("message {number}, change {variant}");
             let mut pair = with(connections.clone(), number, change);
             let covered = covered(message);
+            // The flags and the length are not authenticated anywhere in phase 1.
             let part = |message: &[u8]| {
                 let header = message
                     .get(..LENGTH)
@@ -143,7 +144,6 @@ fn attack(connections: &[Connection; 2]) {
             };
             if covered > 0 && part(change) != part(message) {
                 for end in &pair.ends {
-                    assert_eq!(end.failures(), 0, "{what}: {:?}", end.events);
                     assert_eq!(end.established(), 1, "{what}");
                 }
                 assert_eq!(pair.agreed(), children, "{what}");

@@ -1,0 +1,180 @@
+//! How peers prove who they are: a hash with a pre-shared key, or a signature with certificates (RFC 2409 5.1, 5.4,
+//! RFC 4754).
+
+use std::sync::Arc;
+
+use portcullis_config::{Authentication, Connection, IkeHash};
+
+use crate::core::Core;
+use crate::crypto::credentials::LoadedCredentials;
+use crate::crypto::hash::Digest;
+use crate::crypto::pkcs7;
+use crate::proposal::ike::Method;
+use crate::v1::ike_sa::{IkeSa, Role};
+use crate::v1::phase1::{self, Transcript};
+use crate::wire::certificate::{self, PKCS7, X509_SIGNATURE};
+use crate::wire::payload::kind;
+use crate::wire::{Payloads, Writer};
+use crate::work::{Job, Verification};
+use crate::{Error, InvalidMessage, Local, PeerMisbehaved};
+
+/// What a peer sent as its proof.
+pub(crate) enum Proof {
+    /// HASH_I or HASH_R, as it must be.
+    Hash,
+    /// To be verified elsewhere.
+    Signature(Box<Verification>),
+}
+
+/// The credentials of a connection that has certificates.
+pub(crate) fn credentials(
+    core: &Core,
+    connection: &Connection,
+) -> Result<Option<Arc<LoadedCredentials>>, Error> {
+    match &connection.authentication {
+        Authentication::PreSharedKey(_) => Ok(None),
+        Authentication::Certificates(_) => {
+            let loaded = core.credentials.get(&connection.name).cloned();
+            loaded.map(Some).ok_or(Local::Credentials.into())
+        }
+    }
+}
+
+/// The method that a connection's credentials allow: both ends use the same.
+pub(crate) fn method(core: &Core, connection: &Connection) -> Result<Method, Error> {
+    let own = credentials(core, connection)?;
+    Ok(own.map_or(Method::PreSharedKey, |own| {
+        Method::of(own.private_key().algorithm())
+    }))
+}
+
+/// The hash of HASH_I and HASH_R: ECDSA is tied to one (RFC 4754 4).
+fn hash_kind(method: Method, negotiated: IkeHash) -> IkeHash {
+    match method {
+        Method::PreSharedKey | Method::RsaSignatures => negotiated,
+        Method::Ecdsa256 => IkeHash::Sha2_256,
+        Method::Ecdsa384 => IkeHash::Sha2_384,
+        Method::Ecdsa521 => IkeHash::Sha2_512,
+    }
+}
+
+/// HASH_I or HASH_R over an identification's body.
+pub(crate) fn hash(
+    sa: &IkeSa,
+    core: &Core,
+    transcript: &Transcript,
+    of: Role,
+    identification: &[u8],
+) -> Result<Digest, Error> {
+    let (connection, proposal) = phase1::agreed(sa)?;
+    let with = hash_kind(method(core, &connection)?, proposal.hash);
+    let (public, body) = (transcript.public.public(), &transcript.sa[..]);
+    let skeyid = &sa.keys()?.skeyid;
+    Ok(match of {
+        Role::Initiator => skeyid.hash_i(with, public, body, identification),
+        Role::Responder => skeyid.hash_r(with, public, body, identification),
+    })
+}
+
+/// Asks for certificates, if the connection is authenticated by them.
+pub(crate) fn write_requests(
+    writer: &mut Writer,
+    core: &Core,
+    connection: &Connection,
+) -> Result<(), Error> {
+    if let Some(own) = credentials(core, connection)? {
+        for name in own.requests() {
+            let body = certificate::encode(X509_SIGNATURE, name);
+            writer.payload(kind::CERTIFICATE_REQUEST, &body);
+        }
+    }
+    Ok(())
+}
+
+/// Our certificate and its issuers, whether the peer asked or not: one that does not want them passes over them.
+pub(crate) fn write_certificates(
+    writer: &mut Writer,
+    core: &Core,
+    connection: &Connection,
+) -> Result<(), Error> {
+    if let Some(own) = credentials(core, connection)? {
+        for der in own.chain() {
+            writer.payload(kind::CERTIFICATE, &certificate::encode(X509_SIGNATURE, der));
+        }
+    }
+    Ok(())
+}
+
+/// Our proof: at once for a pre-shared key; a signature is left to be made, and `None` comes back.
+pub(crate) fn prove(
+    sa: &IkeSa,
+    core: &mut Core,
+    transcript: &Transcript,
+) -> Result<Option<Digest>, Error> {
+    let (connection, _) = phase1::agreed(sa)?;
+    let identification = phase1::our_identity(&connection);
+    let hash = hash(sa, core, transcript, sa.role, &identification)?;
+    let Some(own) = credentials(core, &connection)? else {
+        return Ok(Some(hash));
+    };
+    let key = own.private_key().clone();
+    core.work(sa.id, 0, Job::Sign { key, hash });
+    Ok(None)
+}
+
+/// Checks a peer's hash, or prepares the verification of its signature.
+pub(crate) fn read_proof(
+    sa: &IkeSa,
+    core: &Core,
+    transcript: &Transcript,
+    payloads: &Payloads<'_>,
+    identification: &[u8],
+) -> Result<Proof, Error> {
+    let (connection, _) = phase1::agreed(sa)?;
+    let theirs = match sa.role {
+        Role::Initiator => Role::Responder,
+        Role::Responder => Role::Initiator,
+    };
+    let expected = hash(sa, core, transcript, theirs, identification)?;
+    let Some(own) = credentials(core, &connection)? else {
+        let matches = expected.matches(payloads.one(kind::HASH)?);
+        return match matches {
+            true => Ok(Proof::Hash),
+            false => Err(PeerMisbehaved::Hash.into()),
+        };
+    };
+    Ok(Proof::Signature(Box::new(Verification {
+        method: method(core, &connection)?,
+        own,
+        certificates: read_certificates(payloads)?,
+        presented: phase1::read_identity(identification)?,
+        expected: None,
+        hash: expected,
+        signature: phase1::not_empty(payloads.one(kind::SIGNATURE)?)?,
+    })))
+}
+
+fn read_certificates(payloads: &Payloads<'_>) -> Result<Vec<Vec<u8>>, InvalidMessage> {
+    let mut all = Vec::new();
+    for body in payloads.all(kind::CERTIFICATE) {
+        match certificate::parse(body)? {
+            (X509_SIGNATURE, der) => all.push(der.to_vec()),
+            (PKCS7, wrapped) => {
+                let inside = pkcs7::certificates(wrapped);
+                let inside = inside.map_err(|_| InvalidMessage::Certificate)?;
+                all.extend(inside.into_iter().map(<[u8]>::to_vec));
+            }
+            // Other kinds are of no use here; what is missing then is missed.
+            _ => {}
+        }
+    }
+    Ok(all)
+}
+
+/// The kind of the payload that carries our proof.
+pub(crate) fn proof_kind(connection: &Connection) -> u8 {
+    match connection.authentication {
+        Authentication::PreSharedKey(_) => kind::HASH,
+        Authentication::Certificates(_) => kind::SIGNATURE,
+    }
+}
