@@ -244,9 +244,14 @@ impl Endpoint {
             Ok(new) => {
                 let new = new.or_else(|| self.renewal_of(id));
                 if let Some(new) = new {
-                    self.with(now, new, |sa, _| {
+                    self.with(now, new, |sa, core| {
                         sa.replaces = Some(id);
-                        sa.queue.extend(wanted);
+                        match wanted {
+                            Some(wanted) if sa.is_established() => {
+                                quick_mode::initiate(sa, core, now, wanted);
+                            }
+                            wanted => sa.queue.extend(wanted),
+                        }
                     });
                 }
             }

@@ -3,4 +3,4 @@
 mod attacker;
 mod establish;
 mod harness;
-mod weather;
+mod storms;
