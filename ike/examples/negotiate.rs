@@ -7,6 +7,8 @@
 //! Words: `initiate`, `aggressive`, `pfs`, `force` (NAT traversal), `transport`, `esn`, `ah`, `rekey` (both phases, after
 //! two seconds), `certificates=DIR` (with `own.der`, `own.key` in PKCS#8 and `root.der`), `terminate` (after six), `keys`, `fragment`, `dpd`, `weak` (a group that nobody shares).
 //! It ends after ten seconds, or as many as `seconds=N` says.
+// It is for trying things out: what is wrong ends it.
+#![allow(clippy::expect_used, clippy::panic)]
 
 use std::fs::File;
 use std::io::Read;

@@ -4,6 +4,7 @@ mod agenda;
 mod commands;
 mod half_open;
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -305,6 +306,7 @@ impl Endpoint {
     }
 
     fn insert(&mut self, sa: IkeSa, own_cookie: [u8; 8]) {
+        *self.core.peers.entry(sa.home).or_default() += 1;
         self.by_cookie.insert(own_cookie, sa.id);
         self.ikes.insert(sa.id, sa);
     }
@@ -318,12 +320,18 @@ impl Endpoint {
         if !matches!(sa.state, State::MainMode(_) | State::AggressiveMode(_)) {
             self.half_open.remove(id);
         }
-        if matches!(sa.state, State::Closed(_)) {
+        if matches!(sa.state, State::Closed) {
             let own = match sa.role {
                 Role::Initiator => sa.cookies.initiator,
                 Role::Responder => sa.cookies.responder,
             };
             self.by_cookie.remove(&own);
+            if let Entry::Occupied(mut count) = self.core.peers.entry(sa.home) {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                }
+            }
             self.ikes.remove(&id);
             self.agenda.set(Item::Ike(id), None);
         } else {

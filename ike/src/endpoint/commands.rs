@@ -20,6 +20,8 @@ use crate::{ChildId, CloseReason, Command, Event, IkeId, Local, Time};
 const RESTART: Duration = Duration::from_secs(5);
 /// A replaced child goes this long after its replacement carried a packet: others may be under way.
 const UNDER_WAY: Duration = Duration::from_secs(2);
+/// A replaced child of which the peer cannot be told is looked at again after this time.
+const UNTOLD: Duration = Duration::from_secs(60);
 /// Two phase 1 that were made within this time were made by both ends at once.
 const AT_ONCE: Duration = Duration::from_secs(10);
 /// Time between two reminders that SAs are gone: packets of an unknown SPI may be forged.
@@ -252,9 +254,14 @@ impl Endpoint {
             Ok(new) => {
                 let new = new.or_else(|| self.renewal_of(id));
                 if let Some(new) = new {
-                    self.with(now, new, |sa, _| {
+                    self.with(now, new, |sa, core| {
                         sa.replaces = Some(id);
-                        sa.queue.extend(wanted);
+                        match wanted {
+                            Some(wanted) if sa.is_established() => {
+                                quick_mode::initiate(sa, core, now, wanted);
+                            }
+                            wanted => sa.queue.extend(wanted),
+                        }
                     });
                 }
             }
@@ -303,7 +310,8 @@ impl Endpoint {
         }
     }
 
-    /// The peer has lost everything from before: so do we (RFC 2407 4.6.3.3).
+    /// The peer has lost everything from before: so do we (RFC 2407 4.6.3.3). What was made since this phase 1 began
+    /// is not from before.
     fn initial_contact(&mut self, now: Time, id: IkeId) {
         let Some(sa) = self.ikes.get(&id) else {
             return;
@@ -312,10 +320,12 @@ impl Endpoint {
             sa.connection_name().map(str::to_owned),
             sa.remote_id.clone(),
         );
+        let began = sa.began;
         let children = self.core.children.iter().filter(|child| {
             Some(&child.connection.name) == name.as_ref()
                 && Some(&child.peer) == peer.as_ref()
                 && child.ike != id
+                && child.installed < began
         });
         let children: Vec<_> = children.map(|child| child.id).collect();
         for child in children {
@@ -323,7 +333,9 @@ impl Endpoint {
         }
         let others = self.ikes.values().filter(|sa| {
             sa.id != id
-                && sa.is_established()
+                && sa
+                    .established
+                    .is_some_and(|established| established < began)
                 && sa.connection_name() == name.as_deref()
                 && sa.remote_id == peer
         });
@@ -485,7 +497,13 @@ impl Endpoint {
         let Some(child) = self.core.children.get(id) else {
             return;
         };
-        let reason = match child.is_replaced() {
+        let replaced = child.is_replaced();
+        // A peer that cannot be told may still send with it: it stays until it can, or its hard limit ends it.
+        if replaced && self.messenger(child).is_none() {
+            self.agenda.set(Item::Child(id), Some(now + UNTOLD));
+            return;
+        }
+        let reason = match replaced {
             true => CloseReason::Replaced,
             false => CloseReason::Idle,
         };

@@ -1,6 +1,7 @@
 //! An IKE SA: phase 1, and the exchanges that it protects.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ pub(crate) enum State {
     Established,
     /// Between two states. It stays only if the step fails, and then the negotiation does.
     Changing,
-    Closed(CloseReason),
+    Closed,
 }
 
 /// An IKE SA.
@@ -88,6 +89,9 @@ pub(crate) struct IkeSa {
     /// Quick modes that it has begun to serve.
     pub(crate) quick_modes: u32,
     pub(crate) replaces: Option<IkeId>,
+    pub(crate) began: Time,
+    /// Where the peer was when it began, under which it is counted.
+    pub(crate) home: IpAddr,
     /// It serves no new quick modes: another one has taken over, or its limit is reached.
     pub(crate) retired: bool,
     /// When the peer was last reminded that an SA is gone.
@@ -133,6 +137,8 @@ impl IkeSa {
             reassembly: Reassembly::default(),
             quick_modes: 0,
             replaces: None,
+            began: now,
+            home: path.remote.ip(),
             retired: false,
             reminder: None,
         }
@@ -243,7 +249,7 @@ impl IkeSa {
         let result = match &self.state {
             State::MainMode(_) => main_mode::computed(self, core, now, outcome),
             State::AggressiveMode(_) => aggressive_mode::computed(self, core, now, outcome),
-            State::Established | State::Changing | State::Closed(_) => Ok(()),
+            State::Established | State::Changing | State::Closed => Ok(()),
         };
         if let Err(error) = result {
             self.fail(core, now, error);
@@ -312,7 +318,7 @@ impl IkeSa {
 
     /// Ends it, with whatever is under way. The peer is not told.
     pub(crate) fn close(&mut self, core: &mut Core, now: Time, reason: CloseReason) {
-        if matches!(self.state, State::Closed(_)) {
+        if matches!(self.state, State::Closed) {
             return;
         }
         if self.is_established() {
@@ -327,7 +333,7 @@ impl IkeSa {
         } else {
             self.report(core, now, &reason);
         }
-        self.state = State::Closed(reason);
+        self.state = State::Closed;
     }
 
     /// Says why phase 1 failed, once for each child that waited for it.
@@ -527,7 +533,7 @@ impl IkeSa {
                 State::AggressiveMode(state) => state.name(),
                 State::Established if self.retired => "retired",
                 State::Established => "established",
-                State::Changing | State::Closed(_) => "closed",
+                State::Changing | State::Closed => "closed",
             },
             initiator: self.role == Role::Initiator,
             cookies: [self.cookies.initiator, self.cookies.responder],

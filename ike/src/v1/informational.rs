@@ -13,9 +13,9 @@ use crate::v1::message::{Incoming, encrypt, message};
 use crate::v1::{phase1, quick_mode};
 use crate::wire::delete::Delete;
 use crate::wire::notification::{Notification, notify};
-use crate::wire::payload::kind;
+use crate::wire::payload::{Payload, kind};
 use crate::wire::{Payloads, protocol};
-use crate::{CloseReason, Error, PeerMisbehaved, Time};
+use crate::{CloseReason, Error, InvalidMessage, PeerMisbehaved, Time};
 
 /// Takes an informational message.
 pub(crate) fn receive(
@@ -43,6 +43,11 @@ pub(crate) fn receive(
     let (hash, rest) = payloads.first(kind::HASH)?;
     if !keys.skeyid.hash_1(id, rest).matches(hash) {
         return Err(PeerMisbehaved::Hash.into());
+    }
+    // HASH(1) of quick mode is made in the same way: its message 1 is none of ours, and keeps its message id.
+    let ours = |payload: &Payload<'_>| [kind::NOTIFICATION, kind::DELETE].contains(&payload.kind);
+    if let Some(other) = payloads.iter().skip(1).find(|payload| !ours(payload)) {
+        return Err(InvalidMessage::UnexpectedPayload(other.kind).into());
     }
     // From here on the message is authentic.
     sa.follow(core, now, incoming.path);

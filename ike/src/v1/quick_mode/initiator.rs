@@ -23,48 +23,23 @@ use crate::{CloseReason, Error, Local, PeerMisbehaved, Time};
 
 /// Begins a quick mode; a failure is reported.
 pub(crate) fn initiate(sa: &mut IkeSa, core: &mut Core, now: Time, wanted: Wanted) {
-    let child = wanted.child.clone();
-    give_up_on_error(sa, core, now, &child, |sa, core| {
-        begin(sa, core, now, wanted)
-    });
-}
-
-fn give_up_on_error(
-    sa: &mut IkeSa,
-    core: &mut Core,
-    now: Time,
-    child: &str,
-    step: impl FnOnce(&mut IkeSa, &mut Core) -> Result<(), (Wanted, Error)>,
-) {
-    if let Err((wanted, error)) = step(sa, core) {
+    if let Err(error) = begin(sa, core, now, &wanted) {
         give_up(core, &wanted);
-        let names = (sa.connection_name(), Some(child));
+        let names = (sa.connection_name(), Some(wanted.child.as_str()));
         let reason = CloseReason::Error(error);
         core.fail(now, sa.path.remote, names, reason, Vec::new());
     }
 }
 
-fn begin(
-    sa: &mut IkeSa,
-    core: &mut Core,
-    now: Time,
-    wanted: Wanted,
-) -> Result<(), (Wanted, Error)> {
-    let prepared = prepare(sa, core, &wanted);
-    let (policy, spis, identities) = match prepared {
-        Ok(prepared) => prepared,
-        Err(error) => return Err((wanted, error)),
-    };
+fn begin(sa: &mut IkeSa, core: &mut Core, now: Time, wanted: &Wanted) -> Result<(), Error> {
     let message_id = core.message_id();
+    let iv = sa.keys()?.exchange_iv(message_id);
+    let (policy, spis, identities) = prepare(sa, core, wanted)?;
     sa.take_message_id(message_id);
-    let iv = match sa.keys() {
-        Ok(keys) => keys.exchange_iv(message_id),
-        Err(error) => return Err((wanted, error)),
-    };
     sa.quick_modes += 1;
     let group = policy.pfs;
     let offer = Offer {
-        wanted,
+        wanted: wanted.clone(),
         policy,
         spis,
         nonce: phase1::nonce(core),
@@ -77,12 +52,8 @@ fn begin(
             core.work(sa.id, message_id, Job::KeyPair(group));
         }
         None => {
-            let wanted = offer.wanted.clone();
             let sent = self::offer(&mut quick_mode, sa, core, now, (offer, None));
-            if let Err(error) = sent {
-                release(core, spis);
-                return Err((wanted, error));
-            }
+            sent.inspect_err(|_| release(core, spis))?;
         }
     }
     sa.exchanges.insert(message_id, quick_mode);

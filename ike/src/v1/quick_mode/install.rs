@@ -17,8 +17,8 @@ use crate::{ChildId, CloseReason, Error, Event, Local, Time};
 
 /// How long a replaced child stays if nothing shows that its replacement is used: longer where the peer began the
 /// rekey, who deletes first.
-const OVERLAP_INITIATOR: Duration = Duration::from_secs(30);
-const OVERLAP_RESPONDER: Duration = Duration::from_secs(60);
+const OVERLAP_INITIATOR: Duration = Duration::from_secs(20);
+const OVERLAP_RESPONDER: Duration = Duration::from_secs(40);
 
 /// Makes the child and installs its inbound SAs. The keys of the outbound ones are for [`complete`].
 pub(super) fn inbound(

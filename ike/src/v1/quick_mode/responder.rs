@@ -17,7 +17,7 @@ use crate::wire::identification::Identification;
 use crate::wire::notification::{Notification, notify};
 use crate::wire::payload::kind;
 use crate::wire::security_association::SecurityAssociation;
-use crate::wire::{Payloads, protocol};
+use crate::wire::{Payloads, nat_original_address, protocol};
 use crate::work::{Agreed, Job};
 use crate::{ChildId, CloseReason, Error, InvalidMessage, PeerIncompatible, Time};
 
@@ -121,6 +121,8 @@ fn refuse(
     core.fail(now, sa.path.remote, names, reason, mismatches);
 }
 
+/// Bodies of IDci and IDcr.
+type Identities = (Vec<u8>, Vec<u8>);
 type Refused = (Error, Vec<Mismatch>);
 type Peer = Option<(portcullis_config::Group, Vec<u8>)>;
 
@@ -165,10 +167,11 @@ fn read_offer(
 }
 
 /// The traffic, and the bodies to repeat; without identities it is all between the two hosts.
-fn read_traffic(
-    sa: &IkeSa,
-    payloads: &Payloads<'_>,
-) -> Result<(Selector, (Vec<u8>, Vec<u8>)), Error> {
+fn read_traffic(sa: &IkeSa, payloads: &Payloads<'_>) -> Result<(Selector, Identities), Error> {
+    // RFC 3947 5.2: checked, but not needed here, for what arrives is checked against the addresses that we see.
+    for body in payloads.all(kind::NAT_OA) {
+        nat_original_address::parse(body)?;
+    }
     let mut bodies = payloads.all(kind::IDENTIFICATION);
     match (bodies.next(), bodies.next(), bodies.next()) {
         (None, None, None) => {
