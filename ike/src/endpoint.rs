@@ -43,8 +43,19 @@ pub struct Settings {
     pub half_open_total: usize,
     /// Time between keepalives to a NAT (RFC 3948 4).
     pub keepalive: Duration,
+    /// As quick mode's responder, holds every initiator back with the commit bit until CONNECTED (RFC 2408 3.1), not
+    /// only those that expect it, as Windows does.
+    pub commit: bool,
     /// Says the keys of IKE SAs ([`Event::KeyLog`]).
     pub key_log: bool,
+}
+
+impl Settings {
+    /// How long a finished exchange answers repetitions: as long as the peer may repeat.
+    pub(crate) fn exchange_memory(&self) -> Duration {
+        let cycle = 2_u32.saturating_pow(self.retries.saturating_add(1));
+        self.retransmit.saturating_mul(cycle)
+    }
 }
 
 impl Default for Settings {
@@ -58,6 +69,7 @@ impl Default for Settings {
             half_open_per_source: 64,
             half_open_total: 10_000,
             keepalive: Duration::from_secs(20),
+            commit: false,
             key_log: false,
         }
     }

@@ -1,6 +1,7 @@
 //! Commands from outside, and requests of IKE SAs that concern others.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ const RESTART: Duration = Duration::from_secs(5);
 const UNDER_WAY: Duration = Duration::from_secs(2);
 /// Two phase 1 that were made within this time were made by both ends at once.
 const AT_ONCE: Duration = Duration::from_secs(10);
+/// Time between two reminders that SAs are gone: packets of an unknown SPI may be forged.
+const REMINDER: Duration = Duration::from_secs(1);
 
 impl Endpoint {
     pub(super) fn command(&mut self, now: Time, command: Command) {
@@ -45,6 +48,11 @@ impl Endpoint {
             }
             Command::SoftExpired(id) => self.soft_expired(now, id),
             Command::HardExpired(id) => self.drop_child(now, id, CloseReason::Expired),
+            Command::UnknownSpi {
+                protocol,
+                spi,
+                remote,
+            } => self.unknown_spi(now, (protocol, spi), remote),
             Command::Traffic {
                 child,
                 received,
@@ -132,7 +140,7 @@ impl Endpoint {
         &mut self,
         now: Time,
         (name, child): (&str, &str),
-        (local, remote): (std::net::IpAddr, std::net::IpAddr),
+        (local, remote): (IpAddr, IpAddr),
     ) {
         let connection = self.connection(name);
         let policy = connection.as_ref().and_then(|connection| {
@@ -296,7 +304,7 @@ impl Endpoint {
         }
         go.extend((!stays).then_some(id));
         for id in go {
-            self.with(now, id, |sa, _| sa.retire(now));
+            self.with(now, id, |sa, core| sa.retire(core, now));
         }
     }
 
@@ -387,6 +395,12 @@ impl Endpoint {
     }
 
     fn soft_expired(&mut self, now: Time, id: ChildId) {
+        // The peer's replacement may be on its way.
+        let replaces =
+            |child: &ChildSa| child.replaces == Some(id) && child.state == ChildState::Inbound;
+        if self.core.children.iter().any(replaces) {
+            return;
+        }
         let Some(child) = self.core.children.get_mut(id) else {
             return;
         };
@@ -407,6 +421,21 @@ impl Endpoint {
                 None => self.negotiate(now, &connection, wanted),
             },
             _ => self.negotiate(now, &connection, wanted),
+        }
+    }
+
+    /// Says once more that an SA is gone, to whoever still sends with it.
+    fn unknown_spi(&mut self, now: Time, spi: (u8, u32), remote: IpAddr) {
+        let mut ikes = self.ikes.values().rev();
+        let found = ikes.find(|sa| sa.is_established() && sa.path.remote.ip() == remote);
+        let found = found.map(|sa| sa.id);
+        if let Some(id) = found {
+            self.with(now, id, |sa, core| {
+                if sa.reminder.is_none_or(|last| now >= last + REMINDER) {
+                    sa.reminder = Some(now);
+                    informational::delete_spis(sa, core, &[spi]);
+                }
+            });
         }
     }
 

@@ -28,8 +28,6 @@ use crate::{
 
 /// Message ids of finished exchanges that are remembered, so that none is replayed.
 const SEEN: usize = 1024;
-/// How long a phase 1 without further use stays for the peer's last repetitions: a whole cycle of 1, 2, 4 .. 32 seconds.
-const LINGER: Duration = Duration::from_secs(64);
 /// Time for the true message after one that shows another secret.
 const SECOND_CHANCE: Duration = Duration::from_secs(5);
 /// The non-ESP marker (RFC 3948 2.2).
@@ -95,6 +93,8 @@ pub(crate) struct IkeSa {
     pub(crate) alone: bool,
     /// It serves no new quick modes: another one has taken over, or its limit is reached.
     pub(crate) retired: bool,
+    /// When the peer was last reminded that an SA is gone.
+    pub(crate) reminder: Option<Time>,
 }
 
 impl IkeSa {
@@ -139,6 +139,7 @@ impl IkeSa {
             began: now,
             alone: true,
             retired: false,
+            reminder: None,
         }
     }
 
@@ -437,6 +438,11 @@ impl IkeSa {
         true
     }
 
+    /// The message with this id is to be taken when it comes again.
+    pub(crate) fn forget_message_id(&mut self, message_id: u32) {
+        self.seen.retain(|seen| *seen != message_id);
+    }
+
     /// When something is due.
     pub(crate) fn deadline(&self) -> Option<Time> {
         let own = [
@@ -499,14 +505,16 @@ impl IkeSa {
     }
 
     fn has_refusal(&self) -> bool {
-        matches!(self.hint, Some((Error::PeerRefused(_), _)))
+        let error = self.hint.as_ref().map(|(error, _)| error);
+        let secret = Error::PeerIncompatible(PeerIncompatible::PreSharedKey);
+        matches!(error, Some(Error::PeerRefused(_))) || error == Some(&secret)
     }
 
-    /// Serves no more quick modes, and goes when the peer's last repetitions are over.
-    pub(crate) fn retire(&mut self, now: Time) {
+    /// Serves no more quick modes, and goes when those under way are over, repetitions and all.
+    pub(crate) fn retire(&mut self, core: &Core, now: Time) {
         self.retired = true;
         self.renewal = None;
-        let end = now + LINGER;
+        let end = now + core.settings.exchange_memory();
         self.expiry = Some(self.expiry.map_or(end, |expiry| expiry.min(end)));
     }
 

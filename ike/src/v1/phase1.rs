@@ -254,6 +254,8 @@ pub(crate) fn unreadable(sa: &IkeSa, core: &mut Core, error: Error) -> Error {
 /// An encrypted notification before phase 1 stands cannot be read: as a rule, it refuses our proof.
 pub(crate) fn refused_unreadably(sa: &mut IkeSa, now: crate::Time) -> Result<(), Error> {
     match (&sa.connection, &sa.keys, &sa.hint) {
+        // It is known already.
+        (Some(_), Some(_), Some(_)) => Ok(()),
         (Some(connection), Some(_), None) => {
             let error = match connection.authentication {
                 Authentication::PreSharedKey(_) => Error::from(PeerIncompatible::PreSharedKey),

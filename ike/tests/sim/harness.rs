@@ -79,6 +79,8 @@ pub struct End {
     pub events: Vec<Event>,
     pub installed: Installed,
     pub reserved: Arc<AtomicU32>,
+    /// Packets received and sent, by child.
+    counts: HashMap<ChildId, (u64, u64)>,
     random: Seeded,
 }
 
@@ -95,6 +97,7 @@ impl End {
             events: Vec::new(),
             installed: Installed::default(),
             reserved,
+            counts: HashMap::new(),
             random: Seeded(!seed),
         }
     }
@@ -337,6 +340,40 @@ impl Pair {
             steps += 1;
             assert!(steps < 100_000, "it never comes to rest");
         }
+    }
+
+    /// Each end sends a packet with its current child. Tells for each whether it arrived.
+    pub fn traffic(&mut self) -> [bool; 2] {
+        [0, 1].map(|end| {
+            let installed = &self.ends[end].installed;
+            let Some(current) = installed.current else {
+                return false;
+            };
+            let spi = installed.outbound[&current].last().unwrap().spi;
+            let inbound = self.ends[1 - end].installed.inbound.iter();
+            let mut found = inbound.filter(|(_, sas)| sas.last().unwrap().spi == spi);
+            let Some(child) = found.next().map(|(child, _)| *child) else {
+                let command = Command::UnknownSpi {
+                    protocol: 50,
+                    spi,
+                    remote: self.ends[end].address.ip(),
+                };
+                self.command(1 - end, command);
+                return false;
+            };
+            self.ends[1 - end].counts.entry(child).or_default().0 += 1;
+            self.ends[end].counts.entry(current).or_default().1 += 1;
+            for (end, child) in [(end, current), (1 - end, child)] {
+                let (received, sent) = self.ends[end].counts[&child];
+                let command = Command::Traffic {
+                    child,
+                    received,
+                    sent,
+                };
+                self.command(end, command);
+            }
+            true
+        })
     }
 
     /// Checks that what one end sends with the other receives with, key by key; gives the number of children.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use portcullis_config::{ChildPolicy, Connection, Mode};
 
-use super::{Agreement, Bodies, Offer, QuickMode, State, give_up, install, memory, release};
+use super::{Agreement, Bodies, Offer, QuickMode, State, give_up, install, release};
 use crate::core::Core;
 use crate::crypto::dh::KeyPair;
 use crate::proposal::ipsec::{Policy, Spis};
@@ -224,7 +224,7 @@ pub(super) fn receive_answer(
                 quick_mode,
                 QuickMode::new(id, quick_mode.iv.clone(), State::Failed),
             );
-            quick_mode.until = Some(now + memory(core));
+            quick_mode.until = Some(now + core.settings.exchange_memory());
             failed.abandon(sa, core, now, CloseReason::Error(error));
             Ok(())
         }
@@ -318,7 +318,7 @@ pub(super) fn install(
         install::complete(core, now, child, keys, true);
         quick_mode.retransmission.answered(message);
         quick_mode.finish(now, core);
-        install::count(sa, now);
+        install::count(sa, core, now);
     }
     Ok(())
 }
@@ -339,7 +339,7 @@ pub(super) fn receive_connected(
         install::complete(core, now, child, keys, false);
     }
     quick_mode.finish(now, core);
-    install::count(sa, now);
+    install::count(sa, core, now);
     Ok(())
 }
 
