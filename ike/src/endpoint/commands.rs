@@ -226,15 +226,15 @@ impl Endpoint {
             .map(|sa| sa.id)
     }
 
-    /// Any phase 1 that can tell the peer of this child something.
+    /// A phase 1 that can tell the peer of this child something: the newest, and none that may end before the message
+    /// arrives if there is another.
     fn messenger(&self, child: &ChildSa) -> Option<IkeId> {
-        let mut ikes = self.ikes.values().rev();
-        let found = ikes.find(|sa| {
+        let ikes = self.ikes.values().filter(|sa| {
             sa.is_established()
                 && sa.connection_name() == Some(child.connection.name.as_str())
                 && sa.remote_id.as_ref() == Some(&child.peer)
         });
-        found.map(|sa| sa.id)
+        ikes.max_by_key(|sa| (!sa.retired, sa.id)).map(|sa| sa.id)
     }
 
     /// Renews a phase 1 before it ends (make before break).
