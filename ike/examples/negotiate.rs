@@ -5,8 +5,10 @@
 //! ```
 //!
 //! Words: `initiate`, `aggressive`, `pfs`, `force` (NAT traversal), `transport`, `esn`, `ah`, `rekey` (both phases, after
-//! two seconds), `terminate` (after six), `keys`, `fragment`, `dpd`, `weak` (a group that nobody shares).
+//! two seconds), `certificates=DIR` (with `own.der`, `own.key` in PKCS#8 and `root.der`), `terminate` (after six), `keys`, `fragment`, `dpd`, `weak` (a group that nobody shares).
 //! It ends after ten seconds, or as many as `seconds=N` says.
+// It is for trying things out: what is wrong ends it.
+#![allow(clippy::expect_used, clippy::panic)]
 
 use std::fs::File;
 use std::io::Read;
@@ -16,9 +18,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use portcullis_config::{
     AddressRange, AeadIcv, AesKey, Authentication, ChildPolicy, ChildProposal, Cipher, Connection,
-    Direction, Dpd, DpdAction, Group, Identity, IkeCipher, IkeHash, IkeProposal, Integrity, Limits,
-    Mode, NatTraversal, Phase1Exchange, RemoteAddress, Secret, Selector, Start, Transform,
-    UpperLayer,
+    Credentials, Direction, Dpd, DpdAction, Group, Identity, IkeCipher, IkeHash, IkeProposal,
+    Integrity, Limits, Mode, NatTraversal, Phase1Exchange, RemoteAddress, Revocation, Secret,
+    Selector, Start, Transform, UpperLayer,
 };
 use portcullis_ike::{
     ChildId, Command, Datagram, Endpoint, Event, RandomSource, Settings, SpiSource,
@@ -90,7 +92,7 @@ fn connection(args: &[String], words: &[String]) -> Connection {
         remote: RemoteAddress::Host(remote.parse().expect("REMOTE")),
         local_id: Identity::Fqdn(local_id.clone()),
         remote_id: Some(Identity::Fqdn(remote_id.clone())),
-        authentication: Authentication::PreSharedKey(Secret::new(secret.clone().into_bytes())),
+        authentication: authentication(secret, words),
         ike_proposals: vec![IkeProposal {
             cipher: IkeCipher::AesCbc(AesKey::Aes128),
             hash: IkeHash::Sha2_256,
@@ -134,6 +136,22 @@ fn connection(args: &[String], words: &[String]) -> Connection {
             idle: None,
         }],
     }
+}
+
+fn authentication(secret: &str, words: &[String]) -> Authentication {
+    let directory = words.iter().find_map(|w| w.strip_prefix("certificates="));
+    let Some(directory) = directory else {
+        return Authentication::PreSharedKey(Secret::new(secret.to_owned().into_bytes()));
+    };
+    let read = |name: &str| std::fs::read(format!("{directory}/{name}")).expect("certificates");
+    Authentication::Certificates(Credentials {
+        chain: vec![read("own.der")],
+        private_key: Secret::new(read("own.key")),
+        roots: vec![read("root.der")],
+        crls: Vec::new(),
+        revocation: Revocation::Off,
+        name_roots: true,
+    })
 }
 
 fn show(event: &Event, begin: Instant, installed: &mut Vec<ChildId>) {

@@ -101,6 +101,16 @@ pub enum Command {
     SoftExpired(ChildId),
     /// An SA of this child reached a hard limit: it is deleted.
     HardExpired(ChildId),
+    /// A packet came in for an SPI that nobody has. If it came from a peer, that one is told that the SA is gone: a
+    /// delete is one message, and may have been lost.
+    UnknownSpi {
+        /// 50 or 51.
+        protocol: u8,
+        /// The packet's.
+        spi: u32,
+        /// Where it came from.
+        remote: IpAddr,
+    },
     /// How many packets this child's SAs have carried so far: for dead peer detection, idle SAs, and to tell that
     /// the peer uses the replacement. To be told every second or so for children whose figures changed.
     Traffic {

@@ -8,11 +8,11 @@ use portcullis_config::{Connection, Identity, Phase1Exchange, RemoteAddress};
 use crate::core::Path;
 
 /// Connections for an address and an exchange, in order.
-pub(crate) fn candidates<'a>(
-    connections: &'a [Arc<Connection>],
+pub(crate) fn candidates(
+    connections: &[Arc<Connection>],
     path: Path,
     exchange: Phase1Exchange,
-) -> impl Iterator<Item = &'a Arc<Connection>> {
+) -> impl Iterator<Item = &Arc<Connection>> {
     connections.iter().filter(move |connection| {
         connection.exchange == exchange
             && connection.local.is_none_or(|ip| ip == path.local.ip())

@@ -1,7 +1,7 @@
 //! What all exchanges share: settings, randomness, connections, children, and the queues of what goes out.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use portcullis_config::Connection;
@@ -49,6 +49,8 @@ pub(crate) struct Core {
     pub(crate) connections: Vec<Arc<Connection>>,
     /// Certificates of the connections that have some, by name.
     pub(crate) credentials: HashMap<String, Arc<LoadedCredentials>>,
+    /// IKE SAs by the peer's address, half-open ones too.
+    pub(crate) peers: HashMap<IpAddr, usize>,
     pub(crate) children: Children,
     pub(crate) failures: VecDeque<Failure>,
     pub(crate) counters: Counters,
@@ -72,6 +74,7 @@ impl Core {
             spis,
             connections: Vec::new(),
             credentials: HashMap::new(),
+            peers: HashMap::new(),
             children: Children::default(),
             failures: VecDeque::new(),
             counters: Counters::default(),

@@ -4,6 +4,7 @@ mod agenda;
 mod commands;
 mod half_open;
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,8 +44,19 @@ pub struct Settings {
     pub half_open_total: usize,
     /// Time between keepalives to a NAT (RFC 3948 4).
     pub keepalive: Duration,
+    /// As quick mode's responder, holds every initiator back with the commit bit until CONNECTED (RFC 2408 3.1), not
+    /// only those that expect it, as Windows does.
+    pub commit: bool,
     /// Says the keys of IKE SAs ([`Event::KeyLog`]).
     pub key_log: bool,
+}
+
+impl Settings {
+    /// How long a finished exchange answers repetitions: as long as the peer may repeat.
+    pub(crate) fn exchange_memory(&self) -> Duration {
+        let cycle = 2_u32.saturating_pow(self.retries.saturating_add(1));
+        self.retransmit.saturating_mul(cycle)
+    }
 }
 
 impl Default for Settings {
@@ -58,6 +70,7 @@ impl Default for Settings {
             half_open_per_source: 64,
             half_open_total: 10_000,
             keepalive: Duration::from_secs(20),
+            commit: false,
             key_log: false,
         }
     }
@@ -293,6 +306,7 @@ impl Endpoint {
     }
 
     fn insert(&mut self, sa: IkeSa, own_cookie: [u8; 8]) {
+        *self.core.peers.entry(sa.home).or_default() += 1;
         self.by_cookie.insert(own_cookie, sa.id);
         self.ikes.insert(sa.id, sa);
     }
@@ -306,12 +320,18 @@ impl Endpoint {
         if !matches!(sa.state, State::MainMode(_) | State::AggressiveMode(_)) {
             self.half_open.remove(id);
         }
-        if matches!(sa.state, State::Closed(_)) {
+        if matches!(sa.state, State::Closed) {
             let own = match sa.role {
                 Role::Initiator => sa.cookies.initiator,
                 Role::Responder => sa.cookies.responder,
             };
             self.by_cookie.remove(&own);
+            if let Entry::Occupied(mut count) = self.core.peers.entry(sa.home) {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                }
+            }
             self.ikes.remove(&id);
             self.agenda.set(Item::Ike(id), None);
         } else {

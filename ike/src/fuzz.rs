@@ -11,9 +11,9 @@ use crate::wire::delete::Delete;
 use crate::wire::fragment::Fragment;
 use crate::wire::identification::Identification;
 use crate::wire::notification::Notification;
-use crate::wire::payload::kind;
+use crate::wire::payload::{Payload, kind};
 use crate::wire::security_association::SecurityAssociation;
-use crate::wire::{Payload, Payloads, certificate, nat_original_address};
+use crate::wire::{Payloads, certificate, nat_original_address};
 
 /// Reads a chain of payloads, whose first kind is the first byte, and each payload as what it is.
 pub fn payloads(data: &[u8]) {

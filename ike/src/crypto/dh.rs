@@ -25,17 +25,18 @@ enum Arithmetic {
     X25519,
 }
 
-/// Private keys are as long as RFC 3526 8 has them for the larger estimate of a group's strength.
+/// Private keys are longer than RFC 3526 8 has them for the first, likelier estimate of a group's strength, by as much as
+/// makes them whole words: the time goes by these.
 fn arithmetic(group: Group) -> Arithmetic {
     match group {
-        Group::Modp768 => Arithmetic::Modp(&MODP_768, 30),
-        Group::Modp1024 => Arithmetic::Modp(&MODP_1024, 30),
-        Group::Modp1536 => Arithmetic::Modp(&MODP_1536, 30),
-        Group::Modp2048 => Arithmetic::Modp(&MODP_2048, 40),
-        Group::Modp3072 => Arithmetic::Modp(&MODP_3072, 53),
-        Group::Modp4096 => Arithmetic::Modp(&MODP_4096, 60),
-        Group::Modp6144 => Arithmetic::Modp(&MODP_6144, 68),
-        Group::Modp8192 => Arithmetic::Modp(&MODP_8192, 78),
+        Group::Modp768 => Arithmetic::Modp(&MODP_768, 32),
+        Group::Modp1024 => Arithmetic::Modp(&MODP_1024, 32),
+        Group::Modp1536 => Arithmetic::Modp(&MODP_1536, 32),
+        Group::Modp2048 => Arithmetic::Modp(&MODP_2048, 32),
+        Group::Modp3072 => Arithmetic::Modp(&MODP_3072, 40),
+        Group::Modp4096 => Arithmetic::Modp(&MODP_4096, 48),
+        Group::Modp6144 => Arithmetic::Modp(&MODP_6144, 48),
+        Group::Modp8192 => Arithmetic::Modp(&MODP_8192, 56),
         Group::Ecp256 => Arithmetic::Ecp(Curve::P256),
         Group::Ecp384 => Arithmetic::Ecp(Curve::P384),
         Group::Ecp521 => Arithmetic::Ecp(Curve::P521),

@@ -1,6 +1,7 @@
 //! Commands from outside, and requests of IKE SAs that concern others.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,8 +20,12 @@ use crate::{ChildId, CloseReason, Command, Event, IkeId, Local, Time};
 const RESTART: Duration = Duration::from_secs(5);
 /// A replaced child goes this long after its replacement carried a packet: others may be under way.
 const UNDER_WAY: Duration = Duration::from_secs(2);
+/// A replaced child of which the peer cannot be told is looked at again after this time.
+const UNTOLD: Duration = Duration::from_secs(60);
 /// Two phase 1 that were made within this time were made by both ends at once.
 const AT_ONCE: Duration = Duration::from_secs(10);
+/// Time between two reminders that SAs are gone: packets of an unknown SPI may be forged.
+const REMINDER: Duration = Duration::from_secs(1);
 
 impl Endpoint {
     pub(super) fn command(&mut self, now: Time, command: Command) {
@@ -45,6 +50,11 @@ impl Endpoint {
             }
             Command::SoftExpired(id) => self.soft_expired(now, id),
             Command::HardExpired(id) => self.drop_child(now, id, CloseReason::Expired),
+            Command::UnknownSpi {
+                protocol,
+                spi,
+                remote,
+            } => self.unknown_spi(now, (protocol, spi), remote),
             Command::Traffic {
                 child,
                 received,
@@ -132,7 +142,7 @@ impl Endpoint {
         &mut self,
         now: Time,
         (name, child): (&str, &str),
-        (local, remote): (std::net::IpAddr, std::net::IpAddr),
+        (local, remote): (IpAddr, IpAddr),
     ) {
         let connection = self.connection(name);
         let policy = connection.as_ref().and_then(|connection| {
@@ -244,9 +254,14 @@ impl Endpoint {
             Ok(new) => {
                 let new = new.or_else(|| self.renewal_of(id));
                 if let Some(new) = new {
-                    self.with(now, new, |sa, _| {
+                    self.with(now, new, |sa, core| {
                         sa.replaces = Some(id);
-                        sa.queue.extend(wanted);
+                        match wanted {
+                            Some(wanted) if sa.is_established() => {
+                                quick_mode::initiate(sa, core, now, wanted);
+                            }
+                            wanted => sa.queue.extend(wanted),
+                        }
                     });
                 }
             }
@@ -291,11 +306,12 @@ impl Endpoint {
         }
         go.extend((!stays).then_some(id));
         for id in go {
-            self.with(now, id, |sa, _| sa.retire(now));
+            self.with(now, id, |sa, core| sa.retire(core, now));
         }
     }
 
-    /// The peer has lost everything from before: so do we (RFC 2407 4.6.3.3).
+    /// The peer has lost everything from before: so do we (RFC 2407 4.6.3.3). What was made since this phase 1 began
+    /// is not from before.
     fn initial_contact(&mut self, now: Time, id: IkeId) {
         let Some(sa) = self.ikes.get(&id) else {
             return;
@@ -304,10 +320,12 @@ impl Endpoint {
             sa.connection_name().map(str::to_owned),
             sa.remote_id.clone(),
         );
+        let began = sa.began;
         let children = self.core.children.iter().filter(|child| {
             Some(&child.connection.name) == name.as_ref()
                 && Some(&child.peer) == peer.as_ref()
                 && child.ike != id
+                && child.installed < began
         });
         let children: Vec<_> = children.map(|child| child.id).collect();
         for child in children {
@@ -315,7 +333,9 @@ impl Endpoint {
         }
         let others = self.ikes.values().filter(|sa| {
             sa.id != id
-                && sa.is_established()
+                && sa
+                    .established
+                    .is_some_and(|established| established < began)
                 && sa.connection_name() == name.as_deref()
                 && sa.remote_id == peer
         });
@@ -377,6 +397,12 @@ impl Endpoint {
     }
 
     fn soft_expired(&mut self, now: Time, id: ChildId) {
+        // The peer's replacement may be on its way.
+        let replaces =
+            |child: &ChildSa| child.replaces == Some(id) && child.state == ChildState::Inbound;
+        if self.core.children.iter().any(replaces) {
+            return;
+        }
         let Some(child) = self.core.children.get_mut(id) else {
             return;
         };
@@ -397,6 +423,21 @@ impl Endpoint {
                 None => self.negotiate(now, &connection, wanted),
             },
             _ => self.negotiate(now, &connection, wanted),
+        }
+    }
+
+    /// Says once more that an SA is gone, to whoever still sends with it.
+    fn unknown_spi(&mut self, now: Time, spi: (u8, u32), remote: IpAddr) {
+        let mut ikes = self.ikes.values().rev();
+        let found = ikes.find(|sa| sa.is_established() && sa.path.remote.ip() == remote);
+        let found = found.map(|sa| sa.id);
+        if let Some(id) = found {
+            self.with(now, id, |sa, core| {
+                if sa.reminder.is_none_or(|last| now >= last + REMINDER) {
+                    sa.reminder = Some(now);
+                    informational::delete_spis(sa, core, &[spi]);
+                }
+            });
         }
     }
 
@@ -456,7 +497,13 @@ impl Endpoint {
         let Some(child) = self.core.children.get(id) else {
             return;
         };
-        let reason = match child.is_replaced() {
+        let replaced = child.is_replaced();
+        // A peer that cannot be told may still send with it: it stays until it can, or its hard limit ends it.
+        if replaced && self.messenger(child).is_none() {
+            self.agenda.set(Item::Child(id), Some(now + UNTOLD));
+            return;
+        }
+        let reason = match replaced {
             true => CloseReason::Replaced,
             false => CloseReason::Idle,
         };

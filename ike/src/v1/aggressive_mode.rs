@@ -453,6 +453,8 @@ fn receive_proof(
     };
     let (proof, body) = match read(&mut iv) {
         Ok(read) => read,
+        // The first message that comes late is no proof that failed.
+        Err(error) if !incoming.is_encrypted() => return Err(error),
         Err(error) => return Err(phase1::unreadable(sa, core, error)),
     };
     // From here on the initiator is authentic, or its signature will tell.

@@ -1,6 +1,7 @@
 //! An IKE SA: phase 1, and the exchanges that it protects.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,8 +29,6 @@ use crate::{
 
 /// Message ids of finished exchanges that are remembered, so that none is replayed.
 const SEEN: usize = 1024;
-/// How long a phase 1 without further use stays for the peer's last repetitions.
-const LINGER: Duration = Duration::from_secs(5);
 /// Time for the true message after one that shows another secret.
 const SECOND_CHANCE: Duration = Duration::from_secs(5);
 /// The non-ESP marker (RFC 3948 2.2).
@@ -52,7 +51,7 @@ pub(crate) enum State {
     Established,
     /// Between two states. It stays only if the step fails, and then the negotiation does.
     Changing,
-    Closed(CloseReason),
+    Closed,
 }
 
 /// An IKE SA.
@@ -90,8 +89,13 @@ pub(crate) struct IkeSa {
     /// Quick modes that it has begun to serve.
     pub(crate) quick_modes: u32,
     pub(crate) replaces: Option<IkeId>,
+    pub(crate) began: Time,
+    /// Where the peer was when it began, under which it is counted.
+    pub(crate) home: IpAddr,
     /// It serves no new quick modes: another one has taken over, or its limit is reached.
     pub(crate) retired: bool,
+    /// When the peer was last reminded that an SA is gone.
+    pub(crate) reminder: Option<Time>,
 }
 
 impl IkeSa {
@@ -133,7 +137,10 @@ impl IkeSa {
             reassembly: Reassembly::default(),
             quick_modes: 0,
             replaces: None,
+            began: now,
+            home: path.remote.ip(),
             retired: false,
+            reminder: None,
         }
     }
 
@@ -242,7 +249,7 @@ impl IkeSa {
         let result = match &self.state {
             State::MainMode(_) => main_mode::computed(self, core, now, outcome),
             State::AggressiveMode(_) => aggressive_mode::computed(self, core, now, outcome),
-            State::Established | State::Changing | State::Closed(_) => Ok(()),
+            State::Established | State::Changing | State::Closed => Ok(()),
         };
         if let Err(error) = result {
             self.fail(core, now, error);
@@ -311,7 +318,7 @@ impl IkeSa {
 
     /// Ends it, with whatever is under way. The peer is not told.
     pub(crate) fn close(&mut self, core: &mut Core, now: Time, reason: CloseReason) {
-        if matches!(self.state, State::Closed(_)) {
+        if matches!(self.state, State::Closed) {
             return;
         }
         if self.is_established() {
@@ -326,7 +333,7 @@ impl IkeSa {
         } else {
             self.report(core, now, &reason);
         }
-        self.state = State::Closed(reason);
+        self.state = State::Closed;
     }
 
     /// Says why phase 1 failed, once for each child that waited for it.
@@ -432,6 +439,11 @@ impl IkeSa {
         true
     }
 
+    /// The message with this id is to be taken when it comes again.
+    pub(crate) fn forget_message_id(&mut self, message_id: u32) {
+        self.seen.retain(|seen| *seen != message_id);
+    }
+
     /// When something is due.
     pub(crate) fn deadline(&self) -> Option<Time> {
         let own = [
@@ -494,14 +506,16 @@ impl IkeSa {
     }
 
     fn has_refusal(&self) -> bool {
-        matches!(self.hint, Some((Error::PeerRefused(_), _)))
+        let error = self.hint.as_ref().map(|(error, _)| error);
+        let secret = Error::PeerIncompatible(PeerIncompatible::PreSharedKey);
+        matches!(error, Some(Error::PeerRefused(_))) || error == Some(&secret)
     }
 
-    /// Serves no more quick modes, and goes when the peer's last repetitions are over.
-    pub(crate) fn retire(&mut self, now: Time) {
+    /// Serves no more quick modes, and goes when those under way are over, repetitions and all.
+    pub(crate) fn retire(&mut self, core: &Core, now: Time) {
         self.retired = true;
         self.renewal = None;
-        let end = now + LINGER;
+        let end = now + core.settings.exchange_memory();
         self.expiry = Some(self.expiry.map_or(end, |expiry| expiry.min(end)));
     }
 
@@ -519,7 +533,7 @@ impl IkeSa {
                 State::AggressiveMode(state) => state.name(),
                 State::Established if self.retired => "retired",
                 State::Established => "established",
-                State::Changing | State::Closed(_) => "closed",
+                State::Changing | State::Closed => "closed",
             },
             initiator: self.role == Role::Initiator,
             cookies: [self.cookies.initiator, self.cookies.responder],

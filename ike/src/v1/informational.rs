@@ -13,9 +13,9 @@ use crate::v1::message::{Incoming, encrypt, message};
 use crate::v1::{phase1, quick_mode};
 use crate::wire::delete::Delete;
 use crate::wire::notification::{Notification, notify};
-use crate::wire::payload::kind;
+use crate::wire::payload::{Payload, kind};
 use crate::wire::{Payloads, protocol};
-use crate::{CloseReason, Error, PeerMisbehaved, Time};
+use crate::{CloseReason, Error, InvalidMessage, PeerMisbehaved, Time};
 
 /// Takes an informational message.
 pub(crate) fn receive(
@@ -28,7 +28,7 @@ pub(crate) fn receive(
         return hint(sa, incoming);
     }
     if !sa.is_established() {
-        return phase1::refused_unreadably(sa, now);
+        return early(sa, now, incoming);
     }
     let id = incoming.header.message_id;
     let of_quick_mode = sa.exchanges.contains_key(&id);
@@ -43,6 +43,11 @@ pub(crate) fn receive(
     let (hash, rest) = payloads.first(kind::HASH)?;
     if !keys.skeyid.hash_1(id, rest).matches(hash) {
         return Err(PeerMisbehaved::Hash.into());
+    }
+    // HASH(1) of quick mode is made in the same way: its message 1 is none of ours, and keeps its message id.
+    let ours = |payload: &Payload<'_>| [kind::NOTIFICATION, kind::DELETE].contains(&payload.kind);
+    if let Some(other) = payloads.iter().skip(1).find(|payload| !ours(payload)) {
+        return Err(InvalidMessage::UnexpectedPayload(other.kind).into());
     }
     // From here on the message is authentic.
     sa.follow(core, now, incoming.path);
@@ -75,6 +80,29 @@ fn hint(sa: &mut IkeSa, incoming: Incoming<'_>) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// A protected notification while phase 1 is under way: the peer refuses our proof, and we wait no longer than until
+/// the next repetition is due. Under other keys it cannot be read, and says so by that.
+fn early(sa: &mut IkeSa, now: Time, incoming: Incoming<'_>) -> Result<(), Error> {
+    let id = incoming.header.message_id;
+    let kind = sa.keys().and_then(|keys| {
+        let body = incoming.decrypt(keys, &mut keys.exchange_iv(id))?;
+        let payloads = Payloads::parse(incoming.header.next_payload, &body)?;
+        let (hash, rest) = payloads.first(kind::HASH)?;
+        if !keys.skeyid.hash_1(id, rest).matches(hash) {
+            return Err(PeerMisbehaved::Hash.into());
+        }
+        Ok(Notification::parse(payloads.one(kind::NOTIFICATION)?)?)
+    });
+    match kind {
+        Ok(notification) if notification.is_error() => {
+            sa.suspect(now, Error::PeerRefused(notification.kind));
+            Ok(())
+        }
+        Ok(_) => Ok(()),
+        Err(_) => phase1::refused_unreadably(sa, now),
+    }
 }
 
 fn notified(
@@ -166,13 +194,17 @@ pub(crate) fn delete_ike(sa: &mut IkeSa, core: &mut Core) {
     send(sa, core, kind::DELETE, &delete.encode());
 }
 
-/// One message. Nothing is sent without keys: what is not protected would not be believed.
+/// One message of an established IKE SA.
 fn send(sa: &mut IkeSa, core: &mut Core, kind: u8, body: &[u8]) {
-    if !sa.is_established() {
-        return;
+    if sa.is_established() {
+        let id = core.message_id();
+        sa.take_message_id(id);
+        send_protected(sa, core, id, (kind, body));
     }
-    let id = core.message_id();
-    sa.take_message_id(id);
+}
+
+/// One message, as soon as there are keys: what is not protected would not be believed.
+pub(super) fn send_protected(sa: &IkeSa, core: &mut Core, id: u32, (kind, body): (u8, &[u8])) {
     let Ok(keys) = sa.keys() else {
         return;
     };

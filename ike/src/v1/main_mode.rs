@@ -353,6 +353,10 @@ fn receive_authentication(
     let ike_sa::State::MainMode(State::AwaitAuthentication { transcript }) = &sa.state else {
         return Ok(());
     };
+    // One of the first messages that comes late is no proof that failed.
+    if !incoming.is_encrypted() {
+        return Err(InvalidMessage::Encryption.into());
+    }
     let keys = sa.keys()?;
     let mut iv = keys.iv.clone();
     let read = |iv| {

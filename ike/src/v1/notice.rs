@@ -1,9 +1,10 @@
-//! Messages that say, without protection, why phase 1 leads to nothing.
+//! Messages that say why phase 1 leads to nothing.
 
 use crate::core::Core;
 use crate::v1::exchange::INFORMATIONAL;
 use crate::v1::ike_sa::IkeSa;
 use crate::v1::message::message;
+use crate::v1::{informational, phase1};
 use crate::wire::notification::Notification;
 use crate::wire::payload::kind;
 use crate::wire::protocol;
@@ -23,9 +24,16 @@ pub(crate) fn refuse(sa: &IkeSa, core: &mut Core, error: &Error) {
     send(sa, core, error);
 }
 
-/// Says that the peer's proof is none. It is not protected: the peer has no reason to believe our keys, either.
+/// Says that the peer's proof is none: protected where both have the same keys. With another pre-shared key the peer
+/// cannot read that.
 pub(crate) fn refuse_authentication(sa: &IkeSa, core: &mut Core, error: &Error) {
-    send(sa, core, error);
+    let unreadable = Error::PeerIncompatible(PeerIncompatible::PreSharedKey);
+    if sa.keys.is_none() || *error == unreadable {
+        return send(sa, core, error);
+    }
+    let id = core.message_id();
+    let body = phase1::own_notification(sa, error.notification(), Vec::new());
+    informational::send_protected(sa, core, id, (kind::NOTIFICATION, &body));
 }
 
 fn send(sa: &IkeSa, core: &mut Core, error: &Error) {

@@ -254,6 +254,8 @@ pub(crate) fn unreadable(sa: &IkeSa, core: &mut Core, error: Error) -> Error {
 /// An encrypted notification before phase 1 stands cannot be read: as a rule, it refuses our proof.
 pub(crate) fn refused_unreadably(sa: &mut IkeSa, now: crate::Time) -> Result<(), Error> {
     match (&sa.connection, &sa.keys, &sa.hint) {
+        // It is known already.
+        (Some(_), Some(_), Some(_)) => Ok(()),
         (Some(connection), Some(_), None) => {
             let error = match connection.authentication {
                 Authentication::PreSharedKey(_) => Error::from(PeerIncompatible::PreSharedKey),
@@ -268,14 +270,16 @@ pub(crate) fn refused_unreadably(sa: &mut IkeSa, now: crate::Time) -> Result<(),
     }
 }
 
-/// INITIAL-CONTACT, if we have nothing left from before with this peer (RFC 2407 4.6.3.3).
+/// INITIAL-CONTACT, if we have nothing else with this peer (RFC 2407 4.6.3.3): should both begin at once, neither may
+/// end what the other has begun.
 pub(crate) fn write_initial_contact(sa: &IkeSa, core: &Core, writer: &mut Writer) {
     let name = sa.connection_name();
     let known = core
         .children
         .iter()
         .any(|child| Some(child.connection.name.as_str()) == name);
-    if sa.replaces.is_none() && !known {
+    let alone = core.peers.get(&sa.home) == Some(&1);
+    if alone && sa.replaces.is_none() && !known {
         writer.payload(
             kind::NOTIFICATION,
             &own_notification(sa, notify::INITIAL_CONTACT, Vec::new()),

@@ -14,8 +14,6 @@ pub(crate) mod security_association;
 pub(crate) mod vendor_id;
 pub(crate) mod writer;
 
-#[cfg(any(test, fuzzing))]
-pub(crate) use payload::Payload;
 pub(crate) use payload::Payloads;
 pub(crate) use reader::Reader;
 pub(crate) use writer::Writer;

@@ -17,22 +17,22 @@ use portcullis_ike::{
 
 /// Random numbers from a seed (splitmix64): the same seed gives the same run.
 #[derive(Clone)]
-pub struct Seeded(pub u64);
+pub(crate) struct Seeded(pub(crate) u64);
 
 impl Seeded {
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     }
 
-    pub fn below(&mut self, limit: u64) -> u64 {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.next() % limit
     }
 
     /// True in so many of 100 cases.
-    pub fn percent(&mut self, part: u64) -> bool {
+    pub(crate) fn percent(&mut self, part: u64) -> bool {
         self.below(100) < part
     }
 }
@@ -65,20 +65,22 @@ impl SpiSource for Spis {
 
 /// What an endpoint's data plane holds.
 #[derive(Default)]
-pub struct Installed {
-    pub inbound: BTreeMap<ChildId, Vec<SaConfig>>,
-    pub outbound: BTreeMap<ChildId, Vec<SaConfig>>,
+pub(crate) struct Installed {
+    pub(crate) inbound: BTreeMap<ChildId, Vec<SaConfig>>,
+    pub(crate) outbound: BTreeMap<ChildId, Vec<SaConfig>>,
     /// The child that sends now.
-    pub current: Option<ChildId>,
+    pub(crate) current: Option<ChildId>,
 }
 
 /// One end.
-pub struct End {
-    pub endpoint: Endpoint,
-    pub address: SocketAddr,
-    pub events: Vec<Event>,
-    pub installed: Installed,
-    pub reserved: Arc<AtomicU32>,
+pub(crate) struct End {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) address: SocketAddr,
+    pub(crate) events: Vec<Event>,
+    pub(crate) installed: Installed,
+    pub(crate) reserved: Arc<AtomicU32>,
+    /// Packets received and sent, by child.
+    counts: HashMap<ChildId, (u64, u64)>,
     random: Seeded,
 }
 
@@ -95,6 +97,7 @@ impl End {
             events: Vec::new(),
             installed: Installed::default(),
             reserved,
+            counts: HashMap::new(),
             random: Seeded(!seed),
         }
     }
@@ -126,7 +129,7 @@ impl End {
 
     fn remove(&mut self, child: ChildId) {
         let inbound = self.installed.inbound.remove(&child);
-        let sas = inbound.expect("what is removed was there");
+        let sas = inbound.unwrap();
         self.reserved.fetch_sub(sas.len() as u32, Ordering::Relaxed);
         self.installed.outbound.remove(&child);
         if self.installed.current == Some(child) {
@@ -135,13 +138,13 @@ impl End {
     }
 
     /// How many phase 1 stand.
-    pub fn established(&self) -> usize {
+    pub(crate) fn established(&self) -> usize {
         let snapshot = self.endpoint.snapshot();
         let ikes = snapshot.ikes.iter();
         ikes.filter(|ike| ike.state == "established").count()
     }
 
-    pub fn failures(&self) -> usize {
+    pub(crate) fn failures(&self) -> usize {
         let failed = |event: &&Event| matches!(event, Event::Failed(_));
         self.events.iter().filter(failed).count()
     }
@@ -149,11 +152,14 @@ impl End {
 
 /// What the network does to datagrams, in percent, and their delay in milliseconds.
 #[derive(Clone, Copy, Default)]
-pub struct Weather {
-    pub loss: u64,
-    pub duplication: u64,
-    pub delay: (u64, u64),
+pub(crate) struct Weather {
+    pub(crate) loss: u64,
+    pub(crate) duplication: u64,
+    pub(crate) delay: (u64, u64),
 }
+
+/// What becomes of a datagram of an end.
+pub(crate) type Tamper = Box<dyn FnMut(usize, &[u8]) -> Vec<Vec<u8>>>;
 
 struct InFlight {
     to: usize,
@@ -163,27 +169,27 @@ struct InFlight {
 }
 
 /// Both ends and the network between them.
-pub struct Pair {
-    pub now: Time,
-    pub ends: [End; 2],
-    pub weather: Weather,
+pub(crate) struct Pair {
+    pub(crate) now: Time,
+    pub(crate) ends: [End; 2],
+    pub(crate) weather: Weather,
     network: Seeded,
     flying: BTreeMap<(Time, u64), InFlight>,
     sent: u64,
     /// Changes what is sent: an attacker on the path, or a peer that lies.
-    pub tamper: Option<Box<dyn FnMut(usize, &[u8]) -> Vec<Vec<u8>>>>,
+    pub(crate) tamper: Option<Tamper>,
     /// A NAT in front of the first end gives it this address.
-    pub nat: Option<SocketAddr>,
+    pub(crate) nat: Option<SocketAddr>,
     /// Everything that was sent, by sender.
-    pub log: Vec<(usize, Vec<u8>)>,
+    pub(crate) log: Vec<(usize, Vec<u8>)>,
 }
 
 impl Pair {
-    pub fn new(seed: u64, connections: [Connection; 2]) -> Self {
+    pub(crate) fn new(seed: u64, connections: [Connection; 2]) -> Self {
         Pair::with(seed, connections, Settings::default())
     }
 
-    pub fn with(seed: u64, [a, b]: [Connection; 2], settings: Settings) -> Self {
+    pub(crate) fn with(seed: u64, [a, b]: [Connection; 2], settings: Settings) -> Self {
         let ends = [
             End::new("192.0.2.1:500", seed * 2 + 1, settings.clone()),
             End::new("192.0.2.2:500", seed * 2 + 2, settings),
@@ -208,13 +214,13 @@ impl Pair {
         pair
     }
 
-    pub fn command(&mut self, end: usize, command: Command) {
+    pub(crate) fn command(&mut self, end: usize, command: Command) {
         let now = self.now;
         self.ends[end].endpoint.handle_command(now, command);
         self.drain(end);
     }
 
-    pub fn initiate(&mut self, end: usize) {
+    pub(crate) fn initiate(&mut self, end: usize) {
         let command = Command::Initiate {
             connection: "peer".to_owned(),
             child: None,
@@ -288,12 +294,18 @@ impl Pair {
     }
 
     /// Delivers a datagram that nobody here has sent.
-    pub fn inject(&mut self, to: usize, bytes: &[u8]) {
+    pub(crate) fn inject(&mut self, to: usize, bytes: &[u8]) {
         let (local, remote) = (self.ends[to].address, self.ends[1 - to].address);
         self.deliver(to, local, remote, bytes);
     }
 
-    pub fn deliver(&mut self, to: usize, local: SocketAddr, remote: SocketAddr, bytes: &[u8]) {
+    pub(crate) fn deliver(
+        &mut self,
+        to: usize,
+        local: SocketAddr,
+        remote: SocketAddr,
+        bytes: &[u8],
+    ) {
         let datagram = Datagram {
             local,
             remote,
@@ -330,7 +342,7 @@ impl Pair {
     }
 
     /// Lets time pass.
-    pub fn run(&mut self, time: Duration) {
+    pub(crate) fn run(&mut self, time: Duration) {
         let until = self.now + time;
         let mut steps = 0;
         while self.step(until) {
@@ -339,8 +351,42 @@ impl Pair {
         }
     }
 
+    /// Each end sends a packet with its current child. Tells for each whether it arrived.
+    pub(crate) fn traffic(&mut self) -> [bool; 2] {
+        [0, 1].map(|end| {
+            let installed = &self.ends[end].installed;
+            let Some(current) = installed.current else {
+                return false;
+            };
+            let spi = installed.outbound[&current].last().unwrap().spi;
+            let inbound = self.ends[1 - end].installed.inbound.iter();
+            let mut found = inbound.filter(|(_, sas)| sas.last().unwrap().spi == spi);
+            let Some(child) = found.next().map(|(child, _)| *child) else {
+                let command = Command::UnknownSpi {
+                    protocol: 50,
+                    spi,
+                    remote: self.ends[end].address.ip(),
+                };
+                self.command(1 - end, command);
+                return false;
+            };
+            self.ends[1 - end].counts.entry(child).or_default().0 += 1;
+            self.ends[end].counts.entry(current).or_default().1 += 1;
+            for (end, child) in [(end, current), (1 - end, child)] {
+                let (received, sent) = self.ends[end].counts[&child];
+                let command = Command::Traffic {
+                    child,
+                    received,
+                    sent,
+                };
+                self.command(end, command);
+            }
+            true
+        })
+    }
+
     /// Checks that what one end sends with the other receives with, key by key; gives the number of children.
-    pub fn agreed(&self) -> usize {
+    pub(crate) fn agreed(&self) -> usize {
         let [a, b] = self.ends.each_ref().map(|end| &end.installed);
         for (out, back) in [(a, b), (b, a)] {
             let Some(current) = out.current else {
@@ -361,7 +407,7 @@ impl Pair {
     }
 
     /// Checks that no SPI is lost and none is used twice.
-    pub fn no_leak(&self) {
+    pub(crate) fn no_leak(&self) {
         for end in &self.ends {
             let sas = end.installed.inbound.values().flatten();
             let spis: Vec<u32> = sas.map(|sa| sa.spi).collect();
@@ -382,14 +428,14 @@ impl Pair {
     }
 }
 
-pub fn range(start: &str, end: &str) -> AddressRange {
+pub(crate) fn range(start: &str, end: &str) -> AddressRange {
     AddressRange {
         start: start.parse().unwrap(),
         end: end.parse().unwrap(),
     }
 }
 
-pub const AES_128_GCM: ChildProposal = ChildProposal {
+pub(crate) const AES_128_GCM: ChildProposal = ChildProposal {
     esp: Some(Transform::Esp(
         Cipher::AesGcm(AesKey::Aes128, AeadIcv::Icv16),
         None,
@@ -445,7 +491,7 @@ fn connection(hosts: [&str; 2], names: [&str; 2], lans: [&str; 2]) -> Connection
 }
 
 /// Connections of two gateways that fit together.
-pub fn gateways() -> [Connection; 2] {
+pub(crate) fn gateways() -> [Connection; 2] {
     let (a, b) = ("192.0.2.1", "192.0.2.2");
     [
         connection([a, b], ["a.test", "b.test"], ["10.1.0", "10.2.0"]),

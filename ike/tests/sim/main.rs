@@ -1,4 +1,12 @@
-//! Two endpoints against each other.
+//! Two endpoints against each other on a virtual clock.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers of tests, which may
 
+mod attacker;
 mod establish;
 mod harness;
+mod life;
+mod lying;
+mod nat;
+mod rekey;
+mod storms;
+mod weather;

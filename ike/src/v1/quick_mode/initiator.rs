@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use portcullis_config::{ChildPolicy, Connection, Mode};
 
-use super::{Agreement, Bodies, Offer, QuickMode, State, give_up, install, memory, release};
+use super::{Agreement, Bodies, Offer, QuickMode, State, give_up, install, release};
 use crate::core::Core;
 use crate::crypto::dh::KeyPair;
 use crate::proposal::ipsec::{Policy, Spis};
@@ -23,48 +23,23 @@ use crate::{CloseReason, Error, Local, PeerMisbehaved, Time};
 
 /// Begins a quick mode; a failure is reported.
 pub(crate) fn initiate(sa: &mut IkeSa, core: &mut Core, now: Time, wanted: Wanted) {
-    let child = wanted.child.clone();
-    give_up_on_error(sa, core, now, &child, |sa, core| {
-        begin(sa, core, now, wanted)
-    });
-}
-
-fn give_up_on_error(
-    sa: &mut IkeSa,
-    core: &mut Core,
-    now: Time,
-    child: &str,
-    step: impl FnOnce(&mut IkeSa, &mut Core) -> Result<(), (Wanted, Error)>,
-) {
-    if let Err((wanted, error)) = step(sa, core) {
+    if let Err(error) = begin(sa, core, now, &wanted) {
         give_up(core, &wanted);
-        let names = (sa.connection_name(), Some(child));
+        let names = (sa.connection_name(), Some(wanted.child.as_str()));
         let reason = CloseReason::Error(error);
         core.fail(now, sa.path.remote, names, reason, Vec::new());
     }
 }
 
-fn begin(
-    sa: &mut IkeSa,
-    core: &mut Core,
-    now: Time,
-    wanted: Wanted,
-) -> Result<(), (Wanted, Error)> {
-    let prepared = prepare(sa, core, &wanted);
-    let (policy, spis, identities) = match prepared {
-        Ok(prepared) => prepared,
-        Err(error) => return Err((wanted, error)),
-    };
+fn begin(sa: &mut IkeSa, core: &mut Core, now: Time, wanted: &Wanted) -> Result<(), Error> {
     let message_id = core.message_id();
+    let iv = sa.keys()?.exchange_iv(message_id);
+    let (policy, spis, identities) = prepare(sa, core, wanted)?;
     sa.take_message_id(message_id);
-    let iv = match sa.keys() {
-        Ok(keys) => keys.exchange_iv(message_id),
-        Err(error) => return Err((wanted, error)),
-    };
     sa.quick_modes += 1;
     let group = policy.pfs;
     let offer = Offer {
-        wanted,
+        wanted: wanted.clone(),
         policy,
         spis,
         nonce: phase1::nonce(core),
@@ -77,12 +52,8 @@ fn begin(
             core.work(sa.id, message_id, Job::KeyPair(group));
         }
         None => {
-            let wanted = offer.wanted.clone();
             let sent = self::offer(&mut quick_mode, sa, core, now, (offer, None));
-            if let Err(error) = sent {
-                release(core, spis);
-                return Err((wanted, error));
-            }
+            sent.inspect_err(|_| release(core, spis))?;
         }
     }
     sa.exchanges.insert(message_id, quick_mode);
@@ -224,7 +195,7 @@ pub(super) fn receive_answer(
                 quick_mode,
                 QuickMode::new(id, quick_mode.iv.clone(), State::Failed),
             );
-            quick_mode.until = Some(now + memory(core));
+            quick_mode.until = Some(now + core.settings.exchange_memory());
             failed.abandon(sa, core, now, CloseReason::Error(error));
             Ok(())
         }
@@ -318,7 +289,7 @@ pub(super) fn install(
         install::complete(core, now, child, keys, true);
         quick_mode.retransmission.answered(message);
         quick_mode.finish(now, core);
-        install::count(sa, now);
+        install::count(sa, core, now);
     }
     Ok(())
 }
@@ -339,7 +310,7 @@ pub(super) fn receive_connected(
         install::complete(core, now, child, keys, false);
     }
     quick_mode.finish(now, core);
-    install::count(sa, now);
+    install::count(sa, core, now);
     Ok(())
 }
 

@@ -15,9 +15,10 @@ use crate::v1::phase1::Both;
 use crate::wire::protocol;
 use crate::{ChildId, CloseReason, Error, Event, Local, Time};
 
-/// How long a replaced child stays for what is under way: longer where the peer began the rekey, who deletes first.
-const OVERLAP_INITIATOR: Duration = Duration::from_secs(10);
-const OVERLAP_RESPONDER: Duration = Duration::from_secs(30);
+/// How long a replaced child stays if nothing shows that its replacement is used: longer where the peer began the
+/// rekey, who deletes first.
+const OVERLAP_INITIATOR: Duration = Duration::from_secs(20);
+const OVERLAP_RESPONDER: Duration = Duration::from_secs(40);
 
 /// Makes the child and installs its inbound SAs. The keys of the outbound ones are for [`complete`].
 pub(super) fn inbound(
@@ -175,9 +176,9 @@ pub(super) fn remove(core: &mut Core, id: ChildId, reason: CloseReason) -> Optio
 }
 
 /// One more quick mode is done: at the connection's limit, phase 1 goes (requirement 122).
-pub(super) fn count(sa: &mut IkeSa, now: Time) {
+pub(super) fn count(sa: &mut IkeSa, core: &Core, now: Time) {
     let limit = sa.connection.as_ref().and_then(|c| c.quick_modes);
     if limit.is_some_and(|limit| sa.quick_modes >= limit) {
-        sa.retire(now);
+        sa.retire(core, now);
     }
 }

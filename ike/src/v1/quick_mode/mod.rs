@@ -15,8 +15,6 @@ mod initiator;
 mod install;
 mod responder;
 
-use std::time::Duration;
-
 use portcullis_config::ChildPolicy;
 
 use crate::child::{ChildState, DirectionKeys};
@@ -153,6 +151,8 @@ impl QuickMode {
                 report(core, &wanted.child);
             }
             State::AwaitConnected { child, .. } | State::AwaitProof { child, .. } => {
+                let replaced = core.children.get(child).and_then(|child| child.replaces);
+                stay(core, replaced);
                 let removed = install::remove(core, child, reason.clone());
                 report(core, &removed.unwrap_or_default());
             }
@@ -169,7 +169,11 @@ fn release(core: &mut Core, spis: Spis) {
 
 /// A replacement is not to be: the child that it was for stays as it is.
 pub(crate) fn give_up(core: &mut Core, wanted: &Wanted) {
-    let replaced = wanted.replaces.and_then(|id| core.children.get_mut(id));
+    stay(core, wanted.replaces);
+}
+
+fn stay(core: &mut Core, replaced: Option<ChildId>) {
+    let replaced = replaced.and_then(|id| core.children.get_mut(id));
     if let Some(child) = replaced.filter(|child| child.state == ChildState::Rekeying) {
         child.state = ChildState::Installed;
     }
@@ -311,6 +315,15 @@ fn unanswered(mut quick_mode: QuickMode, sa: &mut IkeSa, core: &mut Core, now: T
 }
 
 impl QuickMode {
+    /// Our offer gives way to the peer's: nothing is left of it but its message id.
+    fn give_way(&mut self, core: &mut Core, now: Time) {
+        if let State::MakingKeyPair(offer) | State::AwaitAnswer { offer, .. } = self.take() {
+            release(core, offer.spis);
+        }
+        self.retransmission.stop();
+        self.until = Some(now + core.settings.exchange_memory());
+    }
+
     fn take(&mut self) -> State {
         std::mem::replace(&mut self.state, State::Failed)
     }
@@ -318,7 +331,7 @@ impl QuickMode {
     /// It is over, and stays for a while to answer repetitions.
     fn finish(&mut self, now: Time, core: &Core) {
         self.state = State::Done;
-        self.until = Some(now + memory(core));
+        self.until = Some(now + core.settings.exchange_memory());
     }
 
     /// Decrypts a message of this exchange and checks its hash; only then does the IV move on.
@@ -369,10 +382,4 @@ fn append(writer: &mut Writer, bodies: &Bodies) {
     for (kind, body) in bodies {
         writer.payload(*kind, body);
     }
-}
-
-/// How long a finished exchange answers repetitions: as long as the peer may repeat.
-fn memory(core: &Core) -> Duration {
-    let cycle = 2_u32.saturating_pow(core.settings.retries + 1);
-    core.settings.retransmit.saturating_mul(cycle)
 }

@@ -17,7 +17,7 @@ use crate::wire::identification::Identification;
 use crate::wire::notification::{Notification, notify};
 use crate::wire::payload::kind;
 use crate::wire::security_association::SecurityAssociation;
-use crate::wire::{Payloads, protocol};
+use crate::wire::{Payloads, nat_original_address, protocol};
 use crate::work::{Agreed, Job};
 use crate::{ChildId, CloseReason, Error, InvalidMessage, PeerIncompatible, Time};
 
@@ -43,7 +43,12 @@ pub(super) fn begin(
     // From here on the message is authentic.
     sa.take_message_id(id);
     let payloads = Payloads::parse(incoming.header.next_payload, &body)?;
-    let commit = sa.peer.windows || incoming.header.flags & COMMIT != 0;
+    let asked = incoming.header.flags & COMMIT != 0;
+    let commit = asked || sa.peer.windows || core.settings.commit;
+    if !yields(sa, core, now, &payloads)? {
+        sa.forget_message_id(id);
+        return Ok(());
+    }
     let result = read_offer(sa, core, &payloads, commit);
     let result = result.and_then(|(agreement, peer)| match peer {
         Some((group, peer)) => {
@@ -62,6 +67,32 @@ pub(super) fn begin(
         Err((error, mismatches)) => refuse(sa, core, now, &payloads, (error, mismatches)),
     }
     Ok(())
+}
+
+/// Both ends may offer the same at once. The offer with the lower nonce gives way, so that one comes to be: ours is
+/// given up, or theirs waits until it is repeated, which is after ours. Tells whether theirs goes on.
+fn yields(
+    sa: &mut IkeSa,
+    core: &mut Core,
+    now: Time,
+    payloads: &Payloads<'_>,
+) -> Result<bool, Error> {
+    let theirs = phase1::read_nonce(payloads)?;
+    let (asked, _) = read_traffic(sa, payloads)?;
+    let mut exchanges = sa.exchanges.iter();
+    let rival = exchanges.find(|(_, ours)| ours.wants(|wanted| wanted.selector == asked));
+    let Some((id, rival)) = rival else {
+        return Ok(true);
+    };
+    // Without an offer that is open, the peer has answered ours.
+    if rival.offer().is_none_or(|offer| offer.nonce > theirs) {
+        return Ok(false);
+    }
+    let id = *id;
+    if let Some(ours) = sa.exchanges.get_mut(&id) {
+        ours.give_way(core, now);
+    }
+    Ok(true)
 }
 
 /// Says why, to the peer and to the operator.
@@ -90,6 +121,8 @@ fn refuse(
     core.fail(now, sa.path.remote, names, reason, mismatches);
 }
 
+/// Bodies of IDci and IDcr.
+type Identities = (Vec<u8>, Vec<u8>);
 type Refused = (Error, Vec<Mismatch>);
 type Peer = Option<(portcullis_config::Group, Vec<u8>)>;
 
@@ -134,10 +167,11 @@ fn read_offer(
 }
 
 /// The traffic, and the bodies to repeat; without identities it is all between the two hosts.
-fn read_traffic(
-    sa: &IkeSa,
-    payloads: &Payloads<'_>,
-) -> Result<(Selector, (Vec<u8>, Vec<u8>)), Error> {
+fn read_traffic(sa: &IkeSa, payloads: &Payloads<'_>) -> Result<(Selector, Identities), Error> {
+    // RFC 3947 5.2: checked, but not needed here, for what arrives is checked against the addresses that we see.
+    for body in payloads.all(kind::NAT_OA) {
+        nat_original_address::parse(body)?;
+    }
     let mut bodies = payloads.all(kind::IDENTIFICATION);
     match (bodies.next(), bodies.next(), bodies.next()) {
         (None, None, None) => {
@@ -319,7 +353,7 @@ pub(super) fn receive_proof(
         }
     }
     quick_mode.finish(now, core);
-    install::count(sa, now);
+    install::count(sa, core, now);
     Ok(())
 }
 
@@ -348,7 +382,7 @@ pub(crate) fn connected(sa: &mut IkeSa, core: &mut Core, now: Time, message_id: 
             install::complete(core, now, child, keys, false);
             quick_mode.retransmission.stop();
             quick_mode.finish(now, core);
-            install::count(sa, now);
+            install::count(sa, core, now);
         }
         state => quick_mode.state = state,
     }
