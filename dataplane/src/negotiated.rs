@@ -642,3 +642,6 @@ fn is_reached(limits: &Limits, sa: &InstalledSa, now: u64) -> bool {
             now.saturating_sub(sa.born) + 10,
         )
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,11 @@ pub type Time = Duration;
 pub struct IkeId(pub(crate) u64);
 
 impl IkeId {
+    /// The IKE SA with this number.
+    pub const fn with_number(number: u64) -> Self {
+        IkeId(number)
+    }
+
     /// The number, for logs.
     pub fn number(self) -> u64 {
         self.0
@@ -27,6 +32,11 @@ impl IkeId {
 pub struct ChildId(pub(crate) u64);
 
 impl ChildId {
+    /// The child with this number.
+    pub const fn with_number(number: u64) -> Self {
+        ChildId(number)
+    }
+
     /// The number, for logs.
     pub fn number(self) -> u64 {
         self.0

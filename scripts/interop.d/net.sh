@@ -54,7 +54,8 @@ show_logs() {
 
 # background NAME COMMAND..: runs it, remembers it, and keeps what it says. The last one is $!.
 background() {
-    "${@:2}" >"$WORK/$1.out" 2>"$WORK/$1.err" &
+    # Said explicitly, since a shell gives what it runs in the background no input.
+    "${@:2}" <&0 >"$WORK/$1.out" 2>"$WORK/$1.err" &
     PIDS+=("$!")
 }
 

@@ -31,12 +31,12 @@ guest_peer() {
     eventually 60 test -e "$exchange/up" || fail "the guest does not boot"
     guest "ip address add 192.0.2.2/24 dev vec0 && ip link set vec0 up
         ip address add 10.2.0.254/24 dev vec1 && ip link set vec1 up
-        ip route add default via 192.0.2.1 && echo 1 >/proc/sys/net/ipv4/ip_forward"
+        ip route add default via 192.0.2.1 && echo 1 >/proc/sys/net/ipv4/ip_forward" || fail "the guest has no network"
 }
 
 # guest LINES: runs shell lines in the guest; their output and status.
 guest() {
-    local name deadline=$((SECONDS + 60))
+    local name deadline=$((SECONDS + ${GUEST_PATIENCE:-40}))
     GUEST_COMMANDS=$((GUEST_COMMANDS + 1))
     name=$GUEST_COMMANDS.$BASHPID.$RANDOM
     printf '%s\n' "$1" >"$WORK/exchange/$name.command"

@@ -1,6 +1,7 @@
 //! Every kind of mistake is found at its line and column and says what was expected.
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests, which may
 
+mod connections;
 mod files;
 mod ports;
 mod protection;

@@ -1,0 +1,375 @@
+//! The orders that IKE's SAs bring: which, to whom, in which sequence.
+
+use portcullis_config::{
+    AddressRange, AesKey, Cipher, Df, Dscp, EngineKind, Integrity, Mode, Secret, Transform,
+};
+use portcullis_ike::IkeId;
+
+use super::*;
+
+const WORKERS: usize = 2;
+const ESP: Transform = Transform::Esp(
+    Cipher::AesCbc(AesKey::Aes128),
+    Some(Integrity::HmacSha2_256_128),
+);
+const AH: Transform = Transform::Ah(Integrity::HmacSha2_256_128);
+
+struct Rig {
+    negotiated: Negotiated,
+    engine: GatewayEngine,
+    devices: CryptoDevices,
+    policy: Installed,
+    spis: Spis,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let spis = Spis::default();
+        Rig {
+            negotiated: Negotiated::new(WORKERS, spis.clone()),
+            engine: GatewayEngine::with_order(&[EngineKind::Portable]),
+            devices: CryptoDevices::default(),
+            policy: Installed::nothing(WORKERS),
+            spis,
+        }
+    }
+
+    fn add(&mut self, new: AddSa, now: u64) -> Orders {
+        let engine = (&self.engine, &self.devices);
+        let added = self.negotiated.add(new, 0, now, engine, &self.policy);
+        added.expect("an engine takes the key")
+    }
+
+    /// Both directions of a child, found by packets.
+    fn establish(&mut self, child: u64, replaces: Option<u64>) -> Orders {
+        let mut orders = Orders::new();
+        for direction in [Direction::Inbound, Direction::Outbound] {
+            orders.extend(self.add(event(child, replaces, direction, &[ESP]), 0));
+        }
+        let replaces = replaces.map(ChildId::with_number);
+        orders.extend(self.negotiated.serve(ChildId::with_number(child), replaces));
+        orders
+    }
+}
+
+fn config(direction: Direction, spi: u32, transform: Transform) -> SaConfig {
+    let (here, there) = ("192.0.2.1", "192.0.2.2");
+    let (source, destination) = match direction {
+        Direction::Inbound => (there, here),
+        Direction::Outbound => (here, there),
+    };
+    let (cipher, integrity) = match transform {
+        Transform::Esp(cipher, integrity) => (
+            cipher.key_length(),
+            integrity.map_or(0, Integrity::key_length),
+        ),
+        Transform::Ah(integrity) => (0, integrity.key_length()),
+    };
+    SaConfig {
+        name: "peer/lans".into(),
+        direction,
+        spi,
+        transform,
+        cipher_key: Secret::new(vec![1; cipher]),
+        integrity_key: Secret::new(vec![2; integrity]),
+        mode: Mode::Tunnel,
+        source: source.parse().expect("an address"),
+        destination: destination.parse().expect("an address"),
+        udp: None,
+        esn: false,
+        replay_window: Some(64),
+        df: Df::Copy,
+        dscp: Dscp::Copy,
+        soft: Limits {
+            packets: Some(1000),
+            ..Limits::default()
+        },
+        hard: Limits::default(),
+        selectors: Vec::new(),
+    }
+}
+
+fn event(child: u64, replaces: Option<u64>, direction: Direction, bundle: &[Transform]) -> AddSa {
+    let spi = 0x1000 + child as u32;
+    let range = |start: &str, end: &str| AddressRange {
+        start: start.parse().expect("an address"),
+        end: end.parse().expect("an address"),
+    };
+    AddSa {
+        child: ChildId::with_number(child),
+        ike: IkeId::with_number(1),
+        connection: "peer".into(),
+        name: "lans".into(),
+        direction,
+        sas: bundle.iter().map(|t| config(direction, spi, *t)).collect(),
+        selector: Selector {
+            local: vec![range("10.1.0.0", "10.1.0.255")],
+            remote: vec![range("10.2.0.0", "10.2.0.255")],
+            ..Selector::default()
+        },
+        replaces: replaces.map(ChildId::with_number),
+    }
+}
+
+/// Orders in a few words, with the worker.
+fn words(orders: &Orders) -> Vec<String> {
+    let word = |order: &WorkerCommand| match order {
+        Command::AddInbound(slot, _) => format!("+in {slot}"),
+        Command::AddOutbound(slot, _) => format!("+out {slot}"),
+        Command::RemoveInbound(slot) => format!("-in {slot}"),
+        Command::RemoveOutbound(slot) => format!("-out {slot}"),
+        Command::AlterOutbound(slot, _) => format!("alter out {slot}"),
+        Command::Index(entry) => format!("index {:x}", entry.spi),
+        Command::Unindex(entry) => format!("unindex {:x}", entry.spi),
+        Command::GrowInbound(_) | Command::GrowOutbound(_) => "grow".into(),
+        Command::SetIndex(_) => "set index".into(),
+        Command::ForgetFlows => "forget".into(),
+        Command::Negotiated(Order::Bind(bound)) => format!("bind {}", bound.sa.slot),
+        Command::Negotiated(Order::Unbind { sa, .. }) => format!("unbind {}", sa.slot),
+        Command::Negotiated(Order::Swap(used, new)) => format!("swap {used} {new}"),
+        other => format!("{other:?}"),
+    };
+    let orders = orders
+        .iter()
+        .map(|(worker, order)| format!("{worker}: {}", word(order)));
+    orders.collect()
+}
+
+#[test]
+fn inbound_comes_before_outbound_and_everybody_hears_of_it() {
+    let mut rig = Rig::new();
+    let orders = rig.establish(1, None);
+    // The first SA brings memory and an index; slots of IKE are odd.
+    assert_eq!(
+        words(&orders),
+        [
+            "0: grow",
+            "0: +in 1",
+            "0: set index",
+            "1: set index",
+            "0: grow",
+            "0: +out 1",
+            "0: bind 1",
+            "1: bind 1"
+        ]
+    );
+    // The next goes to the worker that has less to do.
+    let orders = rig.establish(2, None);
+    assert_eq!(
+        words(&orders),
+        [
+            "1: grow",
+            "1: +in 1",
+            "0: index 1002",
+            "1: index 1002",
+            "1: grow",
+            "1: +out 1",
+            "0: bind 1",
+            "1: bind 1"
+        ]
+    );
+}
+
+#[test]
+fn a_successor_takes_the_slot_and_no_flow_is_forgotten() {
+    let mut rig = Rig::new();
+    rig.establish(1, None);
+    let orders = rig.establish(2, Some(1));
+    assert_eq!(
+        words(&orders),
+        [
+            "0: +in 3",
+            "0: index 1002",
+            "1: index 1002",
+            "0: +out 3",
+            "0: swap 1 3"
+        ]
+    );
+    let orders = rig.negotiated.remove(ChildId::with_number(1), 100);
+    assert_eq!(words(&orders), ["0: -out 3"]);
+    // What is on its way is still taken for a while.
+    assert_eq!(words(&rig.negotiated.tick(100 + LINGER - 1)), [""; 0]);
+    let orders = rig.negotiated.tick(100 + LINGER);
+    assert_eq!(
+        words(&orders),
+        ["0: unindex 1001", "1: unindex 1001", "0: -in 1"]
+    );
+    assert!(rig.negotiated.has_outbound(SaRef { worker: 0, slot: 1 }));
+    assert!(!rig.negotiated.has_outbound(SaRef { worker: 0, slot: 3 }));
+}
+
+#[test]
+fn the_last_one_leaves_nothing() {
+    let mut rig = Rig::new();
+    let destination = "192.0.2.1".parse().expect("an address");
+    let spi = rig.spis.reserve(50, destination).expect("there is one");
+    let mut inbound = event(1, None, Direction::Inbound, &[ESP]);
+    inbound.sas[0].spi = spi;
+    rig.add(inbound, 0);
+    rig.add(event(1, None, Direction::Outbound, &[ESP]), 0);
+    rig.negotiated.serve(ChildId::with_number(1), None);
+    let orders = rig.negotiated.remove(ChildId::with_number(1), 100);
+    let gone = format!("unindex {spi:x}");
+    assert_eq!(
+        words(&orders),
+        [
+            "0: unbind 1",
+            "1: unbind 1",
+            "0: -out 1",
+            &format!("0: {gone}"),
+            &format!("1: {gone}"),
+            "0: -in 1"
+        ]
+    );
+    assert_eq!(
+        words(&rig.negotiated.tick(100 + FORGET_INTERVAL)),
+        ["0: forget", "1: forget"]
+    );
+    assert_eq!(words(&rig.negotiated.tick(100_000)), [""; 0]);
+    assert_eq!(rig.negotiated.sas().count(), 0);
+    assert_eq!(rig.negotiated.indexed, (0, 0));
+    assert!(rig.negotiated.places.is_empty() && rig.negotiated.alike.is_empty());
+    // Nothing comes of it twice.
+    assert!(
+        rig.negotiated
+            .remove(ChildId::with_number(1), 200)
+            .is_empty()
+    );
+}
+
+/// Both sides began a rekey, and the peer deletes the one that is in use.
+#[test]
+fn another_child_of_the_same_traffic_inherits() {
+    let mut rig = Rig::new();
+    rig.establish(1, None);
+    rig.establish(2, Some(1)); // slot 1 is its, 3 that of the first
+    rig.establish(3, Some(1)); // the first is in use no more: beside the second
+    assert!(
+        rig.negotiated
+            .child(ChildId::with_number(3))
+            .is_some_and(|child| child.bound)
+    );
+    let orders = rig.negotiated.remove(ChildId::with_number(3), 0);
+    assert_eq!(words(&orders), ["0: swap 5 3", "0: -out 3"]);
+    let orders = rig.negotiated.remove(ChildId::with_number(2), 0);
+    // The first, which is still there, has slot 5 since.
+    assert!(
+        words(&orders).contains(&"0: -out 1".into()),
+        "{:?}",
+        words(&orders)
+    );
+    assert!(
+        rig.negotiated
+            .child(ChildId::with_number(1))
+            .is_some_and(|child| child.bound)
+    );
+}
+
+#[test]
+fn a_bundle_is_linked_from_the_inside() {
+    let mut rig = Rig::new();
+    let orders = rig.add(event(1, None, Direction::Outbound, &[ESP, AH]), 0);
+    let made = orders.iter().filter_map(|(_, order)| match order {
+        Command::AddOutbound(slot, sa) => {
+            Some((*slot, sa.shape.is_esp(), sa.next, sa.bundle_overhead))
+        }
+        _ => None,
+    });
+    // RFC 4302 2.2, RFC 4868 2.3: 12 bytes of header and 16 of ICV.
+    assert_eq!(
+        made.collect::<Vec<_>>(),
+        [(1, false, None, 0), (3, true, Some(1), 28)]
+    );
+    let orders = rig.add(event(1, None, Direction::Inbound, &[ESP, AH]), 0);
+    let made = orders.iter().filter_map(|(_, order)| match order {
+        Command::AddInbound(slot, sa) => {
+            Some((*slot, sa.came_in, sa.carries_bundle, sa.selectors.len()))
+        }
+        _ => None,
+    });
+    assert_eq!(
+        made.collect::<Vec<_>>(),
+        [(1, None, true, 0), (3, Some(1), false, 1)]
+    );
+}
+
+/// An event about the SA that had the slot before is not taken for one about its successor.
+#[test]
+fn limits_are_believed_when_they_are_reached() {
+    let mut rig = Rig::new();
+    rig.establish(1, None);
+    let side = SaSide::Outbound(1);
+    let reached = |rig: &Rig, limit| rig.negotiated.reached(0, side, limit, 0);
+    assert_eq!(reached(&rig, Limit::Soft), None);
+    let child = rig
+        .negotiated
+        .child(ChildId::with_number(1))
+        .expect("it is there");
+    child.outbound[0].sa.counters.packets.add(1000);
+    assert_eq!(reached(&rig, Limit::Soft), Some(ChildId::with_number(1)));
+    assert_eq!(reached(&rig, Limit::Hard), None);
+    rig.establish(2, Some(1));
+    assert_eq!(reached(&rig, Limit::Soft), None);
+    assert!(rig.negotiated.is_place(0, side) && !rig.negotiated.is_place(0, SaSide::Inbound(2)));
+}
+
+#[test]
+fn a_moved_peer_is_followed() {
+    let mut rig = Rig::new();
+    rig.establish(1, None);
+    let ends = ("192.0.2.1:4500", "203.0.113.5:40001");
+    let ends = (
+        ends.0.parse().expect("an address"),
+        ends.1.parse().expect("an address"),
+    );
+    let engine = (&rig.engine, &rig.devices);
+    let orders = rig.negotiated.moved(ChildId::with_number(1), ends, engine);
+    let orders = orders.expect("an engine takes the key");
+    assert_eq!(words(&orders), ["0: alter out 1"]);
+    let to = Address::from(ends.1.ip());
+    assert!(rig.negotiated.outbound(0x1001, 50, to).is_some());
+}
+
+/// Another policy has an index of its own: IKE's SAs are in it too.
+#[test]
+fn a_change_of_policy_keeps_them_findable() {
+    let mut rig = Rig::new();
+    rig.establish(1, None);
+    let change = IndexChange {
+        whole: Some(index_of(std::iter::empty(), 0)),
+        ..IndexChange::default()
+    };
+    let (before, after) = rig.negotiated.change_index(change, &rig.policy);
+    assert!(after.iter().all(Vec::is_empty) && before.len() == WORKERS);
+    for orders in before {
+        let [Command::SetIndex(index)] = orders.as_slice() else {
+            panic!("{orders:?}");
+        };
+        let to = Address::v4([192, 0, 2, 1]);
+        assert_eq!(
+            index.lookup(0x1001, 50, to),
+            Some(SaRef { worker: 0, slot: 1 })
+        );
+    }
+    // There is room for many more, one at a time.
+    let orders = rig.establish(2, None);
+    assert!(words(&orders).contains(&"1: index 1002".into()));
+}
+
+#[test]
+fn traffic_is_told_when_it_changes() {
+    let mut rig = Rig::new();
+    rig.establish(1, None);
+    assert_eq!(rig.negotiated.traffic(1000), []);
+    let child = rig
+        .negotiated
+        .child(ChildId::with_number(1))
+        .expect("it is there");
+    child.inbound[0].sa.counters.used(125_000, 0);
+    assert_eq!(
+        rig.negotiated.traffic(1000),
+        [(ChildId::with_number(1), 1, 0)]
+    );
+    assert_eq!(rig.negotiated.sas().next().map(|sa| sa.mbps), Some(1.0));
+    assert_eq!(rig.negotiated.traffic(1000), []);
+}
