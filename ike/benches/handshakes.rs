@@ -4,7 +4,13 @@
 //! of one core that does it all; the microseconds of each that Diffie-Hellman, signing and verifying take, which a pool
 //! may take over; those of the endpoint itself, at the beginning and with all peers connected.
 
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::type_complexity,
+    missing_docs
+)]
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,7 +23,7 @@ use portcullis_config::{
 };
 use portcullis_ike::{Command, Datagram, Endpoint, Event, Settings, SpiSource, Transmit};
 
-#[allow(dead_code)] // the tests use more of it
+#[allow(dead_code, unreachable_pub)] // the tests use more of it
 #[path = "../tests/sim/harness.rs"]
 mod harness;
 

@@ -234,14 +234,14 @@ impl Endpoint {
         }
     }
 
-    /// Any phase 1 that can tell the peer of this child something.
+    /// A phase 1 that can tell the peer of this child something: the newest, and none that may end before the message
+    /// arrives if there is another.
     fn messenger(&self, child: &ChildSa) -> Option<IkeId> {
-        self.directory.of_peer(&child.peer).find(|id| {
-            let sa = self.ikes.get(id);
-            sa.is_some_and(|sa| {
-                sa.is_established() && sa.connection_name() == Some(&child.connection.name)
-            })
-        })
+        let ikes = self.directory.of_peer(&child.peer);
+        let ikes = ikes.filter_map(|id| self.ikes.get(&id)).filter(|sa| {
+            sa.is_established() && sa.connection_name() == Some(&child.connection.name)
+        });
+        ikes.max_by_key(|sa| (!sa.retired, sa.id)).map(|sa| sa.id)
     }
 
     /// Renews a phase 1 before it ends (make before break).
