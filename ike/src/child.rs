@@ -1,7 +1,7 @@
 //! Children: the pairs of SAs (or of bundles) that quick mode makes. They do not depend on the IKE SA that made them
 //! (requirement 75).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -179,6 +179,7 @@ pub(crate) struct Children {
     table: BTreeMap<ChildId, ChildSa>,
     /// By protocol (50, 51), peer's address and outbound SPI: as the peer names them in a delete.
     by_outbound: HashMap<(u8, IpAddr, u32), ChildId>,
+    by_peer: HashMap<Identity, BTreeSet<ChildId>>,
     last: u64,
 }
 
@@ -193,6 +194,10 @@ impl Children {
         for key in outbound_keys(&child) {
             self.by_outbound.insert(key, id);
         }
+        self.by_peer
+            .entry(child.peer.clone())
+            .or_default()
+            .insert(id);
         self.table.insert(id, child);
     }
 
@@ -203,7 +208,19 @@ impl Children {
                 self.by_outbound.remove(&key);
             }
         }
+        if let Some(ids) = self.by_peer.get_mut(&child.peer) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.by_peer.remove(&child.peer);
+            }
+        }
         Some(child)
+    }
+
+    /// The children that a peer has.
+    pub(crate) fn of_peer(&self, peer: &Identity) -> impl Iterator<Item = &ChildSa> {
+        let ids = self.by_peer.get(peer).into_iter().flatten();
+        ids.filter_map(|id| self.table.get(id))
     }
 
     pub(crate) fn get(&self, id: ChildId) -> Option<&ChildSa> {

@@ -29,7 +29,7 @@ pub(crate) struct Path {
 #[derive(Debug)]
 pub(crate) enum Request {
     /// Renew this phase 1; `Wanted` is negotiated with the new one.
-    Renew(IkeId, Option<Wanted>),
+    Renew(IkeId, Option<Box<Wanted>>),
     /// This phase 1 stands: others with the same peer step back.
     Established(IkeId),
     /// The peer has none of our SAs from before.

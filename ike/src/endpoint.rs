@@ -2,6 +2,7 @@
 
 mod agenda;
 mod commands;
+mod directory;
 mod half_open;
 
 use std::collections::hash_map::Entry;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use portcullis_config::{Connection, Phase1Exchange, RemoteAddress};
 
 use self::agenda::{Agenda, Item};
+use self::directory::Directory;
 use self::half_open::HalfOpen;
 use crate::core::{Core, Path};
 use crate::crypto::keymat::Cookies;
@@ -87,6 +89,7 @@ pub struct Endpoint {
     ikes: BTreeMap<IkeId, IkeSa>,
     /// By our own cookie, which we chose and know to be unique.
     by_cookie: HashMap<[u8; 8], IkeId>,
+    directory: Directory,
     half_open: HalfOpen,
     agenda: Agenda,
     last: u64,
@@ -103,6 +106,7 @@ impl Endpoint {
             core: Core::new(settings, random, spis),
             ikes: BTreeMap::new(),
             by_cookie: HashMap::new(),
+            directory: Directory::default(),
             half_open: HalfOpen::default(),
             agenda: Agenda::default(),
             last: 0,
@@ -326,6 +330,7 @@ impl Endpoint {
                 Role::Responder => sa.cookies.responder,
             };
             self.by_cookie.remove(&own);
+            self.directory.forget(id);
             if let Entry::Occupied(mut count) = self.core.peers.entry(sa.home) {
                 *count.get_mut() -= 1;
                 if *count.get() == 0 {
@@ -335,6 +340,8 @@ impl Endpoint {
             self.ikes.remove(&id);
             self.agenda.set(Item::Ike(id), None);
         } else {
+            self.directory
+                .note(id, sa.connection_name(), sa.remote_id.as_ref());
             self.agenda.set(Item::Ike(id), sa.deadline());
         }
     }

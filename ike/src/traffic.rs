@@ -2,8 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use portcullis_config::{AddressRange, PortRange, Selector, UpperLayer};
+use portcullis_config::{AddressRange, Identity, PortRange, Selector, UpperLayer};
 
+use crate::core::Path;
 use crate::wire::identification::Identification;
 use crate::{ChildId, InvalidMessage};
 
@@ -16,6 +17,8 @@ pub(crate) struct Wanted {
     pub(crate) selector: Selector,
     /// The child that it takes over from.
     pub(crate) replaces: Option<ChildId>,
+    /// With whom, where the connection is for more than one peer, and where that one was.
+    pub(crate) peer: Option<(Identity, Path)>,
 }
 
 const ANY_V4: AddressRange = AddressRange {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_config::{Authentication, Connection, DpdAction, Start};
+use portcullis_config::{Authentication, Connection, DpdAction, Identity, Start};
 
 use super::{Endpoint, Item};
 use crate::child::{ChildSa, ChildState};
@@ -44,9 +44,10 @@ impl Endpoint {
                 self.terminate(now, &connection, CloseReason::Terminated);
             }
             Command::RekeyIke { connection } => {
-                if let Some(id) = self.usable(&connection) {
-                    self.core.requests.push_back(Request::Renew(id, None));
-                }
+                let ids = self.directory.of_connection(&connection);
+                let ids: Vec<_> = ids.filter(|id| self.is_usable(*id)).collect();
+                let renewals = ids.into_iter().map(|id| Request::Renew(id, None));
+                self.core.requests.extend(renewals);
             }
             Command::SoftExpired(id) => self.soft_expired(now, id),
             Command::HardExpired(id) => self.drop_child(now, id, CloseReason::Expired),
@@ -65,7 +66,7 @@ impl Endpoint {
 
     pub(super) fn request(&mut self, now: Time, request: Request) {
         match request {
-            Request::Renew(id, wanted) => self.renew(now, id, wanted),
+            Request::Renew(id, wanted) => self.renew(now, id, wanted.map(|wanted| *wanted)),
             Request::Established(id) => self.step_back(now, id),
             Request::InitialContact(id) => self.initial_contact(now, id),
             Request::Plan(id) => self.plan(id),
@@ -93,7 +94,7 @@ impl Endpoint {
             self.load_credentials(now, connection);
         }
         for connection in connections.iter().filter(|c| c.start == Start::Load) {
-            if self.ike_of(&connection.name).is_none() {
+            if self.ikes_of(&connection.name).next().is_none() {
                 self.start_named(now, &connection.name, None);
             }
         }
@@ -132,6 +133,7 @@ impl Endpoint {
                     child: policy.name.clone(),
                     selector,
                     replaces: None,
+                    peer: None,
                 };
                 self.negotiate(now, &connection, wanted);
             }
@@ -158,6 +160,7 @@ impl Endpoint {
             child: child.to_owned(),
             selector,
             replaces: None,
+            peer: None,
         };
         self.negotiate(now, connection, wanted);
     }
@@ -171,25 +174,31 @@ impl Endpoint {
 
     /// Negotiates a child with the phase 1 there is, or with a new one.
     fn negotiate(&mut self, now: Time, connection: &Arc<Connection>, wanted: Wanted) {
-        if self.is_under_way(&connection.name, &wanted) {
+        let name = &connection.name;
+        if self.ikes_of(name).any(|sa| sa.wants(&wanted)) {
+            quick_mode::give_up(&mut self.core, &wanted);
             return;
         }
-        if let Some(id) = self.usable(&connection.name) {
+        if let Some(id) = self.usable(name, wanted.peer.as_ref().map(|(peer, _)| peer)) {
             self.with(now, id, |sa, core| {
-                quick_mode::initiate(sa, core, now, wanted)
+                quick_mode::initiate(sa, core, now, wanted);
             });
             return;
         }
-        let half_open = self.ikes.values().find(|sa| {
-            sa.connection_name() == Some(&connection.name)
-                && matches!(sa.state, State::MainMode(_) | State::AggressiveMode(_))
-        });
-        let id = match half_open.map(|sa| sa.id) {
-            Some(id) => Ok(id),
-            None => self
-                .path_of(connection)
-                .and_then(|path| self.initiate(now, connection, path)),
+        let path = match &wanted.peer {
+            Some((_, path)) => Ok(*path),
+            None => self.path_of(connection),
         };
+        let id = path.and_then(|path| {
+            let half_open = self.ikes_of(name).find(|sa| {
+                sa.path.remote.ip() == path.remote.ip()
+                    && matches!(sa.state, State::MainMode(_) | State::AggressiveMode(_))
+            });
+            match half_open.map(|sa| sa.id) {
+                Some(id) => Ok(id),
+                None => self.initiate(now, connection, path),
+            }
+        });
         match id {
             Ok(id) => self.with(now, id, |sa, _| sa.queue.push_back(wanted)),
             Err(error) => {
@@ -202,37 +211,35 @@ impl Endpoint {
         }
     }
 
-    /// True if the same is being negotiated by us already.
-    fn is_under_way(&self, name: &str, wanted: &Wanted) -> bool {
-        let mut ikes = self
-            .ikes
-            .values()
-            .filter(|sa| sa.connection_name() == Some(name));
-        ikes.any(|sa| sa.wants(wanted))
+    /// IKE SAs of a connection, the newest first.
+    fn ikes_of(&self, name: &str) -> impl Iterator<Item = &IkeSa> {
+        let ids = self.directory.of_connection(name);
+        ids.filter_map(|id| self.ikes.get(&id))
     }
 
-    /// The newest phase 1 of a connection that can serve one more quick mode.
-    fn usable(&self, name: &str) -> Option<IkeId> {
-        let mut ikes = self.ikes.values().rev();
-        let found = ikes.find(|sa| {
-            sa.is_established() && sa.connection_name() == Some(name) && sa.has_quick_mode_left()
-        });
-        found.map(|sa| sa.id)
+    fn is_usable(&self, id: IkeId) -> bool {
+        let sa = self.ikes.get(&id);
+        sa.is_some_and(|sa| sa.is_established() && sa.has_quick_mode_left())
     }
 
-    fn ike_of(&self, name: &str) -> Option<IkeId> {
-        let mut ikes = self.ikes.values().rev();
-        ikes.find(|sa| sa.connection_name() == Some(name))
-            .map(|sa| sa.id)
+    /// The newest phase 1 of a connection, with this peer if one is named, that can serve one more quick mode.
+    fn usable(&self, name: &str, peer: Option<&Identity>) -> Option<IkeId> {
+        let fits = |id: &IkeId| {
+            let sa = self.ikes.get(id);
+            self.is_usable(*id) && sa.is_some_and(|sa| sa.connection_name() == Some(name))
+        };
+        match peer {
+            None => self.directory.of_connection(name).find(fits),
+            Some(peer) => self.directory.of_peer(peer).find(fits),
+        }
     }
 
     /// A phase 1 that can tell the peer of this child something: the newest, and none that may end before the message
     /// arrives if there is another.
     fn messenger(&self, child: &ChildSa) -> Option<IkeId> {
-        let ikes = self.ikes.values().filter(|sa| {
-            sa.is_established()
-                && sa.connection_name() == Some(child.connection.name.as_str())
-                && sa.remote_id.as_ref() == Some(&child.peer)
+        let ikes = self.directory.of_peer(&child.peer);
+        let ikes = ikes.filter_map(|id| self.ikes.get(&id)).filter(|sa| {
+            sa.is_established() && sa.connection_name() == Some(&child.connection.name)
         });
         ikes.max_by_key(|sa| (!sa.retired, sa.id)).map(|sa| sa.id)
     }
@@ -245,25 +252,25 @@ impl Endpoint {
         let (Some(connection), path) = (sa.connection.clone(), sa.path) else {
             return;
         };
-        let renewing = self.ikes.values().any(|sa| sa.replaces == Some(id));
-        let result = match renewing {
-            true => Ok(None),
-            false => self.initiate(now, &connection, path).map(Some),
+        let renewing = self.ikes_of(&connection.name);
+        let renewing = renewing
+            .filter(|sa| sa.replaces == Some(id))
+            .map(|sa| sa.id);
+        let result = match renewing.max() {
+            Some(new) => Ok(new),
+            None => self.initiate(now, &connection, path),
         };
         match result {
             Ok(new) => {
-                let new = new.or_else(|| self.renewal_of(id));
-                if let Some(new) = new {
-                    self.with(now, new, |sa, core| {
-                        sa.replaces = Some(id);
-                        match wanted {
-                            Some(wanted) if sa.is_established() => {
-                                quick_mode::initiate(sa, core, now, wanted);
-                            }
-                            wanted => sa.queue.extend(wanted),
+                self.with(now, new, |sa, core| {
+                    sa.replaces = Some(id);
+                    match wanted {
+                        Some(wanted) if sa.is_established() => {
+                            quick_mode::initiate(sa, core, now, wanted);
                         }
-                    });
-                }
+                        wanted => sa.queue.extend(wanted),
+                    }
+                });
             }
             Err(error) => {
                 let names = (Some(connection.name.as_str()), None);
@@ -271,11 +278,6 @@ impl Endpoint {
                 self.core.fail(now, path.remote, names, reason, Vec::new());
             }
         }
-    }
-
-    fn renewal_of(&self, id: IkeId) -> Option<IkeId> {
-        let mut ikes = self.ikes.values();
-        ikes.find(|sa| sa.replaces == Some(id)).map(|sa| sa.id)
     }
 
     /// A phase 1 stands: older ones with the same peer serve no more. Of two that were made at once, by both ends, the
@@ -297,7 +299,10 @@ impl Endpoint {
         };
         let mut stays = true;
         let mut go = BTreeSet::new();
-        for old in self.ikes.values().filter(same) {
+        let peer = new.remote_id.iter();
+        let others = peer.flat_map(|peer| self.directory.of_peer(peer));
+        let others = others.filter_map(|id| self.ikes.get(&id));
+        for old in others.filter(same) {
             if at_once(old) && old.cookies.initiator < new.cookies.initiator {
                 stays = false;
             } else {
@@ -321,9 +326,11 @@ impl Endpoint {
             sa.remote_id.clone(),
         );
         let began = sa.began;
-        let children = self.core.children.iter().filter(|child| {
+        let Some(peer) = peer else {
+            return;
+        };
+        let children = self.core.children.of_peer(&peer).filter(|child| {
             Some(&child.connection.name) == name.as_ref()
-                && Some(&child.peer) == peer.as_ref()
                 && child.ike != id
                 && child.installed < began
         });
@@ -331,13 +338,13 @@ impl Endpoint {
         for child in children {
             self.remove_child(child, CloseReason::InitialContact);
         }
-        let others = self.ikes.values().filter(|sa| {
+        let others = self.directory.of_peer(&peer);
+        let others = others.filter_map(|id| self.ikes.get(&id)).filter(|sa| {
             sa.id != id
                 && sa
                     .established
                     .is_some_and(|established| established < began)
                 && sa.connection_name() == name.as_deref()
-                && sa.remote_id == peer
         });
         let others: Vec<_> = others.map(|sa| sa.id).collect();
         for other in others {
@@ -372,7 +379,7 @@ impl Endpoint {
     }
 
     pub(super) fn restart(&mut self, now: Time, name: &str) {
-        if self.ike_of(name).is_none() {
+        if self.ikes_of(name).next().is_none() {
             self.start_named(now, name, None);
         }
     }
@@ -384,9 +391,7 @@ impl Endpoint {
         for child in children {
             self.drop_child(now, child, reason.clone());
         }
-        let ikes = self.ikes.values();
-        let ikes = ikes.filter(|sa| sa.connection_name() == Some(name));
-        let ikes: Vec<_> = ikes.map(|sa| sa.id).collect();
+        let ikes: Vec<_> = self.directory.of_connection(name).collect();
         for id in ikes {
             self.with(now, id, |sa, core| {
                 informational::delete_ike(sa, core);
@@ -397,33 +402,27 @@ impl Endpoint {
     }
 
     fn soft_expired(&mut self, now: Time, id: ChildId) {
-        // The peer's replacement may be on its way.
-        let replaces =
-            |child: &ChildSa| child.replaces == Some(id) && child.state == ChildState::Inbound;
-        if self.core.children.iter().any(replaces) {
-            return;
-        }
-        let Some(child) = self.core.children.get_mut(id) else {
+        let Some(child) = self.core.children.get(id) else {
             return;
         };
-        if child.state != ChildState::Installed {
+        // The peer's replacement may be on its way.
+        let mut siblings = self.core.children.of_peer(&child.peer);
+        let replaced = siblings.any(|sibling| sibling.replaces == Some(id));
+        drop(siblings);
+        if child.state != ChildState::Installed || replaced {
             return;
         }
-        child.state = ChildState::Rekeying;
         let connection = child.connection.clone();
         let wanted = Wanted {
             child: child.policy.name.clone(),
             selector: child.selector.clone(),
             replaces: Some(id),
+            peer: Some((child.peer.clone(), child.path)),
         };
-        // A road warrior has no address of its own: its phase 1 knows where it is.
-        match (self.usable(&connection.name), self.path_of(&connection)) {
-            (None, Err(_)) => match self.ike_of(&connection.name) {
-                Some(ike) => self.renew(now, ike, Some(wanted)),
-                None => self.negotiate(now, &connection, wanted),
-            },
-            _ => self.negotiate(now, &connection, wanted),
+        if let Some(child) = self.core.children.get_mut(id) {
+            child.state = ChildState::Rekeying;
         }
+        self.negotiate(now, &connection, wanted);
     }
 
     /// Says once more that an SA is gone, to whoever still sends with it.

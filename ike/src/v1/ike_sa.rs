@@ -305,8 +305,13 @@ impl IkeSa {
 
     /// True if it negotiates this, or will.
     pub(crate) fn wants(&self, wanted: &Wanted) -> bool {
-        let same =
-            |other: &Wanted| other.child == wanted.child && other.selector == wanted.selector;
+        let other_peer = |other: &Wanted| match (&other.peer, &wanted.peer) {
+            (Some((one, _)), Some((other, _))) => one != other,
+            _ => false,
+        };
+        let same = |other: &Wanted| {
+            other.child == wanted.child && other.selector == wanted.selector && !other_peer(other)
+        };
         self.queue.iter().any(same) || self.exchanges.values().any(|q| q.wants(same))
     }
 
@@ -410,9 +415,10 @@ impl IkeSa {
             return;
         }
         let old = std::mem::replace(&mut self.path, path);
-        let children = core.children.iter();
+        let peer = self.remote_id.iter();
+        let children = peer.flat_map(|peer| core.children.of_peer(peer));
         let moved: Vec<_> = children
-            .filter(|child| child.path == old && Some(&child.peer) == self.remote_id.as_ref())
+            .filter(|child| child.path == old)
             .map(|child| child.id)
             .collect();
         for child in &moved {

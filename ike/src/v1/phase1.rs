@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use portcullis_config::{Authentication, Connection, Identity, IkeProposal};
 
+use crate::child::ChildSa;
 use crate::connections::{candidates, expects};
 use crate::core::Core;
 use crate::crypto::dh::SharedSecret;
@@ -274,10 +275,12 @@ pub(crate) fn refused_unreadably(sa: &mut IkeSa, now: crate::Time) -> Result<(),
 /// end what the other has begun.
 pub(crate) fn write_initial_contact(sa: &IkeSa, core: &Core, writer: &mut Writer) {
     let name = sa.connection_name();
-    let known = core
-        .children
-        .iter()
-        .any(|child| Some(child.connection.name.as_str()) == name);
+    let same = |child: &ChildSa| Some(child.connection.name.as_str()) == name;
+    // Who the peer is tells it at once; where it may be anybody, all are looked at.
+    let known = match sa.connection.as_ref().and_then(|c| c.remote_id.as_ref()) {
+        Some(peer) => core.children.of_peer(peer).any(same),
+        None => core.children.iter().any(same),
+    };
     let alone = core.peers.get(&sa.home) == Some(&1);
     if alone && sa.replaces.is_none() && !known {
         writer.payload(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use portcullis_config::Group;
+use portcullis_config::{Group, RemoteAddress};
 use portcullis_ike::{ChildId, Command, Event};
 
 use crate::harness::{Pair, Weather, gateways};
@@ -163,4 +163,20 @@ fn a_phase_1_that_the_peer_has_lost_is_renewed() {
     let established = |e: &&Event| matches!(e, Event::Established(_));
     assert_eq!(pair.ends[0].events.iter().filter(established).count(), 2);
     assert_ne!(current(&pair, 0), old);
+}
+
+#[test]
+fn a_peer_that_may_be_anywhere_is_found_where_it_was() {
+    let [a, mut b] = gateways();
+    b.remote = RemoteAddress::Any;
+    b.quick_modes = Some(1);
+    let mut pair = Pair::new(42, [a, b]);
+    pair.initiate(0);
+    pair.run(70 * SECOND);
+    assert_eq!(pair.ends[1].established(), 0);
+    let old = current(&pair, 1);
+    pair.command(1, Command::SoftExpired(old));
+    pair.run(SECOND);
+    assert_ne!(current(&pair, 1), old);
+    assert_eq!(pair.traffic(), [true; 2]);
 }

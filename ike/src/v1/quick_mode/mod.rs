@@ -305,7 +305,7 @@ fn unanswered(mut quick_mode: QuickMode, sa: &mut IkeSa, core: &mut Core, now: T
         State::AwaitAnswer { offer, .. } if sa.quick_modes > 1 => {
             release(core, offer.spis);
             core.requests
-                .push_back(Request::Renew(sa.id, Some(offer.wanted)));
+                .push_back(Request::Renew(sa.id, Some(Box::new(offer.wanted))));
         }
         state => {
             quick_mode.state = state;

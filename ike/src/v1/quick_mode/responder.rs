@@ -152,6 +152,7 @@ fn read_offer(
     let wanted = Wanted {
         child: policy.name.clone(),
         replaces: predecessor(sa, core, &policy.name, &selector),
+        peer: None,
         selector,
     };
     let agreement = Agreement {
@@ -244,14 +245,16 @@ fn effective(sa: &IkeSa, mode: Mode, asked: Selector) -> Selector {
 
 /// The child of the same peer and traffic that a new one takes over from.
 fn predecessor(sa: &IkeSa, core: &Core, name: &str, selector: &Selector) -> Option<ChildId> {
-    let mut children = core.children.iter().filter(|child| {
-        Some(child.connection.name.as_str()) == sa.connection_name()
-            && child.policy.name == name
-            && child.selector == *selector
-            && Some(&child.peer) == sa.remote_id.as_ref()
-            && child.replaced_by.is_none()
-            && child.state != ChildState::Inbound
-    });
+    let mut children = core
+        .children
+        .of_peer(sa.remote_id.as_ref()?)
+        .filter(|child| {
+            Some(child.connection.name.as_str()) == sa.connection_name()
+                && child.policy.name == name
+                && child.selector == *selector
+                && child.replaced_by.is_none()
+                && child.state != ChildState::Inbound
+        });
     children.next().map(|child| child.id)
 }
 
