@@ -19,9 +19,13 @@ stop_processes() {
     PROCESSES=()
 }
 
-# Fresh keys for each run: AES-128 key and 4 byte salt (RFC 4106 8.1), one for each direction.
+# Who makes the SAs: `ike`, or `manual`.
+KEYING=${KEYING:-manual}
+
+# Fresh keys for each run: AES-128 key and 4 byte salt (RFC 4106 8.1), one for each direction; and one that IKE begins with.
 make_keys() {
     local direction
+    (umask 077 && od -An -N24 -tx1 /dev/urandom | tr -d ' \n' >"$WORK/psk")
     for direction in a-to-b b-to-a; do
         (umask 077 && od -An -N20 -tx1 /dev/urandom | tr -d ' \n' >"$WORK/$direction.key")
     done
@@ -54,6 +58,36 @@ ${4:+capture = \"$4\"}
 destination = "10.$peer.0.0/24"
 via = "192.0.2.$peer"
 
+[[spd]]
+name = "lan-to-lan"
+local = ["10.$me.0.0/24"]
+remote = ["10.$peer.0.0/24"]
+action = "protect"
+$(if [[ $KEYING == ike ]]; then negotiated "$peer"; else manual; fi)
+POLICY
+}
+
+# What the SPD entry names if IKE makes the SAs.
+negotiated() {
+    cat <<POLICY
+connection = "peer"
+
+[[connection]]
+name = "peer"
+remote = "192.0.2.$1"
+psk-file = "$WORK/psk"
+
+[[connection.child]]
+name = "lans"
+POLICY
+}
+
+# The same with SAs keyed by hand, with the variables of write_policy.
+manual() {
+    cat <<POLICY
+outbound = ["$here-to-$there"]
+inbound = ["$there-to-$here"]
+
 [[sa]]
 name = "$here-to-$there"
 direction = "outbound"
@@ -75,14 +109,6 @@ source = "192.0.2.$peer"
 destination = "192.0.2.$me"
 encryption = "aes128-gcm16"
 key-file = "$WORK/$there-to-$here.key"
-
-[[spd]]
-name = "lan-to-lan"
-local = ["10.$me.0.0/24"]
-remote = ["10.$peer.0.0/24"]
-action = "protect"
-outbound = ["$here-to-$there"]
-inbound = ["$there-to-$here"]
 POLICY
 }
 
@@ -95,14 +121,15 @@ neighbor() { printf '\n[[neighbor]]\naddress = "%s"\nmac = "%s"\nport = "%s"\n' 
 # count FILE [FILTER]: packets of a capture that match. Read from standard input, because tcpdump gives up root first.
 count() { tcpdump -nn -r - "${@:2}" <"$1" 2>/dev/null | wc -l; }
 
-# check_wire FILE: the verdict on a captured wire: ESP, what resolves neighbours, and nothing else.
+# check_wire FILE: the verdict on a captured wire: ESP, IKE, what resolves neighbours, and nothing else.
 check_wire() {
-    local resolve='(arp or (icmp6 and ip6[40] >= 133 and ip6[40] <= 136))' all esp resolving clear
+    local resolve='(arp or (icmp6 and ip6[40] >= 133 and ip6[40] <= 136))' ike='(udp port 500)' all esp ikes resolving clear
     all=$(count "$1")
     esp=$(count "$1" esp)
     resolving=$(count "$1" "$resolve")
-    clear=$(count "$1" "not esp and not $resolve")
-    echo "captured on the wire: $all frames, $esp ESP, $resolving ARP or NDP, $clear clear"
+    ikes=$(count "$1" "$ike")
+    clear=$(count "$1" "not esp and not $resolve and not $ike")
+    echo "captured on the wire: $all frames, $esp ESP, $ikes IKE, $resolving ARP or NDP, $clear clear"
     [[ $esp -gt 0 ]] || die "no ESP packet on the wire"
     [[ $clear -eq 0 ]] || die "clear packets on the wire"
 }

@@ -1,4 +1,6 @@
 # shellcheck shell=bash
+# The variables are for other files, and commands in quotes for `eventually`.
+# shellcheck disable=SC2034,SC2016,SC2317
 # Sourced by interop: cases with strongSwan in a namespace, and ESP in UDP between them.
 
 # Both in force, the gateway begins; the wire is looked at.

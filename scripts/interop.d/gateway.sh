@@ -1,4 +1,6 @@
 # shellcheck shell=bash
+# What one file sets or defines, others use.
+# shellcheck disable=SC2034,SC2119,SC2120
 # Sourced by interop: the Portcullis side.
 
 # What the cases change before `gateway`.

@@ -1,4 +1,6 @@
 # shellcheck shell=bash
+# The loop variable is the inner shell's.
+# shellcheck disable=SC2016
 # Sourced by interop: network namespaces, processes, and what waits for both.
 #
 #   LAN host 10.1.0.2 -- 10.1.0.1 [Portcullis] 192.0.2.1 == 192.0.2.2 [peer] 10.2.0.1

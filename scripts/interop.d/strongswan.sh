@@ -1,4 +1,6 @@
 # shellcheck shell=bash
+# What one file sets or defines, others use.
+# shellcheck disable=SC2034,SC2119,SC2120
 # Sourced by interop: strongSwan as peer, in the namespace $PEER. Its ESP is that of its plugin kernel-libipsec, because
 # not every host kernel has ESP: always in UDP, tunnel mode only. `encap = yes` makes it pretend to be behind a NAT.
 

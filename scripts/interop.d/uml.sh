@@ -1,4 +1,6 @@
 # shellcheck shell=bash
+# What one file sets or defines, others use.
+# shellcheck disable=SC2034,SC2119,SC2120
 # Sourced by interop: the peer is a Linux kernel of its own, with its own ESP and AH: user-mode Linux, one process, whose
 # root is the host's file system, read-only, so that the host's daemons run in it.
 #
@@ -28,6 +30,9 @@ guest_peer() {
         mem=256M root=/dev/root rootfstype=hostfs rootflags=/ ro con0=fd:0,fd:1 con=null quiet "$GUEST_ENV" \
         "umid=$TAG-guest" "uml_dir=$WORK/" "init=$WORK/init" \
         vec0:transport=raw,ifname=wan0,depth=128,gro=0 vec1:transport=raw,ifname=lan1,depth=128,gro=0 <&"$CONSOLE"
+    # Any interrupt wakes it up: on a busy host its timer is now and then lost while it idles.
+    (while sleep 0.5; do echo >&"$CONSOLE"; done) &
+    PIDS+=("$!")
     eventually 60 test -e "$exchange/up" || fail "the guest does not boot"
     guest "ip address add 192.0.2.2/24 dev vec0 && ip link set vec0 up
         ip address add 10.2.0.254/24 dev vec1 && ip link set vec1 up
@@ -44,8 +49,6 @@ guest() {
     until [[ -e $WORK/exchange/$name.status ]]; do
         [[ $SECONDS -lt $deadline ]] || { echo "guest hangs in: $1" && return 124; }
         sleep 0.05
-        # Any interrupt wakes it up: on a busy host its timer is now and then lost.
-        ((RANDOM % 20)) || echo >&"$CONSOLE"
     done
     cat "$WORK/exchange/$name.output"
     return "$(<"$WORK/exchange/$name.status")"
@@ -53,7 +56,7 @@ guest() {
 
 # strongSwan in the guest, over the kernel's ESP and AH.
 guest_strongswan() {
-    SS_ENCAP=${SS_ENCAP_WANTED:-no}
+    SS_ENCAP=no
     guest_peer
     write_strongswan
     sed -i "s/kernel-libipsec //; s|$WORK/charon.log|/tmp/exchange/charon.log|; s|unix://$WORK/vici|unix:///run/vici|" "$WORK/strongswan.conf"
