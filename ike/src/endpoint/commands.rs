@@ -1,6 +1,5 @@
 //! Commands from outside, and requests of IKE SAs that concern others.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use crate::child::{ChildSa, ChildState};
 use crate::core::Request;
 use crate::crypto::credentials::LoadedCredentials;
 use crate::traffic::{self, Wanted};
-use crate::v1::ike_sa::{IkeSa, State};
+use crate::v1::ike_sa::{IkeSa, Role, State};
 use crate::v1::{informational, quick_mode};
 use crate::{ChildId, CloseReason, Command, Event, IkeId, Local, Time};
 
@@ -22,8 +21,6 @@ const RESTART: Duration = Duration::from_secs(5);
 const UNDER_WAY: Duration = Duration::from_secs(2);
 /// A replaced child of which the peer cannot be told is looked at again after this time.
 const UNTOLD: Duration = Duration::from_secs(60);
-/// Two phase 1 that were made within this time were made by both ends at once.
-const AT_ONCE: Duration = Duration::from_secs(10);
 /// Time between two reminders that SAs are gone: packets of an unknown SPI may be forged.
 const REMINDER: Duration = Duration::from_secs(1);
 
@@ -280,38 +277,41 @@ impl Endpoint {
         }
     }
 
-    /// A phase 1 stands: older ones with the same peer serve no more. Of two that were made at once, by both ends, the
-    /// one with the lower initiator's cookie stays, so that both ends keep the same.
+    /// A phase 1 stands: one with this peer stays. Of those that one end began it is the newest. Of two that both ends
+    /// began at once it is the one with the lower initiator's cookie, so that both keep the same; at once is as long as
+    /// messages may be repeated, for they may stand in another order at the other end.
     fn step_back(&mut self, now: Time, id: IkeId) {
         let Some(new) = self.ikes.get(&id) else {
             return;
         };
-        let same = |sa: &&IkeSa| {
-            sa.id != id
-                && sa.is_established()
-                && !sa.retired
-                && sa.connection_name() == new.connection_name()
-                && sa.remote_id == new.remote_id
-        };
-        let at_once = |sa: &IkeSa| {
-            let age = now.saturating_sub(sa.established.unwrap_or(now));
-            age < AT_ONCE && sa.role != new.role
-        };
-        let mut stays = true;
-        let mut go = BTreeSet::new();
         let peer = new.remote_id.iter();
-        let others = peer.flat_map(|peer| self.directory.of_peer(peer));
-        let others = others.filter_map(|id| self.ikes.get(&id));
-        for old in others.filter(same) {
-            if at_once(old) && old.cookies.initiator < new.cookies.initiator {
-                stays = false;
-            } else {
-                go.insert(old.id);
+        let all = peer.flat_map(|peer| self.directory.of_peer(peer));
+        let all = all.filter_map(|id| self.ikes.get(&id)).filter(|sa| {
+            sa.is_established()
+                && sa.connection_name() == new.connection_name()
+                && (!sa.retired || sa.superseded)
+        });
+        let all: Vec<&IkeSa> = all.collect();
+        let newest = |role| all.iter().find(|sa| sa.role == role);
+        let at_once = self.core.settings.exchange_memory();
+        let stays = match (newest(Role::Initiator), newest(Role::Responder)) {
+            (Some(one), Some(other)) => {
+                let [a, b] = [one, other].map(|sa| sa.established.unwrap_or(now));
+                let first = match a.abs_diff(b) < at_once {
+                    true => one.cookies.initiator < other.cookies.initiator,
+                    false => a > b,
+                };
+                if first { one.id } else { other.id }
             }
-        }
-        go.extend((!stays).then_some(id));
-        for id in go {
-            self.with(now, id, |sa, core| sa.retire(core, now));
+            (Some(only), None) | (None, Some(only)) => only.id,
+            (None, None) => return,
+        };
+        let ids: Vec<_> = all.iter().map(|sa| sa.id).collect();
+        for id in ids {
+            self.with(now, id, |sa, core| match id == stays {
+                true => sa.reinstate(now),
+                false => sa.supersede(core, now),
+            });
         }
     }
 

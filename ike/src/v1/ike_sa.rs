@@ -94,6 +94,10 @@ pub(crate) struct IkeSa {
     pub(crate) home: IpAddr,
     /// It serves no new quick modes: another one has taken over, or its limit is reached.
     pub(crate) retired: bool,
+    /// It is another one that has taken over.
+    pub(crate) superseded: bool,
+    /// When its life is over, if it is not retired before.
+    end: Option<Time>,
     /// When the peer was last reminded that an SA is gone.
     pub(crate) reminder: Option<Time>,
 }
@@ -140,6 +144,8 @@ impl IkeSa {
             began: now,
             home: path.remote.ip(),
             retired: false,
+            superseded: false,
+            end: None,
             reminder: None,
         }
     }
@@ -277,7 +283,8 @@ impl IkeSa {
         };
         let renewal = core.jittered(life - early);
         self.renewal = now.checked_add(Duration::from_secs(renewal));
-        self.expiry = now.checked_add(Duration::from_secs(life));
+        self.end = now.checked_add(Duration::from_secs(life));
+        self.expiry = self.end;
         if self.nat.ours {
             self.keepalive = Some(now + core.settings.keepalive);
         }
@@ -515,6 +522,29 @@ impl IkeSa {
         let error = self.hint.as_ref().map(|(error, _)| error);
         let secret = Error::PeerIncompatible(PeerIncompatible::PreSharedKey);
         matches!(error, Some(Error::PeerRefused(_))) || error == Some(&secret)
+    }
+
+    /// Another one with the peer takes its place.
+    pub(crate) fn supersede(&mut self, core: &Core, now: Time) {
+        if !self.superseded {
+            self.superseded = true;
+            self.retire(core, now);
+        }
+    }
+
+    /// It is the one with the peer that stays, after all. Should its renewal have come to nothing, there is to be
+    /// another before it ends.
+    pub(crate) fn reinstate(&mut self, now: Time) {
+        if self.superseded {
+            self.superseded = false;
+            self.retired = false;
+            self.expiry = self.end;
+        }
+        if !self.retired {
+            let left = self.end.map(|end| end.saturating_sub(now));
+            let planned = left.and_then(|left| now.checked_add(left - left / 10));
+            self.renewal = self.renewal.or(planned);
+        }
     }
 
     /// Serves no more quick modes, and goes when those under way are over, repetitions and all.
