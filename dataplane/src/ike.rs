@@ -33,8 +33,8 @@ const MOST_WAITING: usize = 4096;
 
 /// Milliseconds that a peer has to install its SAs after the last message of quick mode, unless it uses them sooner.
 const FIRST_USE: u64 = 50;
-/// The same where the SAs before them go on meanwhile.
-const SUCCESSION: u64 = 250;
+/// The same where the SAs before them go on meanwhile: a busy peer may take its time, and nothing is lost by waiting.
+const SUCCESSION: u64 = 3000;
 
 /// An outbound SA that packets will find.
 struct Ready {
