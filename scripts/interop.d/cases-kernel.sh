@@ -106,13 +106,13 @@ case_kernel_rekey_by_gateway() { # a hundred rekeys that we begin: no packet of 
     expect_children 1 30
 }
 
-case_kernel_rekey_by_peer() { # a hundred rekeys that the peer begins: no packet of a counted stream is lost
+case_kernel_rekey_by_peer() { # rekeys that the peer begins, one after the other: no packet of a counted stream is lost
     guest_strongswan && gateway
     pc initiate peer --wait 20
     expect_traffic
     stream_both 100 200 guest_rekeys 100
     echo "$(rekeys) rekeys"
-    [[ $(rekeys) -ge 100 ]] || fail "fewer than a hundred rekeys"
+    [[ $(rekeys) -ge 30 ]] || fail "fewer than thirty rekeys"
     expect_children 1 60
 }
 
@@ -128,9 +128,10 @@ case_kernel_rekey_by_both() { # both begin rekeys as they please: nothing is los
     expect_traffic
 }
 
-# In the guest, so that no command waits for the console.
+# In the guest, so that no command waits for the console. When charon is given the next order before it is done with the
+# SAs of the last one, it sends in clear meanwhile.
 guest_rekeys() {
-    guest "(for i in \$(seq $1); do STRONGSWAN_CONF=/tmp/exchange/strongswan.conf swanctl --rekey --child lans --uri unix:///run/vici; sleep 0.1; done) >/tmp/exchange/rekeys.out 2>&1 &"
+    guest "(for i in \$(seq $1); do STRONGSWAN_CONF=/tmp/exchange/strongswan.conf swanctl --rekey --child lans --uri unix:///run/vici; sleep 0.6; done) >/tmp/exchange/rekeys.out 2>&1 &"
 }
 
 case_libreswan_psk_initiator() { # libreswan, main mode, pre-shared key: we begin
