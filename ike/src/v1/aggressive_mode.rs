@@ -19,10 +19,10 @@ use crate::v1::authentication::{self, Proof};
 use crate::v1::exchange::AGGRESSIVE;
 use crate::v1::ike_sa::{self, IkeSa, Role};
 use crate::v1::message::{Incoming, message};
+use crate::v1::notice;
 use crate::v1::phase1::{self, Both, Transcript};
-use crate::v1::{nat_traversal, notice};
+use crate::wire::Payloads;
 use crate::wire::payload::kind;
-use crate::wire::{Payloads, Writer};
 use crate::work::{Agreed, Job, Outcome};
 use crate::{Error, InvalidMessage, Local, PeerMisbehaved, Time};
 
@@ -140,7 +140,7 @@ fn send_first(sa: &mut IkeSa, core: &mut Core, now: Time, pair: KeyPair) -> Resu
         nonce,
     };
     enter(sa, state);
-    ask(sa, core, now, writer.finish());
+    phase1::ask(sa, core, now, writer.finish());
     Ok(())
 }
 
@@ -150,7 +150,7 @@ pub(crate) fn respond(
     core: &mut Core,
     incoming: Incoming<'_>,
 ) -> Result<(), Error> {
-    let payloads = clear(&incoming)?;
+    let payloads = phase1::clear(&incoming)?;
     let (offered, body) = phase1::read_sa(&payloads)?;
     let theirs = phase1::read_nonce(&payloads)?;
     let peer = phase1::not_empty(payloads.one(kind::KEY_EXCHANGE)?)?;
@@ -196,7 +196,7 @@ pub(crate) fn receive(
 
 /// Message 2. Nothing in it is authentic yet.
 fn receive_answer(sa: &mut IkeSa, core: &mut Core, incoming: Incoming<'_>) -> Result<(), Error> {
-    let payloads = clear(&incoming)?;
+    let payloads = phase1::clear(&incoming)?;
     let (selected, _) = phase1::read_sa(&payloads)?;
     let theirs = phase1::read_nonce(&payloads)?;
     let peer = phase1::not_empty(payloads.one(kind::KEY_EXCHANGE)?)?;
@@ -216,7 +216,7 @@ fn receive_answer(sa: &mut IkeSa, core: &mut Core, incoming: Incoming<'_>) -> Re
     sa.cookies.responder = incoming.header.responder_cookie;
     phase1::accept(sa, &chosen);
     phase1::read_vendor_ids(sa, &payloads);
-    read_nat_discovery(sa, &payloads, incoming)?;
+    phase1::read_nat_discovery(sa, &payloads, incoming.path)?;
     sa.phase1.accepted(incoming.bytes);
     let state = State::AgreeingInitiator {
         sa: body,
@@ -403,7 +403,7 @@ fn send_proof(
     }
     authentication::write_certificates(&mut writer, core, &connection)?;
     writer.payload(authentication::proof_kind(&connection), proof);
-    write_nat_discovery(sa, &mut writer)?;
+    phase1::write_nat_discovery(sa, &mut writer)?;
     match answer {
         Some((_, initiator)) => {
             phase1::write_vendor_ids(&mut writer, &connection);
@@ -412,7 +412,7 @@ fn send_proof(
                 initiator,
             };
             enter(sa, state);
-            ask(sa, core, now, writer.finish());
+            phase1::ask(sa, core, now, writer.finish());
         }
         None => {
             phase1::write_initial_contact(sa, core, &mut writer);
@@ -470,40 +470,11 @@ fn receive_proof(
         keys.iv = iv;
     }
     sa.phase1.accepted(incoming.bytes);
-    read_nat_discovery(sa, &payloads, incoming)?;
+    phase1::read_nat_discovery(sa, &payloads, incoming.path)?;
     sa.path = incoming.path;
     phase1::identify(sa, core, initiator.identity)?;
     let initial_contact = phase1::has_initial_contact(&payloads);
     verify(sa, core, now, (transcript, initial_contact), proof)
-}
-
-fn write_nat_discovery(sa: &IkeSa, writer: &mut Writer) -> Result<(), Error> {
-    let (connection, proposal) = phase1::agreed(sa)?;
-    if let Some(version) = sa.peer.nat_traversal {
-        let ends = (proposal.hash, sa.cookies, sa.path);
-        nat_traversal::write(writer, version, connection.nat_traversal, ends);
-    }
-    Ok(())
-}
-
-fn read_nat_discovery(
-    sa: &mut IkeSa,
-    payloads: &Payloads<'_>,
-    incoming: Incoming<'_>,
-) -> Result<(), Error> {
-    let (connection, proposal) = phase1::agreed(sa)?;
-    if let Some(version) = sa.peer.nat_traversal {
-        let ends = (proposal.hash, sa.cookies, incoming.path);
-        sa.nat = nat_traversal::read(payloads, version, connection.nat_traversal, ends)?;
-    }
-    Ok(())
-}
-
-fn clear<'a>(incoming: &Incoming<'a>) -> Result<Payloads<'a>, InvalidMessage> {
-    match incoming.is_encrypted() {
-        true => Err(InvalidMessage::Encryption),
-        false => Payloads::parse(incoming.header.next_payload, incoming.body()),
-    }
 }
 
 /// Takes the state, to put another one in its place.
@@ -519,10 +490,4 @@ fn take(sa: &mut IkeSa) -> Result<State, Error> {
 
 fn enter(sa: &mut IkeSa, state: State) {
     sa.state = ike_sa::State::AggressiveMode(state);
-}
-
-/// Sends a message that is repeated until the answer comes.
-fn ask(sa: &mut IkeSa, core: &mut Core, now: Time, message: Vec<u8>) {
-    sa.send(core, &message);
-    sa.phase1.sent(message, now, core.settings.retransmit);
 }

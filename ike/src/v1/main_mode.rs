@@ -19,14 +19,14 @@
 
 use portcullis_config::Phase1Exchange;
 
-use crate::core::{Core, Path, Request};
+use crate::core::{Core, Request};
 use crate::crypto::dh::KeyPair;
 use crate::v1::authentication::{self, Proof};
 use crate::v1::exchange::IDENTITY_PROTECTION;
 use crate::v1::ike_sa::{self, IkeSa, Role};
 use crate::v1::message::{Incoming, message};
+use crate::v1::notice;
 use crate::v1::phase1::{self, Both, Transcript};
-use crate::v1::{nat_traversal, notice};
 use crate::wire::payload::kind;
 use crate::wire::{Payloads, Writer};
 use crate::work::{Agreed, Job, Outcome};
@@ -91,7 +91,7 @@ pub(crate) fn initiate(sa: &mut IkeSa, core: &mut Core, now: Time) -> Result<(),
     writer.payload(kind::SA, &body);
     phase1::write_vendor_ids(&mut writer, &connection);
     enter(sa, State::AwaitSelection { sa: body });
-    ask(sa, core, now, writer.finish());
+    phase1::ask(sa, core, now, writer.finish());
     Ok(())
 }
 
@@ -101,7 +101,7 @@ pub(crate) fn respond(
     core: &mut Core,
     incoming: Incoming<'_>,
 ) -> Result<(), Error> {
-    let payloads = clear(&incoming)?;
+    let payloads = phase1::clear(&incoming)?;
     let (offered, body) = phase1::read_sa(&payloads)?;
     let chosen = phase1::choose(sa, core, Phase1Exchange::Main, None, &offered)?;
     phase1::read_vendor_ids(sa, &payloads);
@@ -141,7 +141,7 @@ pub(crate) fn receive(
 
 /// Message 2: what the responder chose.
 fn receive_selection(sa: &mut IkeSa, core: &mut Core, incoming: Incoming<'_>) -> Result<(), Error> {
-    let payloads = clear(&incoming)?;
+    let payloads = phase1::clear(&incoming)?;
     let (selected, _) = phase1::read_sa(&payloads)?;
     let connection = sa.connection.clone().ok_or(Local::NotConfigured)?;
     // Requirement 72: what is not one of our transforms, unchanged, is refused.
@@ -165,10 +165,10 @@ fn receive_key_exchange(
     core: &mut Core,
     incoming: Incoming<'_>,
 ) -> Result<(), Error> {
-    let payloads = clear(&incoming)?;
+    let payloads = phase1::clear(&incoming)?;
     let theirs = phase1::read_nonce(&payloads)?;
     let peer = phase1::not_empty(payloads.one(kind::KEY_EXCHANGE)?)?;
-    read_nat_discovery(sa, &payloads, incoming.path)?;
+    phase1::read_nat_discovery(sa, &payloads, incoming.path)?;
     let (_, proposal) = phase1::agreed(sa)?;
     let State::AwaitKeyExchange { sa: body } = take(sa)? else {
         return Ok(());
@@ -188,10 +188,10 @@ fn receive_key_exchange(
 
 /// Message 4: the responder's.
 fn receive_answer(sa: &mut IkeSa, core: &mut Core, incoming: Incoming<'_>) -> Result<(), Error> {
-    let payloads = clear(&incoming)?;
+    let payloads = phase1::clear(&incoming)?;
     let theirs = phase1::read_nonce(&payloads)?;
     let peer = phase1::not_empty(payloads.one(kind::KEY_EXCHANGE)?)?;
-    read_nat_discovery(sa, &payloads, incoming.path)?;
+    phase1::read_nat_discovery(sa, &payloads, incoming.path)?;
     let State::AwaitAnswer {
         sa: body,
         pair,
@@ -229,7 +229,7 @@ pub(crate) fn computed(
                 nonce,
             };
             enter(sa, state);
-            ask(sa, core, now, message);
+            phase1::ask(sa, core, now, message);
             Ok(())
         }
         (
@@ -330,7 +330,7 @@ fn authenticate(
     match sa.role {
         Role::Initiator => {
             enter(sa, State::AwaitAuthentication { transcript });
-            ask(sa, core, now, message);
+            phase1::ask(sa, core, now, message);
         }
         Role::Responder => {
             answer(sa, core, message);
@@ -419,25 +419,13 @@ fn authenticated(
 
 /// HDR, KE, Nonce, requests for certificates, and NAT-D if the peer knows it.
 fn key_exchange(sa: &IkeSa, core: &Core, public: &[u8], nonce: &[u8]) -> Result<Vec<u8>, Error> {
-    let (connection, proposal) = phase1::agreed(sa)?;
+    let (connection, _proposal) = phase1::agreed(sa)?;
     let mut writer = message(sa.cookies, IDENTITY_PROTECTION, 0);
     writer.payload(kind::KEY_EXCHANGE, public);
     writer.payload(kind::NONCE, nonce);
     authentication::write_requests(&mut writer, core, &connection)?;
-    if let Some(version) = sa.peer.nat_traversal {
-        let ends = (proposal.hash, sa.cookies, sa.path);
-        nat_traversal::write(&mut writer, version, connection.nat_traversal, ends);
-    }
+    phase1::write_nat_discovery(sa, &mut writer)?;
     Ok(writer.finish())
-}
-
-fn read_nat_discovery(sa: &mut IkeSa, payloads: &Payloads<'_>, path: Path) -> Result<(), Error> {
-    let (connection, proposal) = phase1::agreed(sa)?;
-    if let Some(version) = sa.peer.nat_traversal {
-        let ends = (proposal.hash, sa.cookies, path);
-        sa.nat = nat_traversal::read(payloads, version, connection.nat_traversal, ends)?;
-    }
-    Ok(())
 }
 
 /// HDR*, ID, certificates if there are, and the proof.
@@ -454,14 +442,6 @@ fn authentication_message(sa: &mut IkeSa, core: &Core, proof: &[u8]) -> Result<V
     sa.seal_phase1(writer)
 }
 
-/// The payloads of a message that must be in clear.
-fn clear<'a>(incoming: &Incoming<'a>) -> Result<Payloads<'a>, InvalidMessage> {
-    match incoming.is_encrypted() {
-        true => Err(InvalidMessage::Encryption),
-        false => Payloads::parse(incoming.header.next_payload, incoming.body()),
-    }
-}
-
 /// Takes the state, to put another one in its place.
 fn take(sa: &mut IkeSa) -> Result<State, Error> {
     match std::mem::replace(&mut sa.state, ike_sa::State::Changing) {
@@ -475,12 +455,6 @@ fn take(sa: &mut IkeSa) -> Result<State, Error> {
 
 fn enter(sa: &mut IkeSa, state: State) {
     sa.state = ike_sa::State::MainMode(state);
-}
-
-/// Sends a message that is repeated until the answer comes.
-fn ask(sa: &mut IkeSa, core: &mut Core, now: Time, message: Vec<u8>) {
-    sa.send(core, &message);
-    sa.phase1.sent(message, now, core.settings.retransmit);
 }
 
 /// Sends an answer that is repeated when the peer repeats.

@@ -6,19 +6,20 @@ use portcullis_config::{Authentication, Connection, Identity, IkeProposal};
 
 use crate::child::ChildSa;
 use crate::connections::{candidates, expects};
-use crate::core::Core;
+use crate::core::{Core, Path};
 use crate::crypto::dh::SharedSecret;
 use crate::crypto::keymat::{Nonces, PublicValues, Skeyid};
 use crate::proposal::ike::{Chosen, Policy};
 use crate::v1::ike_sa::{IkeSa, Role};
 use crate::v1::keys::Keys;
-use crate::v1::{authentication, notice};
+use crate::v1::message::Incoming;
+use crate::v1::{authentication, nat_traversal, notice};
 use crate::wire::identification::Identification;
 use crate::wire::notification::{Notification, notify};
 use crate::wire::payload::kind;
 use crate::wire::security_association::SecurityAssociation;
 use crate::wire::{Payloads, Reader, Writer, protocol, vendor_id};
-use crate::{Error, Event, InvalidMessage, PeerIncompatible, PeerMisbehaved};
+use crate::{Error, Event, InvalidMessage, PeerIncompatible, PeerMisbehaved, Time};
 
 /// Bytes of our nonces: the length of the longest hash's half, and then some (RFC 2409 5 asks for 8 to 256).
 const NONCE: usize = 32;
@@ -253,7 +254,7 @@ pub(crate) fn unreadable(sa: &IkeSa, core: &mut Core, error: Error) -> Error {
 }
 
 /// An encrypted notification before phase 1 stands cannot be read: as a rule, it refuses our proof.
-pub(crate) fn refused_unreadably(sa: &mut IkeSa, now: crate::Time) -> Result<(), Error> {
+pub(crate) fn refused_unreadably(sa: &mut IkeSa, now: Time) -> Result<(), Error> {
     match (&sa.connection, &sa.keys, &sa.hint) {
         // It is known already.
         (Some(_), Some(_), Some(_)) => Ok(()),
@@ -314,4 +315,42 @@ pub(crate) fn not_empty(body: &[u8]) -> Result<Vec<u8>, InvalidMessage> {
         true => Err(InvalidMessage::Length),
         false => Ok(body.to_vec()),
     }
+}
+
+/// The payloads of a message that must be in clear.
+pub(super) fn clear<'a>(incoming: &Incoming<'a>) -> Result<Payloads<'a>, InvalidMessage> {
+    match incoming.is_encrypted() {
+        true => Err(InvalidMessage::Encryption),
+        false => Payloads::parse(incoming.header.next_payload, incoming.body()),
+    }
+}
+
+/// NAT-D, if the peer knows it (RFC 3947 3.2).
+pub(super) fn write_nat_discovery(sa: &IkeSa, writer: &mut Writer) -> Result<(), Error> {
+    let (connection, proposal) = agreed(sa)?;
+    if let Some(version) = sa.peer.nat_traversal {
+        let ends = (proposal.hash, sa.cookies, sa.path);
+        nat_traversal::write(writer, version, connection.nat_traversal, ends);
+    }
+    Ok(())
+}
+
+/// What the peer's NAT-D say of a message that came over `path`.
+pub(super) fn read_nat_discovery(
+    sa: &mut IkeSa,
+    payloads: &Payloads<'_>,
+    path: Path,
+) -> Result<(), Error> {
+    let (connection, proposal) = agreed(sa)?;
+    if let Some(version) = sa.peer.nat_traversal {
+        let ends = (proposal.hash, sa.cookies, path);
+        sa.nat = nat_traversal::read(payloads, version, connection.nat_traversal, ends)?;
+    }
+    Ok(())
+}
+
+/// Sends a message that is repeated until the answer comes.
+pub(super) fn ask(sa: &mut IkeSa, core: &mut Core, now: Time, message: Vec<u8>) {
+    sa.send(core, &message);
+    sa.phase1.sent(message, now, core.settings.retransmit);
 }
