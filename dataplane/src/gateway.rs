@@ -248,8 +248,9 @@ fn control_loop(
                 _ => quiet_since = quiet.then(|| (Instant::now(), received)),
             }
         }
-        if !busy {
-            std::thread::sleep(NAP);
+        match busy {
+            true => control.await_ike(NAP),
+            false => std::thread::sleep(NAP),
         }
     }
 }

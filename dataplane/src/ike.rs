@@ -211,7 +211,16 @@ impl Control {
         let orders = self.negotiated.tick(now);
         self.send_orders(orders);
         self.settle_ike(now);
+        self.serve_ready(now);
         self.ike.is_busy()
+    }
+
+    /// Leaves the core to those whom IKE waits for: it may be the only one.
+    pub fn await_ike(&mut self, longest: Duration) {
+        match self.ike.outbox.is_empty() {
+            true => self.ike.pool.wait(longest),
+            false => std::thread::yield_now(),
+        }
     }
 
     /// Takes from the endpoint all that it has to say.
@@ -229,7 +238,6 @@ impl Control {
                 self.drops.add(DropReason::InjectFull, 1);
             }
         }
-        self.serve_ready(now);
         self.send_outbox();
     }
 

@@ -3,7 +3,7 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use portcullis_ike::{RandomSource, Work, WorkDone};
 
@@ -27,6 +27,8 @@ impl RandomSource for SystemRandom {
 pub struct Pool {
     work: Option<Sender<Work>>,
     done: Receiver<WorkDone>,
+    /// What somebody has waited for.
+    next: Option<WorkDone>,
     threads: Vec<JoinHandle<()>>,
     outstanding: usize,
 }
@@ -64,6 +66,7 @@ impl Pool {
         Ok(Pool {
             work: Some(work),
             done,
+            next: None,
             threads,
             outstanding: 0,
         })
@@ -81,9 +84,16 @@ impl Pool {
 
     /// What is computed.
     pub fn poll(&mut self) -> Option<WorkDone> {
-        let done = self.done.try_recv().ok()?;
+        let done = self.next.take().or_else(|| self.done.try_recv().ok())?;
         self.outstanding -= 1;
         Some(done)
+    }
+
+    /// Waits until something is computed, so long at the most; not at all if nothing is under way.
+    pub fn wait(&mut self, longest: Duration) {
+        if self.is_busy() && self.next.is_none() {
+            self.next = self.done.recv_timeout(longest).ok();
+        }
     }
 
     /// True while something is being computed.

@@ -251,7 +251,8 @@ impl Policy<'_> {
                 };
                 return Ok(Ok(Chosen {
                     proposal: *ours,
-                    lifetime: offer.seconds,
+                    // strongSwan says zero for a life without end.
+                    lifetime: offer.seconds.filter(|seconds| *seconds != 0),
                     answer: SecurityAssociation {
                         proposals: vec![answer],
                     },
@@ -387,6 +388,16 @@ mod tests {
         assert_eq!(chosen.lifetime, Some(28800));
         let seen = policy(&[OLD, STRONG]).chosen(&chosen.answer).unwrap();
         assert_eq!(seen.map(|c| c.proposal), Some(STRONG));
+    }
+
+    #[test]
+    fn no_seconds_are_no_limit() {
+        let endless = Policy {
+            lifetime: 0,
+            ..policy(&[STRONG])
+        };
+        let chosen = policy(&[STRONG]).choose(&endless.offer()).unwrap().unwrap();
+        assert_eq!(chosen.lifetime, None);
     }
 
     #[test]

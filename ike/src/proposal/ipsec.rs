@@ -428,7 +428,8 @@ fn take(
             _ => &mut chosen.spis.esp,
         };
         *place = Some(spi);
-        let shorter = |a: Number, b: Number| a.into_iter().chain(b).min();
+        // Nothing is no limit, as in phase 1.
+        let shorter = |a: Number, b: Number| a.into_iter().chain(b).filter(|n| *n != 0).min();
         chosen.seconds = shorter(chosen.seconds, offer.seconds);
         chosen.kilobytes = shorter(chosen.kilobytes, offer.kilobytes);
         chosen.answer.push(Proposal {
