@@ -1,6 +1,6 @@
 //! IKE handshakes (main mode and quick mode) per second of one responder, and where its time goes.
 //!
-//! `cargo bench -p portcullis-ike --bench handshakes` prints for each group and authentication: handshakes per second
+//! `cargo bench -p portcullis-ike --bench handshakes [-- PEERS]` prints for each group and authentication: handshakes per second
 //! of one core that does it all; the microseconds of each that Diffie-Hellman, signing and verifying take, which a pool
 //! may take over; those of the endpoint itself, at the beginning and with all peers connected.
 
@@ -29,7 +29,7 @@ mod harness;
 
 use harness::{Seeded, gateways};
 
-/// Peers that connect, one after the other, and stay.
+/// Peers that connect, one after the other, and stay, unless another number is said.
 const PEERS: usize = 500;
 /// Peers at the beginning and at the end whose part of the endpoint's time is shown.
 const SOME: usize = 50;
@@ -50,7 +50,7 @@ impl SpiSource for Spis {
 
 fn endpoint(seed: u64, connection: Connection) -> Endpoint {
     let settings = Settings {
-        half_open_per_source: PEERS,
+        half_open_per_source: usize::MAX,
         ..Settings::default()
     };
     let mut endpoint = Endpoint::new(settings, Box::new(Seeded(seed)), Box::new(Spis(0x1000)));
@@ -127,7 +127,7 @@ fn deliver(to: &mut Endpoint, now: Duration, transmits: Vec<Transmit>) {
     }
 }
 
-fn run(group: Group, authentication: &Authentication) -> Spent {
+fn run(group: Group, authentication: &Authentication, peers: usize) -> Spent {
     let [mut initiator, mut responder] = gateways();
     let identity = Identity::Fqdn("gw.example.org".to_owned());
     for connection in [&mut initiator, &mut responder] {
@@ -145,7 +145,7 @@ fn run(group: Group, authentication: &Authentication) -> Spent {
     let gateway: SocketAddr = "192.0.2.2:500".parse().unwrap();
     let mut server = endpoint(1, responder);
     let (mut random, mut spent, mut theirs) = (Seeded(2), Spent::default(), Spent::default());
-    for peer in 0..PEERS {
+    for peer in 0..peers {
         let now = Duration::from_millis(peer as u64);
         let address: SocketAddr = format!("198.18.{}.{}:500", peer / 250, 1 + peer % 250)
             .parse()
@@ -177,12 +177,12 @@ fn run(group: Group, authentication: &Authentication) -> Spent {
     }
     // Those who prove to be the same take over from each other.
     let stand = match authentication {
-        Authentication::PreSharedKey(_) => PEERS,
+        Authentication::PreSharedKey(_) => peers,
         Authentication::Certificates(_) => 1,
     };
     let snapshot = server.snapshot();
     assert_eq!(snapshot.children.len(), stand, "{:?}", snapshot.failures);
-    assert_eq!(snapshot.counters.children, PEERS as u64);
+    assert_eq!(snapshot.counters.children, peers as u64);
     spent
 }
 
@@ -191,6 +191,9 @@ fn microseconds(time: Duration, number: usize) -> f64 {
 }
 
 fn main() {
+    // cargo adds an argument of its own.
+    let said = std::env::args().find_map(|argument| argument.parse().ok());
+    let peers: usize = said.unwrap_or(PEERS).max(SOME);
     let psk = Authentication::PreSharedKey(Secret::new(b"secret of both".to_vec()));
     let methods = [
         ("PSK", psk),
@@ -206,22 +209,22 @@ fn main() {
         for (name, authentication) in &methods {
             // The best of three: the machine may be shared.
             let best = (0..3)
-                .map(|_| run(group, authentication))
+                .map(|_| run(group, authentication, peers))
                 .min_by_key(total)
                 .unwrap();
             let work = best
                 .work
                 .iter()
-                .map(|(name, time)| format!("{name} {:.0}", microseconds(*time, PEERS)));
+                .map(|(name, time)| format!("{name} {:.0}", microseconds(*time, peers)));
             let some = |part: &[Duration]| microseconds(part.iter().sum(), part.len());
             println!(
                 "{:9} {name:9} {:6.0}/s; us: {}, endpoint {:.0} (first {:.0}, last {:.0})",
                 format!("{group:?}"),
-                PEERS as f64 / total(&best).as_secs_f64(),
+                peers as f64 / total(&best).as_secs_f64(),
                 work.collect::<Vec<_>>().join(", "),
                 some(&best.endpoint),
                 some(&best.endpoint[..SOME]),
-                some(&best.endpoint[PEERS - SOME..]),
+                some(&best.endpoint[peers - SOME..]),
             );
         }
     }

@@ -61,17 +61,15 @@ wire() {
     ip -n "$PEER" address add 192.0.2.2/24 dev wan0
 }
 
-# charon NETNS CORE NAME SHORT: a charon with the load-tester, at the tester's end or the responder's.
+# charon NETNS CORE NAME: a charon with the load-tester, at the tester's end or the responder's.
 charon() {
-    local netns=$1 core=$2 dir=$WORK/$3 full=yes
-    [[ $4 == short ]] && full=no
+    local netns=$1 core=$2 dir=$WORK/$3
     mkdir -p "$dir/run"
     rm -f "$dir"/run/* "$dir/vici" "$dir/log"
     cat >"$dir/strongswan.conf" <<CONF
 charon {
     load = random nonce aes sha1 sha2 hmac kdf pem pkcs1 pubkey openssl gcm load-tester kernel-netlink socket-default vici
     threads = 32
-    dh_exponent_ansi_x9_42 = $full
     init_limit_half_open = 0
     dos_protection = no
     cookie_threshold = 0
@@ -103,6 +101,7 @@ charon {
             initiator_id = c%d@lt.test
             initiator_match = *@lt.test
             responder_id = gw.lt.test
+            initiator_tsr = 10.1.0.0/24
             responder_tsr = 10.1.0.0/24
             preshared_key = load-test-pre-shared-key
             addrs_prefix = 32
@@ -127,7 +126,7 @@ charon_has() {
 respond_strongswan() {
     ip -n "$GW" address add 192.0.2.1/24 dev wan0
     ip -n "$GW" route add 10.99.0.0/19 via 192.0.2.2
-    charon "$GW" "$RESPONDER_CORE" responder "$1"
+    charon "$GW" "$RESPONDER_CORE" responder
 }
 
 respond_portcullis() {
@@ -188,27 +187,32 @@ portcullis_has() {
         python3 -c 'import json, sys; print(sum(c["in_use"] for c in json.load(sys.stdin)["children"]))'
 }
 
+# Hundredths of a second that a process has computed so far.
+cpu_ticks() { awk '{ print $14 + $15 }' "/proc/$1/stat"; }
+
 # measure RESPONDER: prints what became of the tunnels, and notes the best rate.
 measure() {
-    local began ended rate here there
+    local began ended rate here there ticks
     wire
     case $1 in
         portcullis) respond_portcullis ;;
-        strongswan) respond_strongswan full ;;
-        strongswan-short) respond_strongswan short ;;
+        strongswan) respond_strongswan ;;
     esac
-    charon "$PEER" "$TESTER_CORE" tester short
+    charon "$PEER" "$TESTER_CORE" tester
+    ticks=$(cpu_ticks "${PIDS[0]}")
     began=$(date +%s.%N)
     nsenter -t "${PIDS[-1]}" -m timeout 180 "$SS/libexec/ipsec/load-tester" initiate "$TUNNELS" 0 >"$WORK/marks" 2>&1 || true
     ended=$(date +%s.%N)
-    there=$(charon_has tester)
+    ticks=$(($(cpu_ticks "${PIDS[0]}") - ticks))
+    there=$(tr -cd + <"$WORK/marks" | wc -c)
     sleep 0.5
     case $1 in
         portcullis) here=$(portcullis_has) ;;
         *) here=$(charon_has responder) ;;
     esac
     rate=$(echo "$TUNNELS / ($ended - $began)" | bc)
-    printf '%-18s %s of %s tunnels (%s at the tester), %s/s\n' "$1" "$here" "$TUNNELS" "$there" "$rate"
+    printf '%-18s %s of %s tunnels (%s at the tester), %s/s, %s ms of its core each\n' \
+        "$1" "$here" "$TUNNELS" "$there" "$rate" "$(echo "scale=2; $ticks * 10 / $TUNNELS" | bc)"
     [[ $1 != portcullis ]] || FAILED=$((FAILED + TUNNELS - (here < there ? here : there)))
     [[ $rate -le ${BEST[$1]:-0} ]] || BEST[$1]=$rate
     end_processes
