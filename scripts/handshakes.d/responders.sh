@@ -48,6 +48,7 @@ wire() {
     ip netns del "$PEER" 2>/dev/null || true
     for netns in "$GW" "$PEER"; do
         ip netns add "$netns"
+        # shellcheck disable=SC2016 # for the shell inside
         ip netns exec "$netns" sh -c 'for f in all default; do echo 1 >/proc/sys/net/ipv6/conf/$f/disable_ipv6
             echo 0 >/proc/sys/net/ipv4/conf/$f/rp_filter; done' 2>/dev/null || true
         ip -n "$netns" link set lo up
