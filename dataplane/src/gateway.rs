@@ -32,6 +32,7 @@ use crate::reclaim::Reclaimer;
 use crate::reload::{self, Reloader};
 use crate::report::ReloadReport;
 use crate::ring::{Receiver, Sender, ring};
+use crate::service_manager::{self, Watchdog};
 use crate::socket::{ControlSocket, Reply, Request};
 use crate::spi::Spis;
 use crate::status::{Status, Telemetry};
@@ -158,12 +159,14 @@ pub fn run(file: &Path, policy: Policy, drain: bool, signals: &Signals) -> Resul
     control.configure_ike(clock.now());
     heap::trim();
     eprintln!("portcullis: running");
+    service_manager::ready();
     let mut desk = Desk {
         socket,
         telemetry: Telemetry::default(),
         reloader: Reloader::new(file, engine),
     };
     control_loop(&mut control, &mut desk, clock, drain, signals);
+    service_manager::stopping();
     stop_workers.store(true, Ordering::Relaxed);
     for thread in threads {
         // A worker that panicked has said so; in a release the process is gone by then.
@@ -232,10 +235,12 @@ fn control_loop(
     signals: &Signals,
 ) {
     let mut quiet_since: Option<(Instant, u64)> = None;
+    let mut watchdog = Watchdog::of_environment();
     while !signals.stop.load(Ordering::Relaxed) {
         let now = clock.now();
         let busy = control.round(now);
         desk.serve(control, now, signals);
+        watchdog.tick(now, control.workers.iter().map(|w| w.status.rounds.get()));
         if drain {
             let received = desk.telemetry.received(control);
             let quiet = control.is_drained() && !busy;

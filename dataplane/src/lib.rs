@@ -26,6 +26,7 @@ pub mod reclaim;
 pub mod reload;
 pub mod report;
 pub mod ring;
+pub mod service_manager;
 pub mod slots;
 pub mod socket;
 pub mod spi;

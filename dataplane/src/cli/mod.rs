@@ -2,6 +2,7 @@
 
 mod check;
 mod connection;
+mod manual;
 mod reload;
 mod run;
 mod show;
@@ -95,6 +96,12 @@ enum Command {
         #[arg(long, value_name = "PATH", default_value = "/run/portcullis.sock")]
         socket: PathBuf,
     },
+    /// Write manual pages and shell completions into a directory, for packages.
+    #[command(hide = true)]
+    Manual {
+        /// Directory; made if missing.
+        directory: PathBuf,
+    },
 }
 
 /// Runs the command.
@@ -127,6 +134,7 @@ pub fn main() -> ExitCode {
             json,
             socket,
         } => reload::reload(dry_run, json, &socket),
+        Command::Manual { directory } => manual::write(&directory),
     }
 }
 
