@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::wire::notification::notify;
+use crate::wire::notification::{self, notify};
 
 /// What went wrong, and whose fault it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,7 +119,10 @@ impl fmt::Display for Error {
             Error::InvalidMessage(what) => write!(f, "invalid message: {what:?}"),
             Error::PeerMisbehaved(what) => write!(f, "the peer broke the protocol: {what:?}"),
             Error::PeerIncompatible(what) => write!(f, "nothing in common: {what:?}"),
-            Error::PeerRefused(kind) => write!(f, "the peer refused: notification {kind}"),
+            Error::PeerRefused(kind) => match notification::name(*kind) {
+                Some(name) => write!(f, "the peer refused: {name}"),
+                None => write!(f, "the peer refused: notification {kind}"),
+            },
             Error::Local(what) => write!(f, "here: {what:?}"),
         }
     }

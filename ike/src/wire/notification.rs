@@ -25,6 +25,45 @@ pub(crate) mod notify {
     pub(crate) const R_U_THERE_ACK: u16 = 36137;
 }
 
+/// Names of the types that refuse something, from 1 on (RFC 2408 3.14.1).
+const ERRORS: [&str; 30] = [
+    "INVALID-PAYLOAD-TYPE",
+    "DOI-NOT-SUPPORTED",
+    "SITUATION-NOT-SUPPORTED",
+    "INVALID-COOKIE",
+    "INVALID-MAJOR-VERSION",
+    "INVALID-MINOR-VERSION",
+    "INVALID-EXCHANGE-TYPE",
+    "INVALID-FLAGS",
+    "INVALID-MESSAGE-ID",
+    "INVALID-PROTOCOL-ID",
+    "INVALID-SPI",
+    "INVALID-TRANSFORM-ID",
+    "ATTRIBUTES-NOT-SUPPORTED",
+    "NO-PROPOSAL-CHOSEN",
+    "BAD-PROPOSAL-SYNTAX",
+    "PAYLOAD-MALFORMED",
+    "INVALID-KEY-INFORMATION",
+    "INVALID-ID-INFORMATION",
+    "INVALID-CERT-ENCODING",
+    "INVALID-CERTIFICATE",
+    "CERT-TYPE-UNSUPPORTED",
+    "INVALID-CERT-AUTHORITY",
+    "INVALID-HASH-INFORMATION",
+    "AUTHENTICATION-FAILED",
+    "INVALID-SIGNATURE",
+    "ADDRESS-NOTIFICATION",
+    "NOTIFY-SA-LIFETIME",
+    "CERTIFICATE-UNAVAILABLE",
+    "UNSUPPORTED-EXCHANGE-TYPE",
+    "UNEQUAL-PAYLOAD-LENGTHS",
+];
+
+/// A type's name in the RFC.
+pub(crate) fn name(kind: u16) -> Option<&'static str> {
+    ERRORS.get(usize::from(kind.checked_sub(1)?)).copied()
+}
+
 /// A notification.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Notification {
@@ -71,6 +110,17 @@ impl Notification {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn refusals_have_the_names_of_the_rfc() {
+        assert_eq!(name(0), None);
+        assert_eq!(name(1), Some("INVALID-PAYLOAD-TYPE"));
+        assert_eq!(name(14), Some("NO-PROPOSAL-CHOSEN"));
+        assert_eq!(name(17), Some("INVALID-KEY-INFORMATION"));
+        assert_eq!(name(24), Some("AUTHENTICATION-FAILED"));
+        assert_eq!(name(30), Some("UNEQUAL-PAYLOAD-LENGTHS"));
+        assert_eq!(name(31), None);
+    }
 
     #[test]
     fn reads_and_writes() {
