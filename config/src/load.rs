@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::connections::Connections;
 use crate::keys::{CIPHER_KEY, INTEGRITY_KEY, open_to_others};
 use crate::mistake::Report;
-use crate::ports::{Interfaces, read_runtime};
+use crate::ports::{Interfaces, read_metrics, read_runtime};
 use crate::reader::Section;
 use crate::reference::ROOT;
 use crate::sa::{Sa, Sas};
@@ -90,7 +90,7 @@ fn read_policy(
     base: &Path,
     check_file: impl Fn(&[Sa<'_>], &Connections<'_>),
 ) -> Policy {
-    let runtime = read_runtime(root);
+    let (runtime, metrics) = (read_runtime(root), read_metrics(root));
     let interfaces = Interfaces::read(root);
     let neighbors = routes::read_neighbors(root, &interfaces);
     let routes = routes::read_routes(root, &interfaces, &neighbors);
@@ -111,6 +111,7 @@ fn read_policy(
     join(
         Policy {
             runtime,
+            metrics,
             interfaces: interfaces.list,
             routes,
             neighbors,
