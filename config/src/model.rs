@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use zeroize::Zeroizing;
 
-use crate::{Connection, Selector, Transform};
+use crate::{Connection, Profile, Selector, Transform};
 
 /// Keying material: wiped when dropped, never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -34,6 +34,8 @@ impl fmt::Debug for Secret {
 /// A whole policy file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
+    /// What is meant where nothing is said.
+    pub profile: Profile,
     /// How the process runs.
     pub runtime: Runtime,
     /// Ports, in order of definition; the index is the interface number (VLANs follow their port).

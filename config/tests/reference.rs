@@ -67,6 +67,7 @@ fn with(table: &Table, key: &str, line: &str) -> String {
         false => line,
     };
     let bases = [
+        "[policy]\n",
         "[runtime]\n",
         PORT,
         VLAN,
