@@ -109,7 +109,10 @@ impl<'a> Connections<'a> {
         let all_read = entries.iter().all(|entry| entry.entry.is_some());
         for entry in entries {
             let Some(config) = &entry.entry else { continue };
-            let Action::Negotiate { connection, child } = config.action else {
+            let Action::Negotiate {
+                connection, child, ..
+            } = config.action
+            else {
                 continue;
             };
             let (section, line) = (entry.section, entry.section.line());

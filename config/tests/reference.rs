@@ -84,7 +84,8 @@ fn with(table: &Table, key: &str, line: &str) -> String {
     for base in bases {
         let (header, keys) = base.split_once('\n').unwrap();
         policy += &format!("{header}\n");
-        let names_connection = ["connection", "child"].contains(&key) && header == "[[spd]]";
+        let names_connection =
+            ["connection", "child", "clear-text"].contains(&key) && header == "[[spd]]";
         let here = header == home && !done && (!names_connection || base == NEGOTIATE);
         let here = here && (header != "[[spd]]" || base == SPD || names_connection);
         done |= here;
