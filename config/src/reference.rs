@@ -9,7 +9,7 @@ use std::fmt::Write;
 
 use crate::{Cipher, Group, Integrity};
 pub use connection::{CHILD, CHILD_PROPOSAL, CONNECTION, DPD, IKE_PROPOSAL};
-pub use keys::{METRICS, NEIGHBOR, PORT, ROOT, ROUTE, RUNTIME, VLAN};
+pub use keys::{METRICS, NEIGHBOR, POLICY, PORT, ROOT, ROUTE, RUNTIME, VLAN};
 pub use protection::{LIFETIME, SA, SPD, UDP_ENCAPSULATION};
 
 /// A table of the policy file.
@@ -51,6 +51,7 @@ pub enum Presence {
 
 /// Every table but the outermost, in the order of the reference.
 pub const TABLES: &[&Table] = &[
+    &POLICY,
     &RUNTIME,
     &METRICS,
     &PORT,

@@ -9,6 +9,13 @@ pub const ROOT: Table = Table {
     doc: "The tables of a policy.",
     keys: &[
         Key {
+            name: "policy",
+            kind: "table",
+            presence: Optional,
+            example: "{ profile = \"modern\" }",
+            doc: "What goes for the whole policy.",
+        },
+        Key {
             name: "runtime",
             kind: "table",
             presence: Optional,
@@ -65,6 +72,19 @@ pub const ROOT: Table = Table {
             doc: "The SPD.",
         },
     ],
+};
+
+/// `[policy]`.
+pub const POLICY: Table = Table {
+    header: "[policy]",
+    doc: "What goes for the whole policy. The whole table may be left out.",
+    keys: &[Key {
+        name: "profile",
+        kind: "`modern` or `ws2003`",
+        presence: Default("\"modern\""),
+        example: "\"ws2003\"",
+        doc: "What is meant where nothing is said, see below. `ws2003` is for old peers, and warned of.",
+    }],
 };
 
 /// `[runtime]`.
