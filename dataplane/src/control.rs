@@ -15,6 +15,7 @@ use portcullis_ipsec::ip::{Address, IpHeader, protocol};
 use portcullis_ipsec::neighbor::{Resolver, State};
 use portcullis_ipsec::pipeline::{Event as News, Inject, Punt, SaSide};
 use portcullis_ipsec::sa::SaRef;
+use portcullis_ipsec::spd::{Spd, Tree};
 use portcullis_ipsec::{DropReason, InterfaceId, PacketBuf};
 
 use crate::capture::Capture;
@@ -135,6 +136,8 @@ pub struct Control {
     pub devices: Arc<CryptoDevices>,
     /// Interfaces and routes.
     pub fib: Arc<Fib>,
+    /// The SPD as workers have it.
+    pub spd: Arc<Spd<Tree>>,
     /// ARP and neighbour discovery.
     pub resolver: Resolver<Packet>,
     /// Open capture files, by port.
@@ -231,7 +234,7 @@ impl Control {
     }
 
     /// A new policy is in force; the workers are told by the caller.
-    pub fn adopt(&mut self, installed: Installed, fib: Arc<Fib>) {
+    pub fn adopt(&mut self, installed: Installed, fib: Arc<Fib>, spd: Arc<Spd<Tree>>) {
         self.resolver.set_fixed(fixed_neighbors(&installed.policy));
         let is_there = |place: &SaRef| {
             let side = SaSide::Outbound(place.slot);
@@ -239,7 +242,7 @@ impl Control {
             there || self.negotiated.has_outbound(*place)
         };
         self.path_mtus.retain(|place, _| is_there(place));
-        self.fib = fib;
+        (self.fib, self.spd) = (fib, spd);
         let old = std::mem::replace(&mut self.installed, Arc::new(installed));
         self.reclaimer.free(Garbage::Installed(old));
     }

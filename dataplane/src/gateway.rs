@@ -208,6 +208,10 @@ impl Desk {
         }
         socket.serve(|request| match request {
             Request::Show(query) => Reply::Answer(json(&telemetry.status(control, now, &query))),
+            Request::Events { after, last } => {
+                Reply::Answer(json(&control.events.after(after, last)))
+            }
+            Request::Explain(question) => Reply::Answer(json(&control.explain(&question))),
             Request::Initiate { connection, child } => {
                 Reply::Answer(json(&control.initiate(now, connection, child)))
             }
@@ -331,6 +335,7 @@ fn assemble(
         icmp_limit: RateLimit::new(PORT_UNREACHABLE.0, PORT_UNREACHABLE.1),
         devices,
         fib,
+        spd: prepared.spd,
         installed,
         ports,
         pools,

@@ -12,6 +12,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::events::EventPage;
+use crate::explain::{Explanation, Question};
 use crate::ike_status::Begun;
 use crate::report::ReloadReport;
 use crate::status::{Query, Status};
@@ -19,7 +21,7 @@ use crate::status::{Query, Status};
 /// Asks for everything.
 const SHOW: &str = "show";
 /// Longest question.
-const LONGEST_REQUEST: usize = 256;
+const LONGEST_REQUEST: usize = 1024;
 /// Clients served at once.
 const MOST_SESSIONS: usize = 16;
 /// How long a client waits for a status.
@@ -33,6 +35,15 @@ const RELOAD_PATIENCE: Duration = Duration::from_secs(600);
 pub enum Request {
     /// A status.
     Show(Query),
+    /// Events.
+    Events {
+        /// Those with higher numbers.
+        after: u64,
+        /// Not the oldest but the latest of them.
+        last: bool,
+    },
+    /// What would become of a packet.
+    Explain(Question),
     /// Read the policy file again.
     Reload {
         /// Only say what would change.
@@ -200,7 +211,8 @@ impl Session {
 pub fn ask(path: &Path, mut query: Query, most: usize) -> Result<Status, Error> {
     let mut status: Status = request(path, &Request::Show(query.clone()), PATIENCE)?;
     while let Some(next) = status.next {
-        if status.sas.len().max(status.spd.len()) >= most {
+        let lists = [status.sas.len(), status.spd.len(), status.tunnels.len()];
+        if lists.iter().any(|length| *length >= most) {
             break;
         }
         query.from = next;
@@ -208,10 +220,24 @@ pub fn ask(path: &Path, mut query: Query, most: usize) -> Result<Status, Error> 
         status.next = page.next;
         status.sas.extend(page.sas);
         status.spd.extend(page.spd);
+        status.tunnels.extend(page.tunnels);
+        status.filters.extend(page.filters);
     }
     status.sas.truncate(most);
     status.spd.truncate(most);
+    status.tunnels.truncate(most);
+    status.filters.truncate(most);
     Ok(status)
+}
+
+/// Asks a running gateway for events.
+pub fn events(path: &Path, after: u64, last: bool) -> Result<EventPage, Error> {
+    request(path, &Request::Events { after, last }, PATIENCE)
+}
+
+/// Asks a running gateway what would become of a packet.
+pub fn explain(path: &Path, question: &Question) -> Result<Explanation, Error> {
+    request(path, &Request::Explain(question.clone()), PATIENCE)
 }
 
 /// Has a running gateway read its policy file again.

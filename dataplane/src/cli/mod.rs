@@ -2,12 +2,16 @@
 
 mod check;
 mod connection;
+mod events;
+mod explain;
 mod reload;
 mod run;
 mod show;
 mod table;
+mod tunnel_table;
 
 use std::io::IsTerminal;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,6 +19,7 @@ use std::sync::atomic::AtomicBool;
 
 use clap::{Parser, Subcommand};
 
+use crate::explain::Question;
 use crate::status::What;
 
 /// A bare-metal IPsec VPN concentrator on DPDK.
@@ -46,15 +51,54 @@ enum Command {
     },
     /// Show what a running gateway does.
     Show {
-        /// What to show.
+        /// What to show; `mm-sa`, `qm-sa` and `policy` are other names of `ike`, `child` and `spd`.
         what: What,
-        /// Only SAs, SPD entries and connections whose name contains this.
+        /// Only tunnels, SAs, SPD entries and connections whose name contains this.
         #[arg(long, value_name = "TEXT")]
         name: Option<String>,
-        /// At most so many SAs or SPD entries.
+        /// At most so many SAs, SPD entries or tunnels.
         #[arg(long, value_name = "NUMBER")]
         limit: Option<usize>,
         /// As JSON.
+        #[arg(long)]
+        json: bool,
+        /// Control socket of the gateway.
+        #[arg(long, value_name = "PATH", default_value = "/run/portcullis.sock")]
+        socket: PathBuf,
+    },
+    /// Tell what would become of a packet, and of its answer, and why. Nothing is sent.
+    ///
+    /// Which SPD entry matches, which SA carries the packet or which connection would negotiate one, and which route
+    /// it takes. Packets are supposed to come from where the route to their source leads.
+    Explain {
+        /// Source address.
+        source: IpAddr,
+        /// Destination address.
+        destination: IpAddr,
+        /// IP protocol: a number, or tcp, udp, icmp, icmpv6, esp, ah, sctp or dccp.
+        #[arg(value_parser = explain::protocol)]
+        protocol: Option<u8>,
+        /// Destination port; for ICMP the type.
+        port: Option<u16>,
+        /// Source port.
+        #[arg(long, value_name = "PORT", default_value_t = 49152)]
+        source_port: u16,
+        /// Ask this policy file instead of a running gateway.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+        /// Control socket of the gateway.
+        #[arg(long, value_name = "PATH", default_value = "/run/portcullis.sock")]
+        socket: PathBuf,
+    },
+    /// Print the latest events: tunnels that come up and go, refused peers, unknown SPIs, changes of policy.
+    Events {
+        /// Go on with those that come, until interrupted.
+        #[arg(long, short)]
+        follow: bool,
+        /// As JSON, one object a line.
         #[arg(long)]
         json: bool,
         /// Control socket of the gateway.
@@ -120,6 +164,30 @@ pub fn main() -> ExitCode {
             json,
             socket,
         } => show::show(what, name, limit, json, &socket),
+        Command::Explain {
+            source,
+            destination,
+            protocol,
+            port,
+            source_port,
+            config,
+            json,
+            socket,
+        } => {
+            let question = Question {
+                source,
+                destination,
+                protocol,
+                source_port: port.map(|_| source_port),
+                destination_port: port,
+            };
+            explain::explain(&question, config.as_deref(), json, &socket)
+        }
+        Command::Events {
+            follow,
+            json,
+            socket,
+        } => events::events(follow, json, &socket),
         Command::Initiate { name, wait, socket } => connection::initiate(&name, wait, &socket),
         Command::Terminate { name, socket } => connection::terminate(&name, &socket),
         Command::Reload {
