@@ -24,6 +24,7 @@ use crate::engine::cryptodev::CryptoDevices;
 use crate::events::{Event, Events};
 use crate::ike::Ike;
 use crate::install::Installed;
+use crate::live_capture::LiveCapture;
 use crate::negotiated::{Limit, Negotiated};
 use crate::packet::Packet;
 use crate::port::Ports;
@@ -142,6 +143,8 @@ pub struct Control {
     pub resolver: Resolver<Packet>,
     /// Open capture files, by port.
     pub captures: Vec<Option<Capture>>,
+    /// What an operator sees of all ports, now.
+    pub live_capture: Option<LiveCapture>,
     /// Buffer pools.
     pub pools: Pools,
     /// What control itself dropped.
@@ -173,6 +176,7 @@ impl Control {
         self.resolver.handle_timeout(now);
         self.send_neighbors(now);
         self.forget_path_mtus(now);
+        self.advance_capture(now);
         busy | self.drive_ike(now)
     }
 
@@ -196,6 +200,7 @@ impl Control {
             }
             if let Some(captured) = captured {
                 self.write_capture(&captured);
+                self.show_capture(&captured);
             }
             match message {
                 Some(FromWorker::Punt(punt)) => self.handle_punt(index, now, punt),
@@ -245,6 +250,7 @@ impl Control {
         (self.fib, self.spd) = (fib, spd);
         let old = std::mem::replace(&mut self.installed, Arc::new(installed));
         self.reclaimer.free(Garbage::Installed(old));
+        self.refresh_capture();
     }
 
     fn handle_punt(&mut self, worker: usize, now: u64, punt: Punt<Packet>) {

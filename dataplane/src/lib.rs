@@ -17,6 +17,8 @@ pub mod ike;
 pub mod ike_status;
 pub mod install;
 pub mod key_log;
+pub mod live_capture;
+pub mod metrics;
 pub mod negotiated;
 pub mod numbers;
 pub mod packet;

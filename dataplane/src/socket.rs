@@ -15,6 +15,7 @@ use crate::Error;
 use crate::events::EventPage;
 use crate::explain::{Explanation, Question};
 use crate::ike_status::Begun;
+use crate::live_capture::Order;
 use crate::report::ReloadReport;
 use crate::status::{Query, Status};
 
@@ -44,6 +45,8 @@ pub enum Request {
     },
     /// What would become of a packet.
     Explain(Question),
+    /// Copies of frames, until the client has seen enough.
+    Capture(Order),
     /// Read the policy file again.
     Reload {
         /// Only say what would change.
@@ -79,6 +82,8 @@ pub enum Reply {
     Answer(Vec<u8>),
     /// What [`ControlSocket::answer`] brings.
     Later,
+    /// The client's stream goes over to a capture.
+    Capture(Order),
 }
 
 /// A listening socket that is removed when dropped.
@@ -87,6 +92,8 @@ pub struct ControlSocket {
     listener: UnixListener,
     path: PathBuf,
     sessions: Vec<Session>,
+    /// Clients that want to see frames.
+    watchers: Vec<(UnixStream, Order)>,
 }
 
 /// A client; nothing that it does or leaves undone makes control wait.
@@ -121,6 +128,7 @@ impl ControlSocket {
             listener,
             path: path.to_owned(),
             sessions: Vec::new(),
+            watchers: Vec::new(),
         })
     }
 
@@ -136,8 +144,14 @@ impl ControlSocket {
                 });
             }
         }
+        let watchers = &mut self.watchers;
         self.sessions
-            .retain_mut(|session| session.advance(&mut reply));
+            .retain_mut(|session| session.advance(&mut reply, watchers));
+    }
+
+    /// A client that wants to see frames.
+    pub fn take_watcher(&mut self) -> Option<(UnixStream, Order)> {
+        self.watchers.pop()
     }
 
     /// Answers those who wait.
@@ -158,7 +172,11 @@ impl Drop for ControlSocket {
 
 impl Session {
     /// False when the session is over.
-    fn advance(&mut self, reply: &mut impl FnMut(Request) -> Reply) -> bool {
+    fn advance(
+        &mut self,
+        reply: &mut impl FnMut(Request) -> Reply,
+        watchers: &mut Vec<(UnixStream, Order)>,
+    ) -> bool {
         if self.waits {
             return true;
         }
@@ -169,6 +187,10 @@ impl Session {
                     Some(Reply::Later) => {
                         self.waits = true;
                         return true;
+                    }
+                    Some(Reply::Capture(order)) => {
+                        watchers.extend(self.stream.try_clone().map(|stream| (stream, order)));
+                        return false;
                     }
                     None => self.answer = b"{\"error\":\"expected: show, or a request\"}".to_vec(),
                 },
@@ -257,6 +279,24 @@ pub fn terminate(path: &Path, connection: &str) -> Result<Begun, Error> {
     request(path, &Request::Terminate { connection }, PATIENCE)
 }
 
+/// Has a running gateway copy frames: the stream that they come from.
+pub fn capture(path: &Path, order: &Order) -> Result<UnixStream, Error> {
+    open(path, &Request::Capture(order.clone()))
+}
+
+/// Sends a request.
+fn open(path: &Path, request: &Request) -> Result<UnixStream, Error> {
+    let failed = |error| Error::Io {
+        what: format!("control socket {}", path.display()),
+        error,
+    };
+    let mut line = serde_json::to_vec(request).map_err(|error| failed(error.into()))?;
+    line.push(b'\n');
+    let mut stream = UnixStream::connect(path).map_err(failed)?;
+    stream.write_all(&line).map_err(failed)?;
+    Ok(stream)
+}
+
 fn request<T: DeserializeOwned>(
     path: &Path,
     request: &Request,
@@ -266,11 +306,8 @@ fn request<T: DeserializeOwned>(
         what: format!("control socket {}", path.display()),
         error,
     };
-    let mut line = serde_json::to_vec(request).map_err(|error| failed(error.into()))?;
-    line.push(b'\n');
-    let mut stream = UnixStream::connect(path).map_err(failed)?;
+    let mut stream = open(path, request)?;
     stream.set_read_timeout(Some(patience)).map_err(failed)?;
-    stream.write_all(&line).map_err(failed)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).map_err(failed)?;
     serde_json::from_slice(&answer).map_err(|error| failed(error.into()))

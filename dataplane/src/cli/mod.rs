@@ -1,5 +1,6 @@
 //! The command line.
 
+mod capture;
 mod check;
 mod connection;
 mod events;
@@ -8,6 +9,7 @@ mod reload;
 mod run;
 mod show;
 mod table;
+mod top;
 mod tunnel_table;
 
 use std::io::IsTerminal;
@@ -20,6 +22,7 @@ use std::sync::atomic::AtomicBool;
 use clap::{Parser, Subcommand};
 
 use crate::explain::Question;
+use crate::live_capture::Order;
 use crate::status::What;
 
 /// A bare-metal IPsec VPN concentrator on DPDK.
@@ -93,6 +96,43 @@ enum Command {
         #[arg(long, value_name = "PATH", default_value = "/run/portcullis.sock")]
         socket: PathBuf,
     },
+    /// Copy packets of a running gateway to a pcapng file, with the keys to decrypt them, until interrupted.
+    ///
+    /// Only who may use the control socket can do this, and it is told as an event. Beside FILE a folder FILE.keys is
+    /// made, which opens the protected packets: `WIRESHARK_CONFIG_DIR=FILE.keys wireshark -r FILE`. Whoever has it reads
+    /// the traffic. Messages of IKE stay encrypted unless `key-log` of the policy keeps their keys.
+    Capture {
+        /// Only this tunnel: a connection, a child as `connection/child`, or an SPD entry.
+        #[arg(long, value_name = "NAME", conflicts_with = "sa")]
+        tunnel: Option<String>,
+        /// Only this SA.
+        #[arg(long, value_name = "NAME")]
+        sa: Option<String>,
+        /// Only the protected side, where packets are in clear.
+        #[arg(long, conflicts_with_all = ["protected", "both"])]
+        clear: bool,
+        /// Only the unprotected side, where packets are protected.
+        #[arg(long, conflicts_with = "both")]
+        protected: bool,
+        /// Both sides, as without this.
+        #[arg(long)]
+        both: bool,
+        /// File to write; `-` is standard output, without keys.
+        #[arg(long, short, value_name = "FILE")]
+        write: PathBuf,
+        /// Without the keys.
+        #[arg(long)]
+        no_keys: bool,
+        /// End after so many seconds.
+        #[arg(long, value_name = "SECONDS")]
+        seconds: Option<u64>,
+        /// End when the file has so many megabytes.
+        #[arg(long, value_name = "MB", default_value_t = 1000)]
+        megabytes: u64,
+        /// Control socket of the gateway.
+        #[arg(long, value_name = "PATH", default_value = "/run/portcullis.sock")]
+        socket: PathBuf,
+    },
     /// Print the latest events: tunnels that come up and go, refused peers, unknown SPIs, changes of policy.
     Events {
         /// Go on with those that come, until interrupted.
@@ -101,6 +141,17 @@ enum Command {
         /// As JSON, one object a line.
         #[arg(long)]
         json: bool,
+        /// Control socket of the gateway.
+        #[arg(long, value_name = "PATH", default_value = "/run/portcullis.sock")]
+        socket: PathBuf,
+    },
+    /// Watch tunnels and workers: rates, load and history, each second.
+    ///
+    /// Keys: q ends, the arrows scroll, s sorts by rate or by the order of the policy.
+    Top {
+        /// Only tunnels whose name contains this.
+        #[arg(long, value_name = "TEXT")]
+        name: Option<String>,
         /// Control socket of the gateway.
         #[arg(long, value_name = "PATH", default_value = "/run/portcullis.sock")]
         socket: PathBuf,
@@ -182,6 +233,33 @@ pub fn main() -> ExitCode {
                 destination_port: port,
             };
             explain::explain(&question, config.as_deref(), json, &socket)
+        }
+        Command::Top { name, socket } => top::top(name, &socket),
+        Command::Capture {
+            tunnel,
+            sa,
+            clear,
+            protected,
+            both: _,
+            write,
+            no_keys,
+            seconds,
+            megabytes,
+            socket,
+        } => {
+            let order = Order {
+                tunnel,
+                sa,
+                clear: !protected,
+                protected: !clear,
+                keys: !no_keys && write.as_os_str() != "-",
+            };
+            let target = capture::Target {
+                file: write,
+                seconds,
+                bytes: megabytes.saturating_mul(1_000_000),
+            };
+            capture::capture(&order, &target, &socket)
         }
         Command::Events {
             follow,
