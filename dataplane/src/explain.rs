@@ -18,6 +18,7 @@ use crate::status::SCHEMA;
 
 /// A packet to think of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Question {
     /// Where it comes from.
     pub source: IpAddr,
@@ -33,6 +34,7 @@ pub struct Question {
 
 /// What becomes of it, and of an answer to it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Explanation {
     /// Version of the form.
     pub schema: u32,
@@ -46,6 +48,7 @@ pub struct Explanation {
 
 /// What happens to a packet in the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// It leaves under the protection of an SA.
@@ -66,6 +69,7 @@ pub enum Outcome {
 
 /// The way of one packet.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Way {
     /// From here.
     pub source: String,
@@ -97,6 +101,7 @@ pub struct Way {
 
 /// An SPD entry.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct EntryFound {
     /// Place in the order, from 1.
     pub order: usize,
@@ -112,6 +117,7 @@ pub struct EntryFound {
 
 /// An SA.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SaFound {
     /// Name.
     pub name: String,
@@ -129,6 +135,7 @@ pub struct SaFound {
 
 /// A route.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RouteFound {
     /// Interface.
     pub interface: String,

@@ -32,6 +32,8 @@ pub mod reclaim;
 pub mod reload;
 pub mod report;
 pub mod ring;
+#[cfg(test)]
+mod schema;
 pub mod slots;
 pub mod socket;
 pub mod spi;

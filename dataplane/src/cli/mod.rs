@@ -5,6 +5,7 @@ mod check;
 mod connection;
 mod events;
 mod explain;
+mod generate;
 mod reload;
 mod run;
 mod show;
@@ -156,6 +157,12 @@ enum Command {
         #[arg(long, value_name = "PATH", default_value = "/run/portcullis.sock")]
         socket: PathBuf,
     },
+    /// Make manual pages and shell completions, for packages.
+    #[command(hide = true)]
+    Generate {
+        #[command(subcommand)]
+        what: generate::What,
+    },
     /// Begin a key exchange, and wait for its end.
     Initiate {
         /// Connection, or connection and child: `b` or `b/lans`.
@@ -234,6 +241,7 @@ pub fn main() -> ExitCode {
             };
             explain::explain(&question, config.as_deref(), json, &socket)
         }
+        Command::Generate { what } => generate::generate(&what),
         Command::Top { name, socket } => top::top(name, &socket),
         Command::Capture {
             tunnel,

@@ -1,13 +1,17 @@
 //! `portcullis top`: what goes on, each second.
 
 mod history;
-mod screen;
+mod picture;
 
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
+use crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
+use crossterm::style::{Attribute, Print, ResetColor, SetAttribute, SetForegroundColor};
+use crossterm::terminal::{self, Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen};
+use crossterm::{cursor, execute, queue};
 
 use super::fail;
 use crate::Error;
@@ -57,39 +61,36 @@ pub(super) fn top(name: Option<String>, socket: &Path) -> ExitCode {
         trouble: None,
     };
     view.history.note(&view.status);
-    let mut terminal = match ratatui::try_init() {
-        Ok(terminal) => terminal,
-        Err(error) => return fail(&error),
-    };
-    let ended = watch(&mut terminal, &mut view, &query, socket);
-    ratatui::restore();
-    match ended {
+    let mut out = std::io::stdout();
+    let begun = terminal::enable_raw_mode()
+        .and_then(|()| execute!(out, EnterAlternateScreen, cursor::Hide));
+    let ended = begun.and_then(|()| watch(&mut out, &mut view, &query, socket));
+    // Whatever happened: the terminal is the operator's again.
+    let restored = execute!(out, cursor::Show, LeaveAlternateScreen);
+    match ended.and(restored).and(terminal::disable_raw_mode()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error),
+        Err(error) => fail(&Error::Io {
+            what: "terminal".into(),
+            error,
+        }),
     }
 }
 
 fn watch(
-    terminal: &mut ratatui::DefaultTerminal,
+    out: &mut impl Write,
     view: &mut View,
     query: &Query,
     socket: &Path,
-) -> Result<(), Error> {
-    let failed = |error| Error::Io {
-        what: "terminal".into(),
-        error,
-    };
+) -> std::io::Result<()> {
     let mut asked = Instant::now();
     loop {
-        terminal
-            .draw(|frame| screen::draw(frame, view))
-            .map_err(failed)?;
+        draw(out, view)?;
         loop {
             let rest = INTERVAL.saturating_sub(asked.elapsed());
-            if !event::poll(rest).map_err(failed)? {
+            if !event::poll(rest)? {
                 break;
             }
-            match view.heed(&event::read().map_err(failed)?) {
+            match view.heed(&event::read()?) {
                 Wish::Nothing => {}
                 Wish::Draw => break,
                 Wish::End => return Ok(()),
@@ -106,6 +107,27 @@ fn watch(
             }
         }
     }
+}
+
+/// Line by line over what was there: nothing flickers.
+fn draw(out: &mut impl Write, view: &View) -> std::io::Result<()> {
+    let (columns, rows) = terminal::size()?;
+    let lines = picture::lines(view, usize::from(rows));
+    for (row, line) in (0..rows).zip(lines.iter().map(Some).chain(std::iter::repeat(None))) {
+        queue!(out, cursor::MoveTo(0, row))?;
+        if let Some(line) = line {
+            let text: String = line.text.chars().take(usize::from(columns)).collect();
+            if line.bold {
+                queue!(out, SetAttribute(Attribute::Bold))?;
+            }
+            if let Some(color) = line.color {
+                queue!(out, SetForegroundColor(color))?;
+            }
+            queue!(out, Print(text), ResetColor, SetAttribute(Attribute::Reset))?;
+        }
+        queue!(out, Clear(ClearType::UntilNewLine))?;
+    }
+    out.flush()
 }
 
 impl View {
