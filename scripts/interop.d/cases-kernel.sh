@@ -95,6 +95,42 @@ case_kernel_esn() { # extended sequence numbers, asked for as RFC 4304 says
     [[ $(field 'd["children"][0]["esn"]' child) == True ]] || fail "without ESN"
 }
 
+# Everything is IPv6: IKE, ESP and what is in it.
+ipv6() {
+    GW_REMOTE='"2001:db8:f::2"' GW_SPD=$'local = "2001:db8:1::/64"\nremote = "2001:db8:2::/64"'
+    SS_LOCAL=2001:db8:f::2 SS_REMOTE=2001:db8:f::1 SS_LOCAL_TS=2001:db8:2::/64 SS_REMOTE_TS=2001:db8:1::/64
+    guest_strongswan
+    guest "ip address add 2001:db8:f::2/64 dev vec0 nodad && ip address add 2001:db8:2::254/64 dev vec1 nodad
+        ip route add default via 2001:db8:f::1 && echo 1 >/proc/sys/net/ipv6/conf/all/forwarding" || fail "the guest has no IPv6"
+    on "$PEER" sysctl -q -w net.ipv6.conf.lan0.disable_ipv6=0
+    ip -n "$PEER" address add 2001:db8:2::1/64 dev lan0 nodad
+    ip -n "$PEER" route add 2001:db8::/32 via 2001:db8:2::254
+    gateway
+    on "$GW" sysctl -q -w net.ipv6.conf.lan0.disable_ipv6=0
+    ip -n "$GW" address add 2001:db8:1::2/64 dev lan0 nodad
+    ip -n "$GW" route add 2001:db8:2::/64 via 2001:db8:1::1
+    capture "$PEER" wan0 wire
+}
+
+ipv6_traffic() {
+    expect_children 1
+    on "$GW" ping -6 -q -n -c 3 -i 0.2 -W 2 2001:db8:2::1 || fail "no answer from the peer's LAN"
+    on "$PEER" ping -6 -q -n -c 3 -i 0.2 -W 2 2001:db8:1::2 || fail "no answer from the gateway's LAN"
+    [[ $(packets wire 'ip6 and esp') -ge 12 && $(packets wire 'net 2001:db8:1::/64') -eq 0 ]] || fail "not protected on the wire"
+}
+
+case_kernel_ipv6_initiator() { # IKE and ESP over IPv6: we begin
+    ipv6
+    pc initiate peer --wait 20
+    ipv6_traffic
+}
+
+case_kernel_ipv6_responder() { # IKE and ESP over IPv6: the peer begins
+    ipv6
+    swan_initiate
+    ipv6_traffic
+}
+
 case_kernel_rekey_by_gateway() { # a hundred rekeys that we begin: no packet of a counted stream is lost
     GW_CHILD=$'soft-lifetime = { packets = 100 }\nhard-lifetime = { seconds = 3600, packets = 100_000 }'
     guest_strongswan && gateway

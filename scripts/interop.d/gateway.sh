@@ -28,17 +28,21 @@ $GW_RUNTIME
 name = "lan"
 device = "net_tap0,iface=lan0"
 side = "protected"
-addresses = ["10.1.0.1/24"]
+addresses = ["10.1.0.1/24", "2001:db8:1::1/64"]
 
 [[port]]
 name = "wan"
 device = "net_af_xdp0,iface=wan0"
 side = "unprotected"
-addresses = ["$GW_ADDRESS/24"]
+addresses = ["$GW_ADDRESS/24", "2001:db8:f::1/64"]
 
 [[route]]
 destination = "0.0.0.0/0"
 via = "$next"
+
+[[route]]
+destination = "2001:db8:2::/64"
+via = "2001:db8:f::2"
 
 [[connection]]
 name = "peer"
