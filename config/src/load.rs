@@ -11,12 +11,12 @@ use zeroize::Zeroizing;
 use crate::connections::Connections;
 use crate::keys::{CIPHER_KEY, INTEGRITY_KEY, open_to_others};
 use crate::mistake::Report;
-use crate::ports::{Interfaces, read_runtime};
+use crate::ports::{Interfaces, read_metrics, read_runtime};
 use crate::reader::Section;
 use crate::reference::ROOT;
 use crate::sa::{Sa, Sas};
 use crate::spd::Entry;
-use crate::{Mistake, Policy, routes, sad, shadow, spd};
+use crate::{Mistake, Policy, routes, sad, settings, shadow, spd};
 
 /// A larger file is not a policy; a million SAs fit.
 const POLICY_FILE_LIMIT: u64 = 512 << 20;
@@ -90,12 +90,13 @@ fn read_policy(
     base: &Path,
     check_file: impl Fn(&[Sa<'_>], &Connections<'_>),
 ) -> Policy {
-    let runtime = read_runtime(root);
+    let profile = settings::read_profile(root);
+    let (runtime, metrics) = (read_runtime(root), read_metrics(root));
     let interfaces = Interfaces::read(root);
     let neighbors = routes::read_neighbors(root, &interfaces);
     let routes = routes::read_routes(root, &interfaces, &neighbors);
     let sas = Sas::read(root, &interfaces, base);
-    let mut connections = Connections::read(root, &interfaces, base);
+    let mut connections = Connections::read(root, &interfaces, base, profile);
     let spd = spd::read(root, &sas, &connections);
     connections.select(&spd);
     check_file(&sas.list, &connections);
@@ -110,7 +111,9 @@ fn read_policy(
     }
     join(
         Policy {
+            profile,
             runtime,
+            metrics,
             interfaces: interfaces.list,
             routes,
             neighbors,

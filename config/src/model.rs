@@ -1,13 +1,13 @@
 //! The typed policy. Everything here has been checked: what a [`Policy`] holds can be built.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
 use zeroize::Zeroizing;
 
-use crate::{Connection, Selector, Transform};
+use crate::{Connection, Profile, Selector, Transform};
 
 /// Keying material: wiped when dropped, never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -34,8 +34,12 @@ impl fmt::Debug for Secret {
 /// A whole policy file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
+    /// What is meant where nothing is said.
+    pub profile: Profile,
     /// How the process runs.
     pub runtime: Runtime,
+    /// Figures for Prometheus.
+    pub metrics: Metrics,
     /// Ports, in order of definition; the index is the interface number (VLANs follow their port).
     pub interfaces: Vec<Interface>,
     /// Static routes.
@@ -75,6 +79,15 @@ pub struct Runtime {
     pub crypto_queue: u16,
     /// Directory in which the keys that IKE makes are written down, for Wireshark.
     pub key_log: Option<PathBuf>,
+    /// File to which events are added, one JSON object a line.
+    pub event_log: Option<PathBuf>,
+}
+
+/// Figures for Prometheus.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Metrics {
+    /// Where they are served over HTTP; `None`: nowhere.
+    pub listen: Option<SocketAddr>,
 }
 
 impl Default for Runtime {
@@ -91,6 +104,7 @@ impl Default for Runtime {
             crypto_devices: Vec::new(),
             crypto_queue: 1024,
             key_log: None,
+            event_log: None,
         }
     }
 }

@@ -9,6 +9,7 @@ use portcullis_config::{Policy, parse};
 // A policy with every table in it; each test changes one line.
 const PORT: &str = "[[port]]\nname = \"wan\"\ndevice = \"net_null0\"\nside = \"unprotected\"\n\
                     addresses = [\"192.0.2.1/24\"]\n";
+const METRICS: &str = "[metrics]\nlisten = \"127.0.0.1:9469\"\n";
 const VLAN: &str = "[[port.vlan]]\nname = \"lan\"\nid = 10\nside = \"protected\"\n";
 const ROUTE: &str =
     "[[route]]\ndestination = \"10.2.0.0/24\"\nvia = \"192.0.2.2\"\nport = \"wan\"\n";
@@ -67,7 +68,9 @@ fn with(table: &Table, key: &str, line: &str) -> String {
         false => line,
     };
     let bases = [
+        "[policy]\n",
         "[runtime]\n",
+        METRICS,
         PORT,
         VLAN,
         ROUTE,

@@ -22,6 +22,7 @@ use crate::control::{COMMAND_RING, Control, WorkerLink, fixed_neighbors};
 use crate::cycles::StopWatch;
 use crate::eal::{self, Pools};
 use crate::engine::cryptodev::{CryptoDevices, DeviceQueues};
+use crate::events::{Event, Events};
 use crate::ike::Ike;
 use crate::install::Installed;
 use crate::negotiated::Negotiated;
@@ -155,6 +156,13 @@ pub fn run(file: &Path, policy: Policy, drain: bool, signals: &Signals) -> Resul
     while !control.is_running() && !signals.stop.load(Ordering::Relaxed) {
         control.round(clock.now());
     }
+    let policy = &control.installed.policy;
+    let started = Event::Started {
+        version: env!("CARGO_PKG_VERSION").into(),
+        workers: control.workers.len(),
+        entries: policy.spd.len(),
+    };
+    control.raise(clock.now(), started);
     control.configure_ike(clock.now());
     heap::trim();
     eprintln!("portcullis: running");
@@ -164,6 +172,7 @@ pub fn run(file: &Path, policy: Policy, drain: bool, signals: &Signals) -> Resul
         reloader: Reloader::new(file, engine),
     };
     control_loop(&mut control, &mut desk, clock, drain, signals);
+    control.raise(clock.now(), Event::Stopping {});
     stop_workers.store(true, Ordering::Relaxed);
     for thread in threads {
         // A worker that panicked has said so; in a release the process is gone by then.
@@ -193,6 +202,8 @@ impl Desk {
         } = self;
         telemetry.tick(control, now);
         if reloader.is_idle() && signals.reload.swap(false, Ordering::Relaxed) {
+            let log = control.installed.policy.runtime.event_log.clone();
+            control.events.reopen(log.as_deref());
             reloader.begin(control, now, false);
         }
         socket.serve(|request| match request {
@@ -209,7 +220,7 @@ impl Desk {
             },
         });
         if let Some(report) = reloader.advance(control, now) {
-            reload::log(&report);
+            reload::tell(control, now, &report);
             socket.answer(&json(&report));
             telemetry.note_reload(&report);
         }
@@ -308,6 +319,7 @@ fn assemble(
         ike,
         negotiated: Negotiated::new(count, spis.clone()),
         spis,
+        events: Events::new(installed.policy.runtime.event_log.as_deref())?,
         workers: Vec::new(),
         resolver: resolver(&installed.policy, &fib),
         entries: EntryTotals::default(),

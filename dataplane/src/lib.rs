@@ -8,6 +8,7 @@ mod datagram;
 pub mod eal;
 pub mod engine;
 mod error;
+pub mod events;
 pub mod fib;
 pub mod gateway;
 pub mod ike;

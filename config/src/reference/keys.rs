@@ -9,11 +9,25 @@ pub const ROOT: Table = Table {
     doc: "The tables of a policy.",
     keys: &[
         Key {
+            name: "policy",
+            kind: "table",
+            presence: Optional,
+            example: "{ profile = \"modern\" }",
+            doc: "What goes for the whole policy.",
+        },
+        Key {
             name: "runtime",
             kind: "table",
             presence: Optional,
             example: "{ workers = 1 }",
             doc: "How the process runs.",
+        },
+        Key {
+            name: "metrics",
+            kind: "table",
+            presence: Optional,
+            example: "{ listen = \"127.0.0.1:9469\" }",
+            doc: "Figures for Prometheus.",
         },
         Key {
             name: "port",
@@ -60,6 +74,19 @@ pub const ROOT: Table = Table {
     ],
 };
 
+/// `[policy]`.
+pub const POLICY: Table = Table {
+    header: "[policy]",
+    doc: "What goes for the whole policy. The whole table may be left out.",
+    keys: &[Key {
+        name: "profile",
+        kind: "`modern` or `ws2003`",
+        presence: Default("\"modern\""),
+        example: "\"ws2003\"",
+        doc: "What is meant where nothing is said, see below. `ws2003` is for old peers, and warned of.",
+    }],
+};
+
 /// `[runtime]`.
 pub const RUNTIME: Table = Table {
     header: "[runtime]",
@@ -102,6 +129,14 @@ pub const RUNTIME: Table = Table {
             example: "\"/root/keys\"",
             doc: "For debugging: the keys of every negotiated SA are written down there, in files that Wireshark reads as its \
                   `ikev1_decryption_table` and `esp_sa`. Whoever reads them reads the traffic.",
+        },
+        Key {
+            name: "event-log",
+            kind: "path of a file",
+            presence: Optional,
+            example: "\"/var/log/portcullis/events.jsonl\"",
+            doc: "Events are added to this file, one JSON object a line: tunnels that come up and go, refused peers, unknown \
+                  SPIs, changes of policy. It is opened anew at SIGHUP and at every reload, so that it can be rotated.",
         },
         Key {
             name: "eal",
@@ -148,6 +183,20 @@ pub const RUNTIME: Table = Table {
                   `engine-busy`.",
         },
     ],
+};
+
+/// `[metrics]`.
+pub const METRICS: Table = Table {
+    header: "[metrics]",
+    doc: "Figures for Prometheus, over HTTP at `/metrics`. Nothing is served without this table.",
+    keys: &[Key {
+        name: "listen",
+        kind: "address and port",
+        presence: Required,
+        example: "\"127.0.0.1:9469\"",
+        doc: "Where to serve them. Whoever can connect reads the names and the traffic of all tunnels: an address other than \
+              loopback is warned of. It cannot change while the gateway runs.",
+    }],
 };
 
 /// `[[port]]`.
