@@ -82,6 +82,9 @@ fn with(table: &Table, key: &str, line: &str) -> String {
         SPD,
     ];
     let mut policy = String::new();
+    if key == "clear-text" {
+        policy += "[policy]\nprofile = \"ws2003\"\n";
+    }
     let mut done = false;
     for base in bases {
         let (header, keys) = base.split_once('\n').unwrap();

@@ -30,6 +30,7 @@ use crate::prepare::Basis;
 use crate::punt::is_ike;
 use crate::reclaim::{Garbage, Reclaimer};
 use crate::ring::{Receiver, Sender};
+use crate::soft::SoftSas;
 use crate::spi::Spis;
 use crate::totals::EntryTotals;
 use crate::worker::{Captured, FromWorker, ToWorker, WorkerCommand, WorkerRetired, WorkerStatus};
@@ -153,6 +154,8 @@ pub struct Control {
     pub ike: Ike,
     /// Its SAs.
     pub negotiated: Negotiated,
+    /// What passes in clear since its peer knows no IKE.
+    pub soft: SoftSas,
     /// SPIs in use.
     pub spis: Spis,
     /// What operators are told of.

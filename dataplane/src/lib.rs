@@ -29,6 +29,7 @@ pub mod report;
 pub mod ring;
 pub mod slots;
 pub mod socket;
+pub mod soft;
 pub mod spi;
 pub mod status;
 pub mod totals;

@@ -125,7 +125,7 @@ fn words(orders: &Orders) -> Vec<String> {
         Command::SetIndex(_) => "set index".into(),
         Command::ForgetFlows => "forget".into(),
         Command::Negotiated(Order::Bind(bound)) => {
-            format!("bind {:?}", bound.carrier.sa().map(|sa| sa.slot))
+            format!("bind {}", bound.carrier.sa().expect("no soft SA").slot)
         }
         Command::Negotiated(Order::Unbind { sa: Some(sa), .. }) => format!("unbind {}", sa.slot),
         Command::Negotiated(Order::Swap(used, new)) => format!("swap {used} {new}"),
