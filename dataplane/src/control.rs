@@ -340,6 +340,22 @@ impl Control {
                 destination,
                 ..
             } => self.acquire(now, child, source, destination),
+            News::CryptoFailure {
+                sa,
+                spi,
+                source,
+                reason,
+            } => {
+                let event = Event::CryptoFailure {
+                    sa: self.sa_name(worker, sa),
+                    spi: format!("{spi:#010x}"),
+                    source: Some(source.to_ip().to_string()),
+                    reason: reason.text().to_owned(),
+                };
+                self.raise(now, event);
+            }
+            // No driver of a NIC is joined, so workers are never told to ask (`Command::OfferSas`).
+            News::OffloadWanted { .. } => {}
             News::PathMtu {
                 spi,
                 protocol,
@@ -353,6 +369,7 @@ impl Control {
 
     fn sa_name(&self, worker: usize, side: SaSide) -> String {
         let sa = self.installed.at(worker, side);
+        let sa = sa.or_else(|| self.negotiated.at(worker, side));
         sa.map_or_else(|| "?".into(), |sa| sa.name.clone())
     }
 
