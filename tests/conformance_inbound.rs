@@ -139,7 +139,7 @@ fn step_03_status_of_the_nic_is_looked_at() {
         let (mut pair, offers, blank) = offloaded(traffic, &nics);
         let own = session(&nics[1]);
         assert_eq!(offers[1].state(own), Some(&State::Active));
-        pair.b.from_nic(&blank, HardwareStatus::Opened(own));
+        pair.b.by_nic(&blank, HardwareStatus::Opened(own));
         let second = traffic.packet(b"second").write();
         assert_eq!(pair.arrived(), [traffic.arrived(&second, 2)]);
         assert_quiet(&pair.b);
@@ -152,7 +152,7 @@ fn step_03_status_of_the_nic_is_looked_at() {
         pair.a.with_outbound(OUT, |sa| sa.sequence = 9);
         let third = traffic.packet(b"third").write();
         let sealed = pair.seal(&third);
-        pair.b.from_nic(&sealed, HardwareStatus::Untouched);
+        pair.b.by_nic(&sealed, HardwareStatus::Untouched);
         assert_eq!(pair.arrived(), [traffic.arrived(&third, 2)]);
         assert_quiet(&pair.b);
     }
@@ -170,11 +170,11 @@ fn step_04_bad_hardware_status_is_logged_and_discarded() {
             source: "192.0.2.1".parse::<std::net::IpAddr>().unwrap().into(),
             reason: DropReason::OffloadFailure,
         };
-        pair.b.from_nic(&blank, HardwareStatus::Failed);
+        pair.b.by_nic(&blank, HardwareStatus::Failed);
         assert_discarded(&mut pair.b, DropReason::OffloadFailure, &[told]);
         assert_eq!(pair.b.sas[IN].drops.get(DropReason::OffloadFailure), 1);
         // Opened with the keys of an SA that is gone, or never was, proves nothing.
-        pair.b.from_nic(&blank, HardwareStatus::Opened(Session(77)));
+        pair.b.by_nic(&blank, HardwareStatus::Opened(Session(77)));
         pair.b.assert_dropped(DropReason::OffloadFailure, 1);
     }
 }
@@ -448,14 +448,14 @@ fn step_19_what_the_nic_opened_is_not_opened_again() {
         let own = session(&nics[1]);
         let second = traffic.packet(b"second").write();
         // In software it is no packet: it was never encrypted.
-        pair.b.from_nic(&blank, HardwareStatus::Untouched);
+        pair.b.by_nic(&blank, HardwareStatus::Untouched);
         pair.b.assert_dropped(DropReason::IcvMismatch, 0);
         let before = pair.b.sas[IN].packets.get();
-        pair.b.from_nic(&blank, HardwareStatus::Opened(own));
+        pair.b.by_nic(&blank, HardwareStatus::Opened(own));
         assert_eq!(pair.arrived(), [traffic.arrived(&second, 2)]);
         assert_eq!(pair.b.sas[IN].packets.get(), before + 1);
         // All else is as ever: the replay window, and the SA's end, after which the NIC no longer has it.
-        pair.b.from_nic(&blank, HardwareStatus::Opened(own));
+        pair.b.by_nic(&blank, HardwareStatus::Opened(own));
         pair.b.assert_dropped(DropReason::Replay, 0);
         remove(&mut pair.b, SaSide::Inbound(IN as u32), &mut offers[1]);
         assert_eq!(nics[1].borrow().holds.len(), 0);

@@ -137,10 +137,10 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             }
             let own = sa.offload.session();
             match item.buf.hardware_status() {
-                HardwareStatus::Opened(session) if own == Some(session) => match item.link {
-                    0 => self.opened(io, item, true, None),
-                    _ => self.express_opened(io, item),
-                },
+                // The whole way: the short one has a single place in the code, where its callers are inlined.
+                HardwareStatus::Opened(session) if own == Some(session) => {
+                    self.opened(io, item, true, None);
+                }
                 // What it says is about the SA that came off before.
                 _ if item.depth > 0 => rest.push(item),
                 HardwareStatus::Untouched => rest.push(item),

@@ -436,7 +436,7 @@ impl Gateway {
     }
 
     /// A packet on the wire of which the NIC says something.
-    pub fn from_nic(&mut self, packet: &[u8], status: HardwareStatus) {
+    pub fn by_nic(&mut self, packet: &[u8], status: HardwareStatus) {
         let mut buf = TestBuf::new(&framed(self.site.mac(WIRE), None, packet));
         buf.status = status;
         let mut burst = ArrayVec::<TestBuf, BURST>::new();
