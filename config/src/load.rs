@@ -98,6 +98,7 @@ fn read_policy(
     let sas = Sas::read(root, &interfaces, base);
     let mut connections = Connections::read(root, &interfaces, base, profile);
     let spd = spd::read(root, &sas, &connections);
+    spd::check_clear_text(&spd, profile);
     connections.select(&spd);
     check_file(&sas.list, &connections);
     if !root.is_broken() {

@@ -11,7 +11,7 @@ use crate::reader::{Item, Section};
 use crate::reference::SPD;
 use crate::sa::Sas;
 use crate::{
-    Action, AddressRange, ClearText, Direction, PortRange, Selector, SpdEntry, UpperLayer,
+    Action, AddressRange, ClearText, Direction, PortRange, Profile, Selector, SpdEntry, UpperLayer,
 };
 
 #[derive(Clone, Copy)]
@@ -48,6 +48,20 @@ pub(crate) fn read<'a>(
         entries.push(Entry { section, entry });
     }
     entries
+}
+
+/// RFC 4301 5.2 step 3b knows no entry that protects and lets clear packets in.
+pub(crate) fn check_clear_text(entries: &[Entry<'_>], profile: Profile) {
+    for entry in entries {
+        let clear = match entry.entry.as_ref().map(|config| &config.action) {
+            Some(Action::Negotiate { clear, .. }) => *clear,
+            _ => ClearText::Never,
+        };
+        if clear != ClearText::Never && profile != Profile::Ws2003 {
+            let message = "expected \"never\": only profile ws2003 lets clear packets pass here";
+            entry.section.error("clear-text", message);
+        }
+    }
 }
 
 fn read_entry(

@@ -86,6 +86,9 @@ fn with(table: &Table, key: &str, line: &str) -> String {
     for base in bases {
         let (header, keys) = base.split_once('\n').unwrap();
         policy += &format!("{header}\n");
+        if key == "clear-text" && header == "[policy]" {
+            policy += "profile = \"ws2003\"\n"; // there alone
+        }
         let names_connection =
             ["connection", "child", "clear-text"].contains(&key) && header == "[[spd]]";
         let here = header == home && !done && (!names_connection || base == NEGOTIATE);

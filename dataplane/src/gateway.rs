@@ -36,6 +36,7 @@ use crate::report::ReloadReport;
 use crate::ring::{Receiver, Sender, ring};
 use crate::service_manager::{self, Watchdog};
 use crate::socket::{ControlSocket, Reply, Request};
+use crate::soft::SoftSas;
 use crate::spi::Spis;
 use crate::status::{Status, Telemetry};
 use crate::totals::EntryTotals;
@@ -338,6 +339,7 @@ fn assemble(
         ike,
         negotiated: Negotiated::new(count, spis.clone()),
         spis,
+        soft: SoftSas::default(),
         events: Events::new(installed.policy.runtime.event_log.as_deref())?,
         workers: Vec::new(),
         resolver: resolver(&installed.policy, &fib),

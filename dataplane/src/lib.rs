@@ -37,6 +37,7 @@ mod schema;
 pub mod service_manager;
 pub mod slots;
 pub mod socket;
+pub mod soft;
 pub mod spi;
 pub mod statistics;
 pub mod status;
