@@ -2,6 +2,7 @@
 //! tells operators what goes on. Workers go on forwarding while it is slow.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
@@ -349,6 +350,9 @@ impl Control {
                 destination,
                 ..
             } => self.acquire(now, child, source, destination),
+            News::PeerMoved { sa, address, port } => {
+                self.peer_moved(now, (worker, sa), SocketAddr::new(address.to_ip(), port));
+            }
             News::CryptoFailure {
                 sa,
                 spi,

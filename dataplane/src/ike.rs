@@ -2,7 +2,7 @@
 //! to the endpoint, and computations to a pool. Secrets never get into the log.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -537,6 +537,13 @@ impl Control {
             remote,
         };
         self.command_ike(now, command);
+    }
+
+    /// An authentic packet of an SA came from another address.
+    pub fn peer_moved(&mut self, now: u64, (worker, sa): (usize, SaSide), remote: SocketAddr) {
+        if let Some(child) = self.negotiated.child_at(worker, sa) {
+            self.command_ike(now, Command::Moved { child, remote });
+        }
     }
 
     /// An SA of IKE reached a limit; false if it is none of its.

@@ -526,6 +526,11 @@ impl Negotiated {
         (last || is_reached(limits, &sa.sa, now)).then_some(id)
     }
 
+    /// The child whose SA is in a worker's slot.
+    pub fn child_at(&self, worker: usize, side: SaSide) -> Option<ChildId> {
+        self.find(worker, side).map(|(id, _)| id)
+    }
+
     /// The SA in a worker's slot.
     pub fn at(&self, worker: usize, side: SaSide) -> Option<&SaConfig> {
         self.find(worker, side).map(|(_, sa)| &sa.config)

@@ -14,6 +14,9 @@ pub fn explain_reason(reason: &CloseReason) -> String {
         CloseReason::PeerDead => {
             "the peer did not answer: is it reachable, and are UDP 500 and 4500 open on the way?"
         }
+        CloseReason::NoAnswer => {
+            "the peer never said a word: does it know IKE, and are UDP 500 and 4500 open on the way?"
+        }
         CloseReason::Overloaded => "too many negotiations were half-open at once",
         CloseReason::Error(error) => return explain_error(error),
     };

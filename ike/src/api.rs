@@ -111,6 +111,13 @@ pub enum Command {
     SoftExpired(ChildId),
     /// An SA of this child reached a hard limit: it is deleted.
     HardExpired(ChildId),
+    /// An authentic packet of this child came from elsewhere: the peer's NAT has given it another address or port.
+    Moved {
+        /// Which child.
+        child: ChildId,
+        /// Where it came from.
+        remote: SocketAddr,
+    },
     /// A packet came in for an SPI that nobody has. If it came from a peer, that one is told that the SA is gone: a
     /// delete is one message, and may have been lost.
     UnknownSpi {

@@ -226,7 +226,7 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         sa.serial = self.next_serial();
         sa.is_plain_tunnel = sa.shape.is_esp()
             && sa.mode == Mode::Tunnel
-            && !sa.udp
+            && sa.udp.is_none()
             && sa.came_in.is_none()
             && !sa.carries_bundle;
         sa

@@ -44,6 +44,15 @@ pub enum Event {
         /// Protocol.
         protocol: u8,
     },
+    /// An authentic packet of ESP in UDP came from elsewhere than those before it.
+    PeerMoved {
+        /// The SA.
+        sa: SaSide,
+        /// The peer's address now.
+        address: Address,
+        /// Its port now.
+        port: u16,
+    },
     /// An SA's packet was not authentic, or no engine could process it; rate-limited.
     CryptoFailure {
         /// The SA.

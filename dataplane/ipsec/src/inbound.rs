@@ -175,7 +175,7 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         came_in: Option<u32>,
     ) -> Result<u64, DropReason> {
         let sa = self.sad.inbound.get(slot).ok_or(DropReason::BadSpi)?;
-        if sa.udp != udp {
+        if sa.udp.is_some() != udp {
             return Err(DropReason::EncapsulationMismatch);
         }
         if sa.came_in != came_in {
@@ -300,6 +300,7 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             return self.drop(io, buf, DropReason::BadSpi);
         };
         buf.trim_front(usize::from(item.link));
+        self.heed_peer_address(io, buf.data(), slot, item.sequence);
         let at = (item.at - u32::from(item.link)) as usize;
         let stripped = self.strip(&mut buf, slot, item.class, at, ah.as_ref(), mode);
         let carries_bundle = match stripped {

@@ -34,6 +34,7 @@ pub mod ndp;
 pub mod neighbor;
 pub mod offload;
 mod outbound;
+mod peer_address;
 pub mod pipeline;
 mod plain;
 mod protect;

@@ -235,8 +235,8 @@ pub struct InboundSa<K> {
     pub key: K,
     /// Tunnel or transport.
     pub mode: Mode,
-    /// ESP comes in UDP.
-    pub udp: bool,
+    /// ESP comes in UDP: from this address and port, the last time.
+    pub udp: Option<(Address, u16)>,
     /// What may come out of it; empty for an SA that only ever carries another one of its bundle.
     pub selectors: Arc<[CompiledSelector]>,
     /// Slot of the SA that must have come off the same packet just before (AH around ESP).
@@ -255,7 +255,9 @@ impl<K> InboundSa<K> {
             shape: Shape::new(config.transform),
             is_plain_tunnel: false,
             mode: config.mode,
-            udp: config.udp.is_some(),
+            udp: config
+                .udp
+                .map(|udp| (config.source.into(), udp.source_port)),
             esn: config.esn,
             replay: config
                 .replay_window

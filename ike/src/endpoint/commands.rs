@@ -1,6 +1,6 @@
 //! Commands from outside, and requests of IKE SAs that concern others.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use portcullis_config::{Authentication, Connection, DpdAction, Identity, Start};
 
 use super::{Endpoint, Item};
 use crate::child::{ChildSa, ChildState};
-use crate::core::Request;
+use crate::core::{Path, Request};
 use crate::crypto::credentials::LoadedCredentials;
 use crate::traffic::{self, Wanted};
 use crate::v1::ike_sa::{IkeSa, Role, State};
@@ -48,6 +48,7 @@ impl Endpoint {
             }
             Command::SoftExpired(id) => self.soft_expired(now, id),
             Command::HardExpired(id) => self.drop_child(now, id, CloseReason::Expired),
+            Command::Moved { child, remote } => self.moved(now, child, remote),
             Command::UnknownSpi {
                 protocol,
                 spi,
@@ -426,6 +427,21 @@ impl Endpoint {
     }
 
     /// Says once more that an SA is gone, to whoever still sends with it.
+    /// An authentic packet of a child came from another address: as if a message of its IKE SA had.
+    fn moved(&mut self, now: Time, id: ChildId, remote: SocketAddr) {
+        let Some(child) = self.core.children.get(id).filter(|child| child.udp) else {
+            return;
+        };
+        let path = Path {
+            remote,
+            ..child.path
+        };
+        let messenger = self.messenger(child);
+        if let Some(messenger) = messenger {
+            self.with(now, messenger, |sa, core| sa.follow(core, now, path));
+        }
+    }
+
     fn unknown_spi(&mut self, now: Time, spi: (u8, u32), remote: IpAddr) {
         let mut ikes = self.ikes.values().rev();
         let found = ikes.find(|sa| sa.is_established() && sa.path.remote.ip() == remote);

@@ -86,6 +86,35 @@ fn the_peer_is_followed_when_its_nat_rebinds() {
 }
 
 #[test]
+fn the_peer_is_followed_when_its_packets_come_from_elsewhere() {
+    let mut pair = behind_nat();
+    let child = pair.ends[1].installed.current.unwrap();
+    let remote = "198.51.100.7:30500".parse().unwrap();
+    pair.command(1, Command::Moved { child, remote });
+    let moved = |e: &&Event| matches!(e, Event::PeerMoved { .. });
+    let events = &pair.ends[1].events;
+    let Some(Event::PeerMoved {
+        children,
+        remote: to,
+        ..
+    }) = events.iter().find(moved)
+    else {
+        panic!("{events:?}");
+    };
+    assert_eq!((children.as_slice(), *to), (&[child][..], remote));
+    // Again, or for a child that is not there: nothing new.
+    pair.command(1, Command::Moved { child, remote });
+    let at = pair.ends[1].events.iter().filter(moved).count();
+    assert_eq!(at, 1);
+    // IKE goes there, too.
+    assert_eq!(pair.ends[1].endpoint.snapshot().ikes[0].remote, remote);
+    // The end that has no NAT before its peer does not follow anybody.
+    let child = pair.ends[0].installed.current.unwrap();
+    pair.command(0, Command::Moved { child, remote });
+    assert_eq!(pair.ends[0].events.iter().filter(moved).count(), 0);
+}
+
+#[test]
 fn force_and_off() {
     for (policy, udp) in [(NatTraversal::Force, true), (NatTraversal::Off, false)] {
         let [mut a, b] = gateways();

@@ -2,6 +2,8 @@
 
 use portcullis_config::{Df, Dscp, Mode, Transform, UdpEncapsulation};
 
+use portcullis_ipsec::pipeline::Event;
+
 use crate::rig::packets::{self, Dice, after, bytes, echo, protocol, reassemble, udp};
 use crate::rig::policy::{AH_SHA2, Sites, V4_ENDS, V6_ENDS, between, is_esp, lans, transforms};
 use crate::rig::{Gateway, LAN, WIRE, exchange};
@@ -301,6 +303,59 @@ fn udp_encapsulated_ipv6_has_a_right_checksum() {
         );
         assert_ne!(wire[46..48], [0, 0]);
     }
+}
+
+/// The peer's NAT gives it another port, then another address: the first authentic packet from there tells, once; what was
+/// overtaken, repeated or forged tells nothing.
+#[test]
+fn authentic_packets_tell_where_the_peer_is() {
+    let mut sites = Sites::default();
+    let gcm = [(crate::rig::policy::GCM, Mode::Tunnel)];
+    sites.protect(lans(), &gcm, V4_ENDS, |sa| sa.udp = Some(NAT));
+    let (mut a, mut b) = sites.build();
+    let wire: Vec<_> = (0..6)
+        .map(|n| {
+            a.on_lan(&echo("10.1.0.10", "10.2.0.20", &[n]).write());
+            a.sent(WIRE).remove(0)
+        })
+        .collect();
+    // Source address and port where RFC 791 and RFC 768 have them; the UDP checksum is 0 (RFC 3948 2.1).
+    let from = |packet: &[u8], last: u8, port: u16| {
+        let mut packet = packet.to_vec();
+        packet[15] = last;
+        packet[10..12].fill(0);
+        let sum = packets::checksum(&packet[..20]);
+        packet[10..12].copy_from_slice(&sum.to_be_bytes());
+        packet[20..22].copy_from_slice(&port.to_be_bytes());
+        packet
+    };
+    let own = wire[0][15];
+    b.on_wire(&wire[0]);
+    assert_eq!(b.io.events, [], "it is where it was");
+    let mut forged = from(&wire[2], own, 7777);
+    *forged.last_mut().unwrap() ^= 1;
+    b.on_wire(&forged);
+    b.io.events.clear();
+    b.on_wire(&from(&wire[2], own, 1234));
+    let port = |events: &[Event]| match events {
+        [Event::PeerMoved { address, port, .. }] => Some((address.to_ip().to_string(), *port)),
+        _ => None,
+    };
+    let (address, found) = port(&b.io.events).expect("one event");
+    assert_eq!(found, 1234);
+    assert_eq!(address, V4_ENDS.0);
+    b.io.events.clear();
+    b.on_wire(&from(&wire[1], own, 4321));
+    b.on_wire(&from(&wire[2], own, 4321));
+    b.on_wire(&from(&wire[3], own, 1234));
+    assert_eq!(b.io.events, [], "overtaken, repeated, known");
+    b.io.deaf = true;
+    b.on_wire(&from(&wire[4], own ^ 0x40, 1234));
+    b.io.deaf = false;
+    assert_eq!(b.io.events, []);
+    b.on_wire(&from(&wire[5], own ^ 0x40, 1234));
+    assert!(port(&b.io.events).is_some(), "control had not heard of it");
+    assert_eq!(b.sent(LAN).len(), 6);
 }
 
 /// A full burst of both directions at once, and of two SAs in turn: order within a flow is kept.
