@@ -97,6 +97,8 @@ case_kernel_esn() { # extended sequence numbers, asked for as RFC 4304 says
 
 # Everything is IPv6: IKE, ESP and what is in it.
 ipv6() {
+    GW_LAN_ADDRESSES='"2001:db8:1::1/64"' GW_WAN_ADDRESSES='"2001:db8:f::1/64"'
+    GW_ROUTE=2001:db8:2::/64 GW_NEXT=2001:db8:f::2
     GW_REMOTE='"2001:db8:f::2"' GW_SPD=$'local = "2001:db8:1::/64"\nremote = "2001:db8:2::/64"'
     SS_LOCAL=2001:db8:f::2 SS_REMOTE=2001:db8:f::1 SS_LOCAL_TS=2001:db8:2::/64 SS_REMOTE_TS=2001:db8:1::/64
     guest_strongswan

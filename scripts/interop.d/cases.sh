@@ -148,6 +148,23 @@ case_nat_before_peer() { # the peer is behind a masquerading NAT and begins
     expect_nat peer
 }
 
+case_nat_rebinds() { # the NAT before the peer forgets it: its next ESP packet, from another port, tells us where it is
+    GW_REMOTE='"any"' GW_NEXT=192.0.2.9
+    SS_ENCAP=no SS_LOCAL=198.51.100.2
+    nat peer && strongswan && gateway
+    swan_initiate
+    expect_children 1
+    local before timeout
+    for timeout in udp_timeout udp_timeout_stream; do on "$NAT" sysctl -q -w "net.netfilter.nf_conntrack_$timeout=1"; done
+    expect_traffic
+    before=$(field 'd["ikes"][0]["remote"]' ike)
+    sleep 3
+    # The answer to the first may still go where the peer was.
+    on "$PEER" ping -q -n -c 4 -i 0.2 -W 1 -I 10.2.0.1 10.1.0.2 | grep -E ' [34] received' || fail "the peer was not followed"
+    [[ $(field 'd["ikes"][0]["remote"]' ike) != "$before" ]] || fail "the NAT did not forget the peer"
+    expect_gateway 'another address'
+}
+
 # What `show ike` knows of the NAT.
 expect_nat() {
     local nat

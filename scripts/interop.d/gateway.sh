@@ -5,6 +5,9 @@
 
 # What the cases change before `gateway`.
 GW_ADDRESS=192.0.2.1   # of the wire
+GW_LAN_ADDRESSES=''    # of the ports, if not one of IPv4
+GW_WAN_ADDRESSES=''
+GW_ROUTE=''            # to the peer's LAN, if not to everything
 GW_NEXT=''             # next hop to everything, if not the peer
 GW_CONNECTION=''       # lines of [[connection]] beside the usual ones
 GW_CHILD=''            # lines of [[connection.child]]
@@ -28,21 +31,17 @@ $GW_RUNTIME
 name = "lan"
 device = "net_tap0,iface=lan0"
 side = "protected"
-addresses = ["10.1.0.1/24", "2001:db8:1::1/64"]
+addresses = [${GW_LAN_ADDRESSES:-'"10.1.0.1/24"'}]
 
 [[port]]
 name = "wan"
 device = "net_af_xdp0,iface=wan0"
 side = "unprotected"
-addresses = ["$GW_ADDRESS/24", "2001:db8:f::1/64"]
+addresses = [${GW_WAN_ADDRESSES:-"\"$GW_ADDRESS/24\""}]
 
 [[route]]
-destination = "0.0.0.0/0"
+destination = "${GW_ROUTE:-0.0.0.0/0}"
 via = "$next"
-
-[[route]]
-destination = "2001:db8:2::/64"
-via = "2001:db8:f::2"
 
 [[connection]]
 name = "peer"
