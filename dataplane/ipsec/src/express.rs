@@ -28,8 +28,8 @@ use crate::{DropReason, PacketBuf, esp};
 /// What is known of a packet of a burst.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Arrival {
-    key: FlowKey,
-    place: FlowPlace,
+    pub(crate) key: FlowKey,
+    pub(crate) place: FlowPlace,
     way: Way,
     /// Length of the IP packet.
     len: u16,
@@ -111,18 +111,17 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     #[inline(always)]
     pub(crate) fn look_up(&self, arrival: &mut Arrival) {
         match arrival.way {
-            Way::Outbound => {
-                if let Some(&Decision {
+            Way::Outbound => match self.flows.get_first(arrival.place, &arrival.key) {
+                Some(&Decision {
                     verdict: Verdict::Protect(SaRef { worker, slot }),
                     entry,
-                }) = self.flows.get(arrival.place, &arrival.key)
-                {
-                    if worker == self.worker {
-                        self.sad.outbound.prefetch_place(slot);
-                        arrival.way = Way::Protect(slot, entry);
-                    }
+                }) if worker == self.worker => {
+                    self.sad.outbound.prefetch_place(slot);
+                    arrival.way = Way::Protect(slot, entry);
                 }
-            }
+                Some(_) => arrival.way = Way::Whole,
+                None => self.flows.prefetch_elsewhere(arrival.place),
+            },
             Way::Esp(spi, destination) => {
                 let found = self.sad.index.lookup(spi, protocol::ESP, destination);
                 if let Some(SaRef { worker, slot }) = found {
@@ -190,10 +189,26 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         let back = match arrival.way {
             Way::Protect(slot, entry) => self.express_seal(io, frame, arrival, slot, entry),
             Way::Open(slot) => self.express_open(io, frame, arrival, slot),
-            Way::Whole | Way::Outbound | Way::Esp(..) => Some(frame),
+            Way::Outbound => self.express_first(io, frame, arrival),
+            Way::Whole | Way::Esp(..) => Some(frame),
         };
         if let Some(frame) = back {
             self.admit(io, port, frame);
+        }
+    }
+
+    /// A packet whose flow was not found with one look.
+    #[inline(always)]
+    fn express_first<I: Outlet<Buf = B>>(
+        &mut self,
+        io: &mut I,
+        frame: B,
+        arrival: &Arrival,
+    ) -> Option<B> {
+        let packet = frame.data().get(HEADER..).unwrap_or_default();
+        match self.first_of_flow(arrival, packet) {
+            Some((slot, entry)) => self.express_seal(io, frame, arrival, slot, entry),
+            None => Some(frame),
         }
     }
 

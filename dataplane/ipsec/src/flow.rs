@@ -383,16 +383,29 @@ impl FlowCache {
     /// What is known about a flow. Most are found with one look.
     #[inline(always)]
     pub fn get(&self, place: FlowPlace, key: &FlowKey) -> Option<&Decision> {
+        self.get_first(place, key)
+            .or_else(|| self.get_elsewhere(place, key))
+    }
+
+    /// With one look.
+    #[inline(always)]
+    pub(crate) fn get_first(&self, place: FlowPlace, key: &FlowKey) -> Option<&Decision> {
         let slot = self.slots.get(place.0 as usize)?;
-        match slot.holds(key, self.generation) {
-            true => Some(&slot.decision),
-            false => self.get_elsewhere(place, key),
-        }
+        slot.holds(key, self.generation).then_some(&slot.decision)
+    }
+
+    /// Asks for the memory that [`FlowCache::get_elsewhere`] will read.
+    #[inline]
+    pub(crate) fn prefetch_elsewhere(&self, place: FlowPlace) {
+        ways(place)
+            .skip(1)
+            .filter_map(|way| self.slots.get(way))
+            .for_each(prefetch::soon);
     }
 
     /// In the other ways of the set.
     #[cold]
-    fn get_elsewhere(&self, place: FlowPlace, key: &FlowKey) -> Option<&Decision> {
+    pub(crate) fn get_elsewhere(&self, place: FlowPlace, key: &FlowKey) -> Option<&Decision> {
         ways(place)
             .skip(1)
             .filter_map(|way| self.slots.get(way))

@@ -21,6 +21,7 @@ pub mod ethernet;
 mod event;
 mod express;
 pub mod fib;
+mod first;
 pub mod flow;
 mod forward;
 pub mod fragment;

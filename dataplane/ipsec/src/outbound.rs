@@ -7,7 +7,7 @@ use crate::fib::Hop;
 use crate::flow::{Decision, FlowKey, FlowPlace, Path, Verdict};
 use crate::ip::{self, IpHeader, protocol};
 use crate::local::quoted_key;
-use crate::pipeline::{Event, Handoff, Origin, Outlet, Pipeline, Service};
+use crate::pipeline::{Binding, Event, Handoff, Origin, Outlet, Pipeline, Service};
 use crate::sa::{SaRef, any_match};
 use crate::spd::{Classifier, EntryAction, Flow, Match, SelectorKey};
 use crate::{DropReason, PacketBuf};
@@ -18,6 +18,28 @@ pub(crate) struct KnownFlow {
     pub(crate) key: FlowKey,
     pub(crate) place: FlowPlace,
     pub(crate) decision: Option<Decision>,
+}
+
+/// Whether a packet crosses the boundary.
+pub(crate) enum Crossing {
+    /// No: no SPD entry is asked.
+    Ends(Verdict),
+    /// No: it stays on the protected side.
+    Inside(Hop),
+    /// Yes, over this hop, if there is a route.
+    Out(Option<Hop>),
+}
+
+/// The first of the SAs that may carry a packet.
+pub(crate) fn first_bound(bindings: &[Binding], key: &SelectorKey) -> Match<SaRef> {
+    for binding in bindings {
+        match any_match(&binding.selectors, key) {
+            Match::Yes(()) => return Match::Yes(binding.sa),
+            Match::Reassemble => return Match::Reassemble,
+            Match::No => {}
+        }
+    }
+    Match::No
 }
 
 impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
@@ -95,32 +117,12 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         origin: Origin,
     ) -> Match<(Decision, bool)> {
         let unasked = |verdict| Match::Yes((Decision::unasked(verdict), true));
-        let fib = self.view.fib.clone();
-        // RFC 1812 5.3.8: nobody else speaks in clear from our addresses.
-        if matches!(origin, Origin::Interface(_)) && fib.is_local(ip.source) {
-            return unasked(Verdict::Drop(DropReason::IpMartian));
-        }
-        if fib.is_local(ip.destination) {
-            return unasked(Verdict::Local);
-        }
-        if ip.destination.is_multicast() || fib.is_broadcast(ip.destination) {
-            return unasked(Verdict::Drop(DropReason::Multicast));
-        }
-        if ip.destination.is_v6_link_local()
-            || (ip.source.is_v6_link_local() && !fib.is_local(ip.source))
-        {
-            return unasked(Verdict::Drop(DropReason::IpMartian));
-        }
-        if ip.hides_protocol() {
-            return Match::Reassemble;
-        }
-        let hop = fib.route(ip.destination);
-        let stays_inside = hop
-            .and_then(|h| fib.interface(h.interface))
-            .is_some_and(|i| i.side == Side::Protected);
-        if let (Some(hop), true) = (hop, stays_inside) {
-            return unasked(self.forward_verdict(Some(hop), ip));
-        }
+        let hop = match self.crossing(ip, matches!(origin, Origin::Interface(_))) {
+            Crossing::Ends(verdict) => return unasked(verdict),
+            _ if ip.hides_protocol() => return Match::Reassemble,
+            Crossing::Inside(hop) => return unasked(self.forward_verdict(Some(hop), ip)),
+            Crossing::Out(hop) => hop,
+        };
         let key = SelectorKey::of(packet, ip, Flow::Outbound);
         let (key, (entry, action), remember) = match self.view.spd.lookup(&key) {
             Match::Yes(found) => (key, found, true),
@@ -162,6 +164,30 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         Match::Yes((Decision { verdict, entry }, remember))
     }
 
+    /// What addresses and routes say of a packet from the protected side, or, if not `received`, of our own.
+    pub(crate) fn crossing(&self, ip: &IpHeader, received: bool) -> Crossing {
+        let fib = &self.view.fib;
+        let (from_us, to) = (fib.is_local(ip.source), fib.destination(ip.destination));
+        // RFC 1812 5.3.8: nobody else speaks in clear from our addresses.
+        if received && from_us {
+            return Crossing::Ends(Verdict::Drop(DropReason::IpMartian));
+        }
+        if to.local {
+            return Crossing::Ends(Verdict::Local);
+        }
+        if ip.destination.is_multicast() || to.broadcast {
+            return Crossing::Ends(Verdict::Drop(DropReason::Multicast));
+        }
+        if ip.destination.is_v6_link_local() || (ip.source.is_v6_link_local() && !from_us) {
+            return Crossing::Ends(Verdict::Drop(DropReason::IpMartian));
+        }
+        let side = to.hop.and_then(|hop| fib.interface(hop.interface));
+        match (to.hop, side.map(|interface| interface.side)) {
+            (Some(hop), Some(Side::Protected)) => Crossing::Inside(hop),
+            (hop, _) => Crossing::Out(hop),
+        }
+    }
+
     /// Forward over a hop, if there is one.
     pub(crate) fn forward_verdict(&mut self, hop: Option<Hop>, ip: &IpHeader) -> Verdict {
         match hop {
@@ -195,14 +221,11 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             }
             Some(Service::Nothing) | None => return Match::No,
         };
-        for binding in bindings {
-            match any_match(&binding.selectors, key) {
-                Match::Yes(()) => return Match::Yes(Some(binding.sa)),
-                Match::Reassemble => return Match::Reassemble,
-                Match::No => {}
-            }
+        match first_bound(bindings, key) {
+            Match::Yes(sa) => Match::Yes(Some(sa)),
+            Match::Reassemble => Match::Reassemble,
+            Match::No => Match::No,
         }
-        Match::No
     }
 
     fn acquire<I: Outlet<Buf = B>>(&mut self, io: &mut I, entry: u32, ip: &IpHeader) {
