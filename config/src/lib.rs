@@ -16,6 +16,7 @@ mod connections;
 mod credentials;
 mod identity;
 mod keys;
+mod lints;
 mod load;
 mod mistake;
 mod model;
@@ -28,6 +29,7 @@ mod protocol;
 mod reader;
 pub mod reference;
 mod routes;
+mod rules;
 mod sa;
 mod sad;
 mod selector;
@@ -42,5 +44,9 @@ pub use load::{Loaded, load, parse};
 pub use mistake::{Mistake, Severity};
 pub use model::*;
 pub use profile::Profile;
+pub use rules::{
+    DefaultResponse, Exemptions, Filter, FilterAction, FilterAddress, FilterList, FilterVerb,
+    IkeSettings, InterfaceClass, Negotiation, Origin, PolicyId, Rule, RuleSet, Topology,
+};
 pub use selector::*;
 pub use suite::*;

@@ -9,14 +9,16 @@ use toml::de::DeTable;
 use zeroize::Zeroizing;
 
 use crate::connections::Connections;
+use crate::credentials::PSK;
 use crate::keys::{CIPHER_KEY, INTEGRITY_KEY, open_to_others};
 use crate::mistake::Report;
 use crate::ports::{Interfaces, read_runtime};
 use crate::reader::Section;
 use crate::reference::ROOT;
+use crate::rules::RuleSections;
 use crate::sa::{Sa, Sas};
 use crate::spd::Entry;
-use crate::{Mistake, Policy, routes, sad, settings, shadow, spd};
+use crate::{Mistake, Policy, Topology, lints, routes, rules, sad, settings, spd};
 
 /// A larger file is not a policy; a million SAs fit.
 const POLICY_FILE_LIMIT: u64 = 512 << 20;
@@ -72,9 +74,9 @@ fn read(text: &str, file: &Path, base: &Path, mode: Option<u32>) -> Result<Loade
         report.syntax(at, error.message());
     }
     let root = Section::open(&ROOT, document.get_ref(), 0, &report);
-    let policy = read_policy(root, base, |sas, connections| {
+    let policy = read_policy(root, base, |sas, connections, places| {
         if let Some(mode) = mode {
-            check_mode(sas, connections, file, mode);
+            check_mode(sas, connections, places, (file, mode));
         }
     });
     if report.has_errors() {
@@ -88,26 +90,35 @@ fn read(text: &str, file: &Path, base: &Path, mode: Option<u32>) -> Result<Loade
 fn read_policy(
     root: Section<'_>,
     base: &Path,
-    check_file: impl Fn(&[Sa<'_>], &Connections<'_>),
+    check_file: impl Fn(&[Sa<'_>], &Connections<'_>, &RuleSections<'_>),
 ) -> Policy {
-    let profile = settings::read_profile(root);
+    let settings = settings::read(root);
+    let profile = settings.profile;
     let runtime = read_runtime(root);
     let interfaces = Interfaces::read(root);
     let neighbors = routes::read_neighbors(root, &interfaces);
     let routes = routes::read_routes(root, &interfaces, &neighbors);
     let sas = Sas::read(root, &interfaces, base);
     let mut connections = Connections::read(root, &interfaces, base, profile);
-    let spd = spd::read(root, &sas, &connections);
-    connections.select(&spd);
-    check_file(&sas.list, &connections);
+    let written = spd::read(root, &sas, &connections, profile);
+    connections.select(&written);
+    let (mut rules, places) = rules::read(root, &interfaces, base, profile);
+    rules.exemptions = settings.exemptions;
+    check_file(&sas.list, &connections, &places);
     if !root.is_broken() {
         if interfaces.list.is_empty() {
             root.warning("port", "no [[port]]: there is nothing to forward between");
         }
         sad::check_identities(&sas);
         sad::check_shared_keys(&sas);
-        sad::check_unused(&sas, &spd);
-        shadow::check(&spd);
+        sad::check_unused(&sas, &written);
+    }
+    let topology = Topology::new(&interfaces.list, &routes);
+    let mut connections = connections.finish();
+    let made = rules.compile(&topology, profile, connections.len());
+    let spd = rules::place(root, &settings, &places, written, made, &mut connections);
+    if !root.is_broken() && interfaces.is_complete() {
+        lints::check(&spd, &settings, &topology);
     }
     join(
         Policy {
@@ -116,7 +127,8 @@ fn read_policy(
             interfaces: interfaces.list,
             routes,
             neighbors,
-            connections: connections.finish(),
+            connections,
+            rules,
             ..Policy::default()
         },
         sas,
@@ -141,7 +153,12 @@ fn join(mut policy: Policy, sas: Sas<'_>, spd: Vec<Entry<'_>>) -> Policy {
 }
 
 /// A policy file with keys in it is a key file: it must be closed to others. Said once, at the first key.
-fn check_mode(sas: &[Sa<'_>], connections: &Connections<'_>, file: &Path, mode: u32) {
+fn check_mode(
+    sas: &[Sa<'_>],
+    connections: &Connections<'_>,
+    rules: &RuleSections<'_>,
+    (file, mode): (&Path, u32),
+) {
     let Some(reason) = open_to_others(mode, file) else {
         return;
     };
@@ -154,5 +171,9 @@ fn check_mode(sas: &[Sa<'_>], connections: &Connections<'_>, file: &Path, mode: 
             }
         }
     }
-    connections.refuse_psk(&message);
+    let psk = PSK.0;
+    let mut sections = connections.sections().chain(rules.methods.iter().copied());
+    if let Some(section) = sections.find(|section| section.has(psk)) {
+        section.error(psk, message);
+    }
 }

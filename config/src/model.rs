@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use zeroize::Zeroizing;
 
-use crate::{Connection, Profile, Selector, Transform};
+use crate::{Connection, InterfaceClass, Origin, Profile, RuleSet, Selector, Transform};
 
 /// Keying material: wiped when dropped, never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -50,6 +50,8 @@ pub struct Policy {
     pub sas: Vec<SaConfig>,
     /// Peers with which IKE negotiates SAs.
     pub connections: Vec<Connection>,
+    /// The rules from which entries and connections have been made.
+    pub rules: RuleSet,
 }
 
 /// Process-wide settings.
@@ -153,6 +155,8 @@ pub struct Interface {
     pub vlan: Option<u16>,
     /// Side of the IPsec boundary.
     pub side: Side,
+    /// Kind of network, for rules that are for some only.
+    pub class: InterfaceClass,
     /// Our addresses with their on-link prefix length.
     pub addresses: Vec<IpNet>,
     /// MAC address to use instead of the device's own.
@@ -239,8 +243,12 @@ pub struct SpdEntry {
     pub name: String,
     /// What it matches.
     pub selector: Selector,
+    /// Only packets that cross the boundary in this direction; `None`: both.
+    pub direction: Option<Direction>,
     /// What it does.
     pub action: Action,
+    /// What made it; `None`: it is written as an entry.
+    pub origin: Option<Origin>,
 }
 
 /// Direction of an SA, seen from this gateway.

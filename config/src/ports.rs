@@ -10,7 +10,7 @@ use crate::address;
 use crate::mistake::{did_you_mean, shown};
 use crate::reader::{Item, Section};
 use crate::reference::{PORT, RUNTIME, VLAN};
-use crate::{EngineKind, Interface, Runtime, Side};
+use crate::{EngineKind, Interface, InterfaceClass, Runtime, Side};
 
 /// The length of `sun_path` of a Unix socket address, less its final zero.
 const SOCKET_PATH_LIMIT: usize = 107;
@@ -291,6 +291,7 @@ impl<'a> Interfaces<'a> {
             device: device.unwrap_or_default().to_owned(),
             vlan: None,
             side: read_side(section),
+            class: read_class(section),
             addresses: self.read_addresses(section),
             mac: section.get("mac").and_then(|i| i.parse(address::mac)),
             mtu: mtu.unwrap_or(1500),
@@ -316,6 +317,7 @@ impl<'a> Interfaces<'a> {
                 device: port.device.clone(),
                 vlan: id,
                 side: read_side(section),
+                class: read_class(section),
                 addresses: self.read_addresses(section),
                 mac: port.mac,
                 mtu: mtu.unwrap_or(port.mtu),
@@ -369,6 +371,13 @@ pub(crate) fn is_on_link(interface: &Interface, address: IpAddr) -> bool {
 fn read_side(section: Section<'_>) -> Side {
     let side = section.require("side").and_then(|i| i.choice(SIDES));
     side.unwrap_or(Side::Unprotected)
+}
+
+fn read_class(section: Section<'_>) -> InterfaceClass {
+    let class = section
+        .get("class")
+        .and_then(|i| i.choice(InterfaceClass::NAMES));
+    class.unwrap_or_default()
 }
 
 fn read_device(item: Item<'_>) -> Option<&str> {
