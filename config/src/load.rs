@@ -12,7 +12,7 @@ use crate::connections::Connections;
 use crate::credentials::PSK;
 use crate::keys::{CIPHER_KEY, INTEGRITY_KEY, open_to_others};
 use crate::mistake::Report;
-use crate::ports::{Interfaces, read_runtime};
+use crate::ports::{Interfaces, read_metrics, read_runtime};
 use crate::reader::Section;
 use crate::reference::ROOT;
 use crate::rules::RuleSections;
@@ -94,7 +94,7 @@ fn read_policy(
 ) -> Policy {
     let settings = settings::read(root);
     let profile = settings.profile;
-    let runtime = read_runtime(root);
+    let (runtime, metrics) = (read_runtime(root), read_metrics(root));
     let interfaces = Interfaces::read(root);
     let neighbors = routes::read_neighbors(root, &interfaces);
     let routes = routes::read_routes(root, &interfaces, &neighbors);
@@ -124,6 +124,7 @@ fn read_policy(
         Policy {
             profile,
             runtime,
+            metrics,
             interfaces: interfaces.list,
             routes,
             neighbors,

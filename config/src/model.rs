@@ -1,7 +1,7 @@
 //! The typed policy. Everything here has been checked: what a [`Policy`] holds can be built.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -38,6 +38,8 @@ pub struct Policy {
     pub profile: Profile,
     /// How the process runs.
     pub runtime: Runtime,
+    /// Figures for Prometheus.
+    pub metrics: Metrics,
     /// Ports, in order of definition; the index is the interface number (VLANs follow their port).
     pub interfaces: Vec<Interface>,
     /// Static routes.
@@ -79,6 +81,15 @@ pub struct Runtime {
     pub crypto_queue: u16,
     /// Directory in which the keys that IKE makes are written down, for Wireshark.
     pub key_log: Option<PathBuf>,
+    /// File to which events are added, one JSON object a line.
+    pub event_log: Option<PathBuf>,
+}
+
+/// Figures for Prometheus.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Metrics {
+    /// Where they are served over HTTP; `None`: nowhere.
+    pub listen: Option<SocketAddr>,
 }
 
 impl Default for Runtime {
@@ -95,6 +106,7 @@ impl Default for Runtime {
             crypto_devices: Vec::new(),
             crypto_queue: 1024,
             key_log: None,
+            event_log: None,
         }
     }
 }

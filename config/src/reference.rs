@@ -10,7 +10,7 @@ use std::fmt::Write;
 
 use crate::{Cipher, Group, Integrity};
 pub use connection::{CHILD, CHILD_PROPOSAL, CONNECTION, DPD, IKE_PROPOSAL};
-pub use keys::{NEIGHBOR, PORT, ROOT, ROUTE, RUNTIME, VLAN};
+pub use keys::{METRICS, NEIGHBOR, PORT, ROOT, ROUTE, RUNTIME, VLAN};
 pub use protection::{LIFETIME, SA, SPD, UDP_ENCAPSULATION};
 pub use rules::{
     AUTHENTICATION, DEFAULT_RESPONSE, FILTER, FILTER_ACTION, FILTER_LIST, IKE, MANAGEMENT, POLICY,
@@ -59,6 +59,7 @@ pub const TABLES: &[&Table] = &[
     &POLICY,
     &MANAGEMENT,
     &RUNTIME,
+    &METRICS,
     &PORT,
     &VLAN,
     &ROUTE,
@@ -167,8 +168,8 @@ refuses. The files in `config/examples/` are whole policies.
 This text is written by the code that reads the file: a key that is not listed here is refused.
 
 - A list of one may be written without brackets: `inbound = \"from-b\"`.
-- A relative `key-file` is looked for beside the policy file. Paths in `device`, `capture` and
-  `control-socket` are relative to the directory the program is started in.
+- A relative `key-file` is looked for beside the policy file. Paths in `device`, `capture`,
+  `control-socket` and `event-log` are relative to the directory the program is started in.
 - A file that holds keys must be closed to others: `chmod 600`. That goes for each `key-file` and for
   a policy file with a `key` or `integrity-key` in it; any permission for group or others is an error. A copy
   of an example that holds keys needs the same, since version control does not keep the mode.

@@ -118,14 +118,15 @@ fn read_action(
     Some(action)
 }
 
-/// What may cross in clear although it is to be protected.
+/// What may cross in clear although it is to be protected: RFC 4301 5.2 step 3b knows no entry that protects and lets
+/// clear packets in.
 pub(crate) fn read_clear(section: Section<'_>, profile: Profile) -> Option<ClearText> {
     let Some(item) = section.get("clear-text") else {
         return Some(ClearText::Never);
     };
     let clear = item.choice(ClearText::NAMES)?;
     if clear != ClearText::Never && profile != Profile::Ws2003 {
-        item.error("expected \"never\": only profile \"ws2003\" lets what is to be protected pass in clear");
+        item.error("expected \"never\": only profile ws2003 lets clear packets pass here");
     }
     Some(clear)
 }

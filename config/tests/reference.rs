@@ -9,6 +9,7 @@ use portcullis_config::{Policy, parse};
 // A policy with every table in it; each test changes one line.
 const PORT: &str = "[[port]]\nname = \"wan\"\ndevice = \"net_null0\"\nside = \"unprotected\"\n\
                     addresses = [\"192.0.2.1/24\"]\n";
+const METRICS: &str = "[metrics]\nlisten = \"127.0.0.1:9469\"\n";
 const VLAN: &str = "[[port.vlan]]\nname = \"lan\"\nid = 10\nside = \"protected\"\n";
 const ROUTE: &str =
     "[[route]]\ndestination = \"10.2.0.0/24\"\nvia = \"192.0.2.2\"\nport = \"wan\"\n";
@@ -100,6 +101,7 @@ fn with(table: &Table, key: &str, line: &str) -> String {
         "[ike]\n",
         DEFAULT_RESPONSE,
         "[runtime]\n",
+        METRICS,
         PORT,
         VLAN,
         ROUTE,
@@ -119,6 +121,9 @@ fn with(table: &Table, key: &str, line: &str) -> String {
     for base in bases {
         let (header, keys) = base.split_once('\n').unwrap();
         policy += &format!("{header}\n");
+        if key == "clear-text" && header == "[policy]" {
+            policy += "profile = \"ws2003\"\n"; // there alone
+        }
         let names_connection =
             ["connection", "child", "clear-text"].contains(&key) && header == "[[spd]]";
         let here = header == home && !done && (!names_connection || base == NEGOTIATE);

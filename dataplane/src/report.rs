@@ -179,6 +179,9 @@ pub fn is_reordered(entries_before: &[u32]) -> bool {
 /// What differs and cannot change while the gateway runs.
 pub fn fixed_differences(old: &Policy, new: &Policy) -> Vec<String> {
     let mut reasons = runtime_differences(&old.runtime, &new.runtime);
+    if old.metrics != new.metrics {
+        reasons.push("[metrics] differs: it cannot change while the gateway runs".into());
+    }
     let by_name = |policy: &'_ Policy, name: &str| -> Option<Interface> {
         policy.interfaces.iter().find(|i| i.name == name).cloned()
     };

@@ -23,6 +23,13 @@ pub const ROOT: Table = Table {
             doc: "How the process runs.",
         },
         Key {
+            name: "metrics",
+            kind: "table",
+            presence: Optional,
+            example: "{ listen = \"127.0.0.1:9469\" }",
+            doc: "Figures for Prometheus.",
+        },
+        Key {
             name: "port",
             kind: "array of tables",
             presence: Optional,
@@ -146,6 +153,14 @@ pub const RUNTIME: Table = Table {
                   `ikev1_decryption_table` and `esp_sa`. Whoever reads them reads the traffic.",
         },
         Key {
+            name: "event-log",
+            kind: "path of a file",
+            presence: Optional,
+            example: "\"/var/log/portcullis/events.jsonl\"",
+            doc: "Events are added to this file, one JSON object a line: tunnels that come up and go, refused peers, unknown \
+                  SPIs, changes of policy. It is opened anew at SIGHUP and at every reload, so that it can be rotated.",
+        },
+        Key {
             name: "eal",
             kind: "list of strings",
             presence: Default("[]"),
@@ -190,6 +205,20 @@ pub const RUNTIME: Table = Table {
                   `engine-busy`.",
         },
     ],
+};
+
+/// `[metrics]`.
+pub const METRICS: Table = Table {
+    header: "[metrics]",
+    doc: "Figures for Prometheus, over HTTP at `/metrics`. Nothing is served without this table.",
+    keys: &[Key {
+        name: "listen",
+        kind: "address and port",
+        presence: Required,
+        example: "\"127.0.0.1:9469\"",
+        doc: "Where to serve them. Whoever can connect reads the names and the traffic of all tunnels: an address other than \
+              loopback is warned of. It cannot change while the gateway runs.",
+    }],
 };
 
 /// `[[port]]`.
