@@ -92,12 +92,9 @@ impl<'a> Connections<'a> {
         Some((connection, child))
     }
 
-    /// Says at the first pre-shared key in the policy file what is wrong with the file.
-    pub(crate) fn refuse_psk(&self, message: &str) {
-        let psk = credentials::PSK.0;
-        if let Some(peer) = self.list.iter().find(|peer| peer.section.has(psk)) {
-            peer.section.error(psk, message);
-        }
+    /// Their tables.
+    pub(crate) fn sections(&self) -> impl Iterator<Item = Section<'_>> {
+        self.list.iter().map(|peer| peer.section)
     }
 
     /// Gives each child the selector of the entry that names it. Exactly one must, and quick mode must have words

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use zeroize::Zeroizing;
 
-use crate::{Connection, Selector, Transform};
+use crate::{About, Connection, Selector, Store, Transform};
 
 /// Keying material: wiped when dropped, never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -36,6 +36,10 @@ impl fmt::Debug for Secret {
 pub struct Policy {
     /// How the process runs.
     pub runtime: Runtime,
+    /// Where it comes from; `None`: all of it stands in the machine's own file.
+    pub store: Option<Store>,
+    /// What it says of itself.
+    pub about: About,
     /// Ports, in order of definition; the index is the interface number (VLANs follow their port).
     pub interfaces: Vec<Interface>,
     /// Static routes.

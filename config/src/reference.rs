@@ -4,6 +4,7 @@
 mod connection;
 mod keys;
 mod protection;
+mod store;
 
 use std::fmt::Write;
 
@@ -11,6 +12,7 @@ use crate::{Cipher, Group, Integrity};
 pub use connection::{CHILD, CHILD_PROPOSAL, CONNECTION, DPD, IKE_PROPOSAL};
 pub use keys::{NEIGHBOR, PORT, ROOT, ROUTE, RUNTIME, VLAN};
 pub use protection::{LIFETIME, SA, SPD, UDP_ENCAPSULATION};
+pub use store::{POLICY, STORE};
 
 /// A table of the policy file.
 #[derive(Debug)]
@@ -52,6 +54,8 @@ pub enum Presence {
 /// Every table but the outermost, in the order of the reference.
 pub const TABLES: &[&Table] = &[
     &RUNTIME,
+    &STORE,
+    &POLICY,
     &PORT,
     &VLAN,
     &ROUTE,

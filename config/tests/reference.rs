@@ -23,6 +23,8 @@ const CONNECTION: &str = "[[connection]]\nname = \"b\"\nremote = \"192.0.2.2\"\n
 const CHILD: &str = "[[connection.child]]\nname = \"lans\"\n";
 const NEGOTIATE: &str = "[[spd]]\nname = \"c-to-d\"\nlocal = \"10.3.0.0/24\"\nremote = \"10.4.0.0/24\"\n\
                          action = \"protect\"\nconnection = \"b\"\nchild = \"lans\"\n";
+const STORE: &str = "[store]\npath = \"policy.d\"\n";
+const POLICY: &str = "[policy]\nversion = \"1\"\n";
 const SPD: &str = "[[spd]]\nname = \"a-to-b\"\naction = \"protect\"\ninbound = \"from-b\"\n";
 
 /// Keys that go with `certificate` only.
@@ -68,6 +70,8 @@ fn with(table: &Table, key: &str, line: &str) -> String {
     };
     let bases = [
         "[runtime]\n",
+        STORE,
+        POLICY,
         PORT,
         VLAN,
         ROUTE,

@@ -16,6 +16,20 @@ pub const ROOT: Table = Table {
             doc: "How the process runs.",
         },
         Key {
+            name: "store",
+            kind: "table",
+            presence: Optional,
+            example: "{ path = \"policy.d\" }",
+            doc: "Where the policy comes from.",
+        },
+        Key {
+            name: "policy",
+            kind: "table",
+            presence: Optional,
+            example: "{ version = \"7\" }",
+            doc: "What a policy says of itself.",
+        },
+        Key {
             name: "port",
             kind: "array of tables",
             presence: Optional,
