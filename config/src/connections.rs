@@ -14,14 +14,10 @@ use crate::sa::{read_lifetimes, read_window};
 use crate::spd::Entry;
 use crate::{
     Action, AddressRange, Authentication, ChildPolicy, Connection, Dpd, DpdAction, Identity,
-    Limits, Mode, NatTraversal, Phase1Exchange, RemoteAddress, Selector, Side, Start, UpperLayer,
-    credentials, identity, proposals,
+    Limits, Mode, NatTraversal, Phase1Exchange, Profile, RemoteAddress, Selector, Side, Start,
+    UpperLayer, credentials, identity, proposals,
 };
 
-/// Seconds that phase 1 lives if the policy does not say (RFC 2407 4.5.4 has the same for phase 2).
-const IKE_LIFETIME: u64 = 28_800;
-/// The same for the SAs of quick mode.
-const CHILD_LIFETIME: u64 = 3600;
 /// Less is most likely a mistake.
 const SHORT_LIFETIME: u64 = 300;
 /// Leaves room for tunnels on the way below the usual 1500.
@@ -49,7 +45,12 @@ pub(crate) struct Connections<'a> {
 
 impl<'a> Connections<'a> {
     /// Reads every `[[connection]]`; files are looked for in `base`.
-    pub(crate) fn read(root: Section<'a>, interfaces: &Interfaces<'_>, base: &Path) -> Self {
+    pub(crate) fn read(
+        root: Section<'a>,
+        interfaces: &Interfaces<'_>,
+        base: &Path,
+        profile: Profile,
+    ) -> Self {
         let mut names = Names::default();
         let mut list = Vec::new();
         for section in root.sections("connection", &CONNECTION) {
@@ -58,7 +59,7 @@ impl<'a> Connections<'a> {
             let mut children = Vec::new();
             for section in section.sections("child", &CHILD) {
                 let name = child_names.read(section, children.len());
-                let policy = read_child(section, name);
+                let policy = read_child(section, name, profile);
                 children.push(Child { section, policy });
             }
             if children.is_empty() {
@@ -66,7 +67,7 @@ impl<'a> Connections<'a> {
             }
             list.push(Peer {
                 section,
-                connection: read_connection(section, name, interfaces, base),
+                connection: read_connection(section, name, (interfaces, base, profile)),
                 children,
                 child_names,
             });
@@ -105,7 +106,10 @@ impl<'a> Connections<'a> {
         let all_read = entries.iter().all(|entry| entry.entry.is_some());
         for entry in entries {
             let Some(config) = &entry.entry else { continue };
-            let Action::Negotiate { connection, child } = config.action else {
+            let Action::Negotiate {
+                connection, child, ..
+            } = config.action
+            else {
                 continue;
             };
             let (section, line) = (entry.section, entry.section.line());
@@ -161,8 +165,7 @@ impl<'a> Connections<'a> {
 fn read_connection(
     section: Section<'_>,
     name: &str,
-    interfaces: &Interfaces<'_>,
-    base: &Path,
+    (interfaces, base, profile): (&Interfaces<'_>, &Path, Profile),
 ) -> Option<Connection> {
     let exchanges = [
         ("main", Phase1Exchange::Main),
@@ -190,8 +193,8 @@ fn read_connection(
             .and_then(|i| i.parse(identity::read)),
     };
     let remote_id = read_remote_id(section, remote.as_ref());
-    let ike_proposals = proposals::read_ike(section, exchange.unwrap_or_default());
-    let ike_lifetime = integer(section, "lifetime", 60, 604_800, IKE_LIFETIME);
+    let ike_proposals = proposals::read_ike(section, exchange.unwrap_or_default(), profile);
+    let ike_lifetime = integer(section, "lifetime", 60, 604_800, profile.ike_lifetime());
     let quick_modes = match section.get("quick-modes") {
         Some(item) => Some(Some(item.integer(1, u32::MAX.into())?)),
         None => Some(None),
@@ -372,7 +375,7 @@ fn read_fragment_size(section: Section<'_>) -> Option<Option<u16>> {
     Some((size != 0).then_some(size))
 }
 
-fn read_child(section: Section<'_>, name: &str) -> Option<ChildPolicy> {
+fn read_child(section: Section<'_>, name: &str, profile: Profile) -> Option<ChildPolicy> {
     let mode = match section.get("mode") {
         Some(item) => item.choice(&[("tunnel", Mode::Tunnel), ("transport", Mode::Transport)]),
         None => Some(Mode::Tunnel),
@@ -382,11 +385,13 @@ fn read_child(section: Section<'_>, name: &str) -> Option<ChildPolicy> {
         Some(item) => Some(Some(proposals::read_group(Some(item))?)),
         None => Some(None),
     };
-    let (soft, hard) = read_child_lifetimes(section);
+    let (soft, hard) = read_child_lifetimes(section, profile);
     let replay_window = match section.get("replay-window") {
         Some(item) => read_window(item),
         None => Some(crate::sa::DEFAULT_REPLAY_WINDOW),
     };
+    let usual = || profile.child_proposals(replay_window != Some(0));
+    let proposals = proposals.map(|own| own.unwrap_or_else(usual));
     let esn = proposals.iter().flatten().any(|proposal| proposal.esn);
     if esn && replay_window == Some(0) {
         let message = "expected a replay window, since `esn` needs one (RFC 4303 3.3.3)";
@@ -394,7 +399,7 @@ fn read_child(section: Section<'_>, name: &str) -> Option<ChildPolicy> {
     }
     let idle = match section.get("idle") {
         Some(item) => Some(Some(item.integer(1, 86_400)?)),
-        None => Some(None),
+        None => Some(profile.idle()),
     };
     Some(ChildPolicy {
         name: name.to_owned(),
@@ -410,10 +415,14 @@ fn read_child(section: Section<'_>, name: &str) -> Option<ChildPolicy> {
 }
 
 /// Where the policy does not say, replacement begins at nine tenths of the end.
-fn read_child_lifetimes(section: Section<'_>) -> (Limits, Limits) {
+fn read_child_lifetimes(section: Section<'_>, profile: Profile) -> (Limits, Limits) {
     let (soft, mut hard) = read_lifetimes(section);
     if !section.has("hard-lifetime") {
-        hard.seconds = Some(CHILD_LIFETIME.max(soft.seconds.unwrap_or(0)));
+        let usual = profile.child_lifetime();
+        let at_least =
+            |usual: Option<u64>, soft: Option<u64>| usual.map(|usual| usual.max(soft.unwrap_or(0)));
+        hard.seconds = at_least(usual.seconds, soft.seconds);
+        hard.bytes = at_least(usual.bytes, soft.bytes);
     }
     if hard.seconds.is_some_and(|seconds| seconds < SHORT_LIFETIME) {
         let message =

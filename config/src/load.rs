@@ -18,7 +18,7 @@ use crate::reader::Section;
 use crate::reference::ROOT;
 use crate::sa::{Sa, Sas};
 use crate::spd::Entry;
-use crate::{Document, Mistake, Policy, routes, sad, shadow, spd, store};
+use crate::{Document, Mistake, Policy, routes, sad, settings, shadow, spd, store};
 
 /// A larger file is not a policy; a million SAs fit.
 const POLICY_FILE_LIMIT: u64 = 512 << 20;
@@ -94,7 +94,8 @@ fn read(parts: &Parts<'_>, base: &Path) -> Result<Loaded, Vec<Mistake>> {
         merge(&mut table, document, &report);
     }
     let root = Section::open(&ROOT, &table, 0, &report);
-    let policy = read_policy(root, base, |sas, connections| {
+    let alone = padded.is_empty();
+    let policy = read_policy(root, base, alone, |sas, connections| {
         check_mode(sas, connections, parts);
     });
     if report.has_errors() {
@@ -113,20 +114,23 @@ fn parse_part<'i>(text: &'i str, report: &mut Report<'_>) -> DeTable<'i> {
     document.into_inner()
 }
 
-/// Reads all tables. The policy is whole only if no error was reported.
+/// Reads all tables; `alone`: there are no documents of a store. The policy is whole only if no error was reported.
 fn read_policy(
     root: Section<'_>,
     base: &Path,
+    alone: bool,
     check_file: impl Fn(&[Sa<'_>], &Connections<'_>),
 ) -> Policy {
+    let settings = settings::open(root);
+    let profile = settings::read_profile(settings);
     let runtime = read_runtime(root);
-    let store = store::read_store(root, base);
-    let about = store::read_about(root);
+    let store = store::read_store(root, base, alone.then_some(profile));
+    let about = store::read_about(settings);
     let interfaces = Interfaces::read(root);
     let neighbors = routes::read_neighbors(root, &interfaces);
     let routes = routes::read_routes(root, &interfaces, &neighbors);
     let sas = Sas::read(root, &interfaces, base);
-    let mut connections = Connections::read(root, &interfaces, base);
+    let mut connections = Connections::read(root, &interfaces, base, profile);
     let spd = spd::read(root, &sas, &connections);
     connections.select(&spd);
     check_file(&sas.list, &connections);
@@ -141,6 +145,7 @@ fn read_policy(
     }
     join(
         Policy {
+            profile,
             runtime,
             store,
             about,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use zeroize::Zeroizing;
 
-use crate::{About, Connection, Selector, Store, Transform};
+use crate::{About, Connection, Profile, Selector, Store, Transform};
 
 /// Keying material: wiped when dropped, never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -34,6 +34,8 @@ impl fmt::Debug for Secret {
 /// A whole policy file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
+    /// What is meant where nothing is said.
+    pub profile: Profile,
     /// How the process runs.
     pub runtime: Runtime,
     /// Where it comes from; `None`: all of it stands in the machine's own file.
@@ -207,7 +209,31 @@ pub enum Action {
         connection: usize,
         /// Index into [`Connection::children`].
         child: usize,
+        /// What of its traffic may cross in clear all the same.
+        clear: ClearText,
     },
+}
+
+/// What of an entry's traffic may cross the boundary in clear although it is to be protected. RFC 4301 knows only
+/// the first; the others are for hosts that are being moved to IPsec one by one, and weaken it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ClearText {
+    /// Nothing.
+    #[default]
+    Never,
+    /// What comes in, as long as there is no SA for it; what goes out is always protected.
+    Accept,
+    /// The same, and both directions with a peer that does not answer IKE at all, for a while.
+    FallBack,
+}
+
+impl ClearText {
+    /// As policies spell them.
+    pub const NAMES: &'static [(&'static str, ClearText)] = &[
+        ("never", ClearText::Never),
+        ("accept", ClearText::Accept),
+        ("fall-back", ClearText::FallBack),
+    ];
 }
 
 /// One ordered entry of the SPD.

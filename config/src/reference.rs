@@ -10,9 +10,9 @@ use std::fmt::Write;
 
 use crate::{Cipher, Group, Integrity};
 pub use connection::{CHILD, CHILD_PROPOSAL, CONNECTION, DPD, IKE_PROPOSAL};
-pub use keys::{NEIGHBOR, PORT, ROOT, ROUTE, RUNTIME, VLAN};
+pub use keys::{NEIGHBOR, POLICY, PORT, ROOT, ROUTE, RUNTIME, VLAN};
 pub use protection::{LIFETIME, SA, SPD, UDP_ENCAPSULATION};
-pub use store::{POLICY, STORE};
+pub use store::STORE;
 
 /// A table of the policy file.
 #[derive(Debug)]
@@ -53,9 +53,9 @@ pub enum Presence {
 
 /// Every table but the outermost, in the order of the reference.
 pub const TABLES: &[&Table] = &[
+    &POLICY,
     &RUNTIME,
     &STORE,
-    &POLICY,
     &PORT,
     &VLAN,
     &ROUTE,

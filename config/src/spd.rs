@@ -10,7 +10,9 @@ use crate::protocol::{self, ICMP, ICMPV6};
 use crate::reader::{Item, Section};
 use crate::reference::SPD;
 use crate::sa::Sas;
-use crate::{Action, AddressRange, Direction, PortRange, Selector, SpdEntry, UpperLayer};
+use crate::{
+    Action, AddressRange, ClearText, Direction, PortRange, Selector, SpdEntry, UpperLayer,
+};
 
 #[derive(Clone, Copy)]
 enum Verb {
@@ -79,18 +81,29 @@ fn read_action(
             for key in ["outbound", "inbound"] {
                 section.refuse(key, "expected `connection` or SAs, not both");
             }
+            let clear = match section.get("clear-text") {
+                Some(item) => item.choice(ClearText::NAMES),
+                None => Some(ClearText::Never),
+            };
             let (connection, child) = connections.find(section)?;
-            return Some(Action::Negotiate { connection, child });
+            let clear = clear?;
+            return Some(Action::Negotiate {
+                connection,
+                child,
+                clear,
+            });
         }
         Verb::Protect => {
-            section.refuse("child", "expected `connection` with it");
+            for key in ["child", "clear-text"] {
+                section.refuse(key, "expected `connection` with it");
+            }
             let outbound = read_sas(section, "outbound", Direction::Outbound, sas);
             let inbound = read_sas(section, "inbound", Direction::Inbound, sas);
             let (outbound, inbound) = (outbound?, inbound?);
             return Some(Action::Protect { outbound, inbound });
         }
     };
-    for key in ["outbound", "inbound", "connection", "child"] {
+    for key in ["outbound", "inbound", "connection", "child", "clear-text"] {
         section.refuse(key, "expected only with action \"protect\"");
     }
     Some(action)

@@ -4,15 +4,17 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use crate::Secret;
 use crate::credentials::{closed_file, private_key_part, read_parts};
 use crate::reader::{Item, Section};
-use crate::reference::{POLICY, STORE};
+use crate::reference::STORE;
+use crate::{Profile, Secret};
 
 /// What a machine's own file says of itself, and no document of a store may.
 pub(crate) const OF_MACHINE: [&str; 3] = ["runtime", "port", "store"];
 /// What stays in force of the machine's own file beside a document of its store.
 pub(crate) const BESIDE_STORE: [&str; 5] = ["runtime", "port", "store", "route", "neighbor"];
+/// What happens before the first policy: `true` if all packets pass.
+const BEFORE_POLICY: &[(&str, bool)] = &[("closed", false), ("open", true)];
 /// Longest version that a policy gives itself.
 const VERSION_LIMIT: usize = 128;
 
@@ -34,6 +36,8 @@ pub struct Store {
     pub place: StorePlace,
     /// Seconds between two polls, unless the policy names others.
     pub poll_interval: u64,
+    /// All packets pass in clear before the first policy.
+    pub open: bool,
 }
 
 /// A place that brings policies.
@@ -72,9 +76,9 @@ pub struct About {
     pub poll_interval: Option<u64>,
 }
 
-/// Reads `[policy]`.
-pub(crate) fn read_about(root: Section<'_>) -> About {
-    let Some(section) = root.get("policy").and_then(|i| i.section(&POLICY)) else {
+/// Reads what `[policy]` says of the policy itself.
+pub(crate) fn read_about(section: Option<Section<'_>>) -> About {
+    let Some(section) = section else {
         return About::default();
     };
     let version = section.get("version").and_then(|item| {
@@ -89,9 +93,24 @@ pub(crate) fn read_about(root: Section<'_>) -> About {
     }
 }
 
-/// Reads `[store]`.
-pub(crate) fn read_store(root: Section<'_>, base: &Path) -> Option<Store> {
+/// Reads `[store]`; `own` is the profile of the file that it stands in, unless documents have taken its place.
+pub(crate) fn read_store(root: Section<'_>, base: &Path, own: Option<Profile>) -> Option<Store> {
     let section = root.get("store")?.section(&STORE)?;
+    let open = section.get("before-policy").and_then(|item| {
+        let open = item.choice(BEFORE_POLICY)?;
+        match own {
+            Some(Profile::Modern) if open => {
+                item.error(
+                    "expected `open` only with `profile = \"ws2003\"` in [policy] of this file",
+                );
+            }
+            Some(Profile::Ws2003) if open => {
+                item.warning("all packets pass in clear until there is a policy");
+            }
+            _ => {}
+        }
+        Some(open)
+    });
     let poll_interval = section.get("poll-interval").and_then(interval);
     let local = section.get("path").and_then(|item| item.string());
     let remote = read_remote(section, base);
@@ -110,6 +129,7 @@ pub(crate) fn read_store(root: Section<'_>, base: &Path) -> Option<Store> {
     Some(Store {
         place,
         poll_interval: poll_interval.unwrap_or(Store::POLL_INTERVAL),
+        open: open.unwrap_or(false),
     })
 }
 

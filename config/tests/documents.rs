@@ -179,6 +179,10 @@ fn a_store_is_whole_and_not_in_clear() {
         ),
         ("path = \"b\"\nca = \"c\"", "expected only with `url`"),
         (
+            "path = \"b\"\nbefore-policy = \"open\"",
+            "only with `profile",
+        ),
+        (
             "path = \"b\"\npoll-interval = 0",
             "expected an integer from 1",
         ),

@@ -24,7 +24,6 @@ const CHILD: &str = "[[connection.child]]\nname = \"lans\"\n";
 const NEGOTIATE: &str = "[[spd]]\nname = \"c-to-d\"\nlocal = \"10.3.0.0/24\"\nremote = \"10.4.0.0/24\"\n\
                          action = \"protect\"\nconnection = \"b\"\nchild = \"lans\"\n";
 const STORE: &str = "[store]\npath = \"policy.d\"\n";
-const POLICY: &str = "[policy]\nversion = \"1\"\n";
 const SPD: &str = "[[spd]]\nname = \"a-to-b\"\naction = \"protect\"\ninbound = \"from-b\"\n";
 
 /// Keys that go with `certificate` only.
@@ -69,9 +68,9 @@ fn with(table: &Table, key: &str, line: &str) -> String {
         false => line,
     };
     let bases = [
+        "[policy]\n",
         "[runtime]\n",
         STORE,
-        POLICY,
         PORT,
         VLAN,
         ROUTE,
@@ -87,7 +86,8 @@ fn with(table: &Table, key: &str, line: &str) -> String {
     for base in bases {
         let (header, keys) = base.split_once('\n').unwrap();
         policy += &format!("{header}\n");
-        let names_connection = ["connection", "child"].contains(&key) && header == "[[spd]]";
+        let names_connection =
+            ["connection", "child", "clear-text"].contains(&key) && header == "[[spd]]";
         let here = header == home && !done && (!names_connection || base == NEGOTIATE);
         let here = here && (header != "[[spd]]" || base == SPD || names_connection);
         done |= here;

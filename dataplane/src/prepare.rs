@@ -114,15 +114,20 @@ pub fn is_same_entry(old: (&Policy, usize), new: (&Policy, usize)) -> bool {
                 },
             ) => same_sas(outbound, new_outbound) && same_sas(inbound, new_inbound),
             (
-                Action::Negotiate { connection, child },
+                Action::Negotiate {
+                    connection,
+                    child,
+                    clear,
+                },
                 Action::Negotiate {
                     connection: new_connection,
                     child: new_child,
+                    clear: new_clear,
                 },
             ) => {
                 let (old, new) = (old.0, new.0);
                 old.connections.get(*connection) == new.connections.get(*new_connection)
-                    && child == new_child
+                    && (child, clear) == (new_child, new_clear)
             }
             (a, b) => a == b,
         }

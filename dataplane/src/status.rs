@@ -631,7 +631,9 @@ fn spd(control: &Control, query: &Query, page: &Range<usize>) -> Vec<SpdStatus> 
             Action::Discard => ("discard", Vec::new(), Vec::new()),
             Action::Bypass => ("bypass", Vec::new(), Vec::new()),
             Action::Protect { outbound, inbound } => ("protect", names(outbound), names(inbound)),
-            Action::Negotiate { connection, child } => {
+            Action::Negotiate {
+                connection, child, ..
+            } => {
                 let connection = policy.connections.get(*connection);
                 let child = connection.and_then(|c| Some((c, c.children.get(*child)?)));
                 let name = child.map(|(c, child)| format!("{}/{}", c.name, child.name));

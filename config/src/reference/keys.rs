@@ -9,6 +9,13 @@ pub const ROOT: Table = Table {
     doc: "The tables of a policy.",
     keys: &[
         Key {
+            name: "policy",
+            kind: "table",
+            presence: Optional,
+            example: "{ profile = \"modern\" }",
+            doc: "What goes for the whole policy.",
+        },
+        Key {
             name: "runtime",
             kind: "table",
             presence: Optional,
@@ -21,13 +28,6 @@ pub const ROOT: Table = Table {
             presence: Optional,
             example: "{ path = \"policy.d\" }",
             doc: "Where the policy comes from.",
-        },
-        Key {
-            name: "policy",
-            kind: "table",
-            presence: Optional,
-            example: "{ version = \"7\" }",
-            doc: "What a policy says of itself.",
         },
         Key {
             name: "port",
@@ -70,6 +70,35 @@ pub const ROOT: Table = Table {
             presence: Optional,
             example: "[]",
             doc: "The SPD.",
+        },
+    ],
+};
+
+/// `[policy]`.
+pub const POLICY: Table = Table {
+    header: "[policy]",
+    doc: "What goes for the whole policy. The whole table may be left out.",
+    keys: &[
+        Key {
+            name: "profile",
+            kind: "`modern` or `ws2003`",
+            presence: Default("\"modern\""),
+            example: "\"ws2003\"",
+            doc: "What is meant where nothing is said, see below. `ws2003` is for old peers, and warned of.",
+        },
+        Key {
+            name: "version",
+            kind: "at most 128 bytes",
+            presence: Optional,
+            example: "\"2026-11-22.1\"",
+            doc: "Shown by `portcullis policy status`; it need not grow.",
+        },
+        Key {
+            name: "poll-interval",
+            kind: "1..604800 seconds",
+            presence: Optional,
+            example: "900",
+            doc: "Time between two polls for the next policy; left out, that of `[store]`.",
         },
     ],
 };

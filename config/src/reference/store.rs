@@ -1,29 +1,7 @@
-//! Keys of the store of a policy, and of what a policy says of itself.
+//! Keys of the store of a policy.
 
 use super::Presence::{Default, Optional};
 use super::{Key, Table};
-
-/// `[policy]`.
-pub const POLICY: Table = Table {
-    header: "[policy]",
-    doc: "What a policy says of itself.",
-    keys: &[
-        Key {
-            name: "version",
-            kind: "at most 128 bytes",
-            presence: Optional,
-            example: "\"2026-11-22.1\"",
-            doc: "Shown by `portcullis policy status`; it need not grow.",
-        },
-        Key {
-            name: "poll-interval",
-            kind: "1..604800 seconds",
-            presence: Optional,
-            example: "900",
-            doc: "Time between two polls for the next policy; left out, that of `[store]`.",
-        },
-    ],
-};
 
 /// `[store]`.
 pub const STORE: Table = Table {
@@ -77,6 +55,14 @@ pub const STORE: Table = Table {
             presence: Optional,
             example: "\"policy.d\"",
             doc: "A file with the policy, or a directory whose `*.toml` are joined in the order of their names.",
+        },
+        Key {
+            name: "before-policy",
+            kind: "`closed` or `open`",
+            presence: Default("\"closed\""),
+            example: "\"closed\"",
+            doc: "What happens before the first policy: all packets are discarded, or all pass in clear. `open` goes \
+                  only with `profile = \"ws2003\"` in the machine's own file.",
         },
         Key {
             name: "poll-interval",

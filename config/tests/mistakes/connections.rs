@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use portcullis_config::{
-    Action, Authentication, Group, Identity, Mistake, Policy, RemoteAddress, Severity, Start, load,
+    Action, Authentication, ClearText, Group, Identity, Mistake, Policy, RemoteAddress, Severity,
+    Start, load,
 };
 
 use crate::{BASE, END, error, errors, expect_fine, read, warning};
@@ -108,7 +109,11 @@ fn what_is_left_out_is_the_usual() {
         (None, None, Some(1024))
     );
     let (connection, child) = (0, 0);
-    let negotiate = Action::Negotiate { connection, child };
+    let negotiate = Action::Negotiate {
+        connection,
+        child,
+        clear: ClearText::Never,
+    };
     assert_eq!(policy.spd[1].action, negotiate);
     assert_eq!(
         policy.connections[0].children[0].selector,
