@@ -21,6 +21,7 @@ mod load;
 mod mistake;
 mod model;
 mod names;
+mod parts;
 mod pem;
 mod ports;
 mod profile;
@@ -36,11 +37,12 @@ mod selector;
 mod settings;
 mod shadow;
 mod spd;
+mod store;
 mod suite;
 
 pub use connection::*;
 pub use identity::distinguished_name_text;
-pub use load::{Loaded, load, parse};
+pub use load::{Loaded, load, load_with, parse};
 pub use mistake::{Mistake, Severity};
 pub use model::*;
 pub use profile::Profile;
@@ -49,4 +51,5 @@ pub use rules::{
     IkeSettings, InterfaceClass, Negotiation, Origin, PolicyId, Rule, RuleSet, Topology,
 };
 pub use selector::*;
+pub use store::{About, Document, RemoteStore, Store, StorePlace};
 pub use suite::*;

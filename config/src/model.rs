@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use zeroize::Zeroizing;
 
-use crate::{Connection, InterfaceClass, Origin, Profile, RuleSet, Selector, Transform};
+use crate::{
+    About, Connection, InterfaceClass, Origin, Profile, RuleSet, Selector, Store, Transform,
+};
 
 /// Keying material: wiped when dropped, never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -40,6 +42,10 @@ pub struct Policy {
     pub runtime: Runtime,
     /// Figures for Prometheus.
     pub metrics: Metrics,
+    /// Where it comes from; `None`: all of it stands in the machine's own file.
+    pub store: Option<Store>,
+    /// What it says of itself.
+    pub about: About,
     /// Ports, in order of definition; the index is the interface number (VLANs follow their port).
     pub interfaces: Vec<Interface>,
     /// Static routes.
@@ -237,6 +243,8 @@ pub enum ClearText {
     Accept,
     /// The same, and both directions with a peer that does not answer IKE at all, for a while.
     FallBack,
+    /// Both directions, as long as the peer has not asked for an SA: the default response rule, which asks nobody.
+    Unasked,
 }
 
 impl ClearText {

@@ -5,6 +5,7 @@ mod connection;
 mod keys;
 mod protection;
 mod rules;
+mod store;
 
 use std::fmt::Write;
 
@@ -16,6 +17,7 @@ pub use rules::{
     AUTHENTICATION, DEFAULT_RESPONSE, FILTER, FILTER_ACTION, FILTER_LIST, IKE, MANAGEMENT, POLICY,
     RULE,
 };
+pub use store::STORE;
 
 /// A table of the policy file.
 #[derive(Debug)]
@@ -60,6 +62,7 @@ pub const TABLES: &[&Table] = &[
     &MANAGEMENT,
     &RUNTIME,
     &METRICS,
+    &STORE,
     &PORT,
     &VLAN,
     &ROUTE,

@@ -24,6 +24,7 @@ const CONNECTION: &str = "[[connection]]\nname = \"b\"\nremote = \"192.0.2.2\"\n
 const CHILD: &str = "[[connection.child]]\nname = \"lans\"\n";
 const NEGOTIATE: &str = "[[spd]]\nname = \"c-to-d\"\nlocal = \"10.3.0.0/24\"\nremote = \"10.4.0.0/24\"\n\
                          action = \"protect\"\nconnection = \"b\"\nchild = \"lans\"\n";
+const STORE: &str = "[store]\npath = \"policy.d\"\n";
 const SPD: &str = "[[spd]]\nname = \"a-to-b\"\naction = \"protect\"\ninbound = \"from-b\"\n";
 
 const POLICY: &str = "[policy]\nmanagement = [{ remote = \"192.0.2.0/24\" }]\n";
@@ -102,6 +103,7 @@ fn with(table: &Table, key: &str, line: &str) -> String {
         DEFAULT_RESPONSE,
         "[runtime]\n",
         METRICS,
+        STORE,
         PORT,
         VLAN,
         ROUTE,

@@ -62,7 +62,8 @@ pub fn prepare(
         None => match numbers.of_entry(policy, entry) {
             Some(number) => Service::Child {
                 number,
-                accepts_clear: accepts_clear(entry),
+                accepts_clear: clear_text(entry) != ClearText::Never,
+                only_answers: clear_text(entry) == ClearText::Unasked,
             },
             None => Service::Nothing,
         },
@@ -91,10 +92,10 @@ pub fn prepare(
     })
 }
 
-fn accepts_clear(entry: &SpdEntry) -> bool {
+fn clear_text(entry: &SpdEntry) -> ClearText {
     match entry.action {
-        Action::Negotiate { clear, .. } => clear != ClearText::Never,
-        _ => false,
+        Action::Negotiate { clear, .. } => clear,
+        _ => ClearText::Never,
     }
 }
 

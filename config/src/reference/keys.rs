@@ -30,6 +30,13 @@ pub const ROOT: Table = Table {
             doc: "Figures for Prometheus.",
         },
         Key {
+            name: "store",
+            kind: "table",
+            presence: Optional,
+            example: "{ path = \"policy.d\" }",
+            doc: "Where the policy comes from.",
+        },
+        Key {
             name: "port",
             kind: "array of tables",
             presence: Optional,

@@ -429,7 +429,11 @@ impl<'r> Compiler<'r> {
             hard: self.profile.child_lifetime(),
             replay_window: Some(crate::sa::DEFAULT_REPLAY_WINDOW),
             idle: self.profile.idle(),
-            clear: ClearText::Never,
+            // What no rule is about passes in clear there, as long as no peer asks for more.
+            clear: match self.profile {
+                Profile::Modern => ClearText::Never,
+                Profile::Ws2003 => ClearText::Unasked,
+            },
         };
         let entry = SpdEntry {
             name: rule.to_owned(),
