@@ -25,6 +25,7 @@ use crate::engine::cryptodev::{CryptoDevices, DeviceQueues};
 use crate::events::{Event, Events};
 use crate::ike::Ike;
 use crate::install::Installed;
+use crate::metrics::Metrics;
 use crate::negotiated::Negotiated;
 use crate::numbers::ChildNumbers;
 use crate::port::Ports;
@@ -167,12 +168,17 @@ pub fn run(file: &Path, policy: Policy, drain: bool, signals: &Signals) -> Resul
     control.configure_ike(clock.now());
     heap::trim();
     eprintln!("portcullis: running");
+    let runtime = &control.installed.policy.runtime;
+    let metrics = control.installed.policy.metrics.listen;
+    let metrics = metrics.map(|listen| Metrics::serve(listen, &runtime.control_socket));
+    let metrics = metrics.transpose()?;
     let mut desk = Desk {
         socket,
         telemetry: Telemetry::default(),
         reloader: Reloader::new(file, engine),
     };
     control_loop(&mut control, &mut desk, clock, drain, signals);
+    drop(metrics);
     control.raise(clock.now(), Event::Stopping {});
     stop_workers.store(true, Ordering::Relaxed);
     for thread in threads {
@@ -209,6 +215,11 @@ impl Desk {
         }
         socket.serve(|request| match request {
             Request::Show(query) => Reply::Answer(json(&telemetry.status(control, now, &query))),
+            Request::Events { after, last } => {
+                Reply::Answer(json(&control.events.after(after, last)))
+            }
+            Request::Capture(order) => Reply::Capture(order),
+            Request::Explain(question) => Reply::Answer(json(&control.explain(&question))),
             Request::Initiate { connection, child } => {
                 Reply::Answer(json(&control.initiate(now, connection, child)))
             }
@@ -220,6 +231,9 @@ impl Desk {
                 false => Reply::Answer(json(&busy())),
             },
         });
+        while let Some((stream, order)) = socket.take_watcher() {
+            control.begin_capture(now, stream, order);
+        }
         if let Some(report) = reloader.advance(control, now) {
             reload::tell(control, now, &report);
             socket.answer(&json(&report));
@@ -329,10 +343,12 @@ fn assemble(
         neighbors_sent: 0,
         path_mtus: HashMap::new(),
         captures: open_captures(&installed.policy, &ports)?,
+        live_capture: None,
         reclaimer: Reclaimer::start()?,
         icmp_limit: RateLimit::new(PORT_UNREACHABLE.0, PORT_UNREACHABLE.1),
         devices,
         fib,
+        spd: prepared.spd,
         installed,
         ports,
         pools,

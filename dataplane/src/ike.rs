@@ -370,6 +370,7 @@ impl Control {
             Ok(orders) => self.send_orders(orders),
             Err(error) => return self.refuse_sa(now, id, &error),
         }
+        self.refresh_capture();
         if direction == Direction::Outbound {
             self.tell_installed(now, id, replaced);
             let owner = self

@@ -19,13 +19,13 @@ use self::half_open::HalfOpen;
 use crate::core::{Core, Path};
 use crate::crypto::keymat::Cookies;
 use crate::header::Header;
-use crate::show::Snapshot;
+use crate::show::{Counters, Snapshot};
 use crate::v1::ike_sa::{IkeSa, Role, State};
 use crate::v1::message::{Incoming, VERSION};
 use crate::v1::{aggressive_mode, exchange, main_mode, notice};
 use crate::{
-    CloseReason, Command, Datagram, Error, Event, IkeId, Local, RandomSource, SpiSource, Time,
-    Transmit, Work, WorkDone,
+    CloseReason, Command, Datagram, Error, Event, Failure, IkeId, Local, RandomSource, SpiSource,
+    Time, Transmit, Work, WorkDone,
 };
 
 /// How the endpoint behaves, whatever the connection.
@@ -204,6 +204,16 @@ impl Endpoint {
     /// The next thing to compute.
     pub fn poll_work(&mut self) -> Option<Work> {
         self.core.works.pop_front()
+    }
+
+    /// What was counted.
+    pub fn counters(&self) -> Counters {
+        self.core.counters
+    }
+
+    /// The latest negotiations that failed, the last one first.
+    pub fn failures(&self) -> impl Iterator<Item = &Failure> {
+        self.core.failures.iter().rev()
     }
 
     /// What `show` prints.

@@ -221,6 +221,9 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     pub(crate) fn run_opening<I: Outlet<Buf = B>>(&mut self, io: &mut I) {
         io.lap(Stage::Decide);
         let mut lane = self.opening.begin();
+        if self.offloads {
+            self.open_offloaded(io, &mut lane);
+        }
         if self.engine.has_device() {
             self.open_aside(io, &mut lane);
         }
@@ -281,7 +284,7 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     ) {
         match self.accept(item.slot, item.sequence, ok) {
             Ok(()) => self.accepted(io, item, ah),
-            Err(reason) => self.drop_inbound(io, item.buf, item.slot, reason),
+            Err(reason) => self.not_opened(io, item, reason),
         }
     }
 

@@ -1,11 +1,16 @@
 //! Tables for people.
 
+use super::tunnel_table;
 use crate::ike_status::IkeStatus;
 use crate::status::{DropStatus, Status, What};
 
 /// Prints one part of a status, or all of it.
 pub(super) fn print(status: &Status, what: What) {
     match what {
+        What::Tunnels => tunnel_table::tunnels(status),
+        What::Filters => tunnel_table::filters(status),
+        What::Stats => tunnel_table::statistics(status),
+        What::Events => {} // not of a status
         What::Sa => sas(status),
         What::Spd => spd(status),
         What::Ports => ports(status),
@@ -18,12 +23,14 @@ pub(super) fn print(status: &Status, what: What) {
         What::All => {
             for (index, part) in [
                 What::Ports,
+                What::Tunnels,
                 What::Sa,
                 What::Ike,
                 What::Child,
                 What::Spd,
                 What::Neighbors,
                 What::Drops,
+                What::Stats,
                 What::Workers,
             ]
             .into_iter()
@@ -39,7 +46,7 @@ pub(super) fn print(status: &Status, what: What) {
 }
 
 /// Columns as wide as their widest cell; a heading that ends in a space stands left, others right.
-fn columns(head: &[&str], rows: &[Vec<String>]) {
+pub(super) fn columns(head: &[&str], rows: &[Vec<String>]) {
     let width = |column: usize| {
         let cells = rows
             .iter()
@@ -179,7 +186,7 @@ fn ike(status: &IkeStatus) {
             failure.ago_s,
             connection.unwrap_or("?"),
             failure.remote,
-            failure.reason
+            failure.explanation
         );
         for mismatch in &failure.mismatches {
             println!("    offered {mismatch}");
@@ -228,12 +235,13 @@ fn spd(status: &Status) {
     let rows: Vec<_> = status
         .spd
         .iter()
-        .enumerate()
-        .map(|(order, entry)| {
+        .map(|entry| {
             vec![
-                (order + 1).to_string(),
+                entry.order.to_string(),
                 entry.name.clone(),
                 entry.action.clone(),
+                entry.local.clone(),
+                entry.remote.clone(),
                 entry.outbound.join(" + "),
                 entry.inbound.join(" + "),
                 entry.packets.to_string(),
@@ -246,6 +254,8 @@ fn spd(status: &Status) {
             "order",
             "SPD entry ",
             "action ",
+            "local ",
+            "remote ",
             "outbound ",
             "inbound ",
             "packets",
