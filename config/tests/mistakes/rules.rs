@@ -136,7 +136,10 @@ fn all_mistakes_of_rules_at_once() {
                 "protocol = \"tcp\", destination-port = 80",
                 "destination-port = ^80",
             ),
-            ("name = \"permit\"\naction = \"permit\"\n", "name = \"permit\"\naction = ^\"allow\"\n"),
+            (
+                "name = \"permit\"\naction = \"permit\"\n",
+                "name = \"permit\"\naction = ^\"allow\"\n",
+            ),
             (ENDPOINT, "interface-class = ^\"wifi\"\n"),
             ("psk = \"correct horse battery staple\"", "psk = ^\"\""),
         ],
