@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_config::{Direction, Policy, RemoteAddress, Start};
+use portcullis_config::{Connection, Direction, Mode, Policy, RemoteAddress, Start};
 use portcullis_ike::{
     AddSa, ChildId, CloseReason, Command, Endpoint, Event as News, Failure, Settings, Transmit,
 };
@@ -247,7 +247,7 @@ impl Control {
     fn handle_ike_news(&mut self, now: u64, news: News) {
         match news {
             News::Established(sa) => {
-                self.soft.note_capable(&sa.connection);
+                self.soft.note_capable(sa.remote.ip());
                 let event = Event::IkeUp {
                     ike: sa.ike.number(),
                     connection: sa.connection,
@@ -448,13 +448,17 @@ impl Control {
             let serves = owned && (used || now >= ready.due);
             if serves {
                 orders.extend(negotiated.serve(ready.child, ready.replaces));
-                served.extend(negotiated.child(ready.child).map(|child| child.number));
+                let child = negotiated.child(ready.child);
+                served.extend(child.and_then(|child| {
+                    let peer = child.outbound.last()?.config.destination;
+                    Some((child.number, peer))
+                }));
             }
             !serves
         });
         self.send_orders(orders);
-        for number in served {
-            self.end_soft_sa(now, number, "protected from now on");
+        for (number, peer) in served {
+            self.end_soft_sas(now, number, peer);
         }
     }
 
@@ -521,8 +525,14 @@ impl Control {
             .connections
             .iter()
             .find(|known| known.name == connection);
+        // In transport mode the peer is whom the packet is for.
+        let transport = |known: &Connection| {
+            let mut children = known.children.iter();
+            children.any(|c| c.name == child && c.mode == Mode::Transport)
+        };
         let starts = known.is_some_and(|known| {
-            known.start != Start::Manual && matches!(known.remote, RemoteAddress::Host(_))
+            let found = matches!(known.remote, RemoteAddress::Host(_)) || transport(known);
+            known.start != Start::Manual && found
         });
         let (local, remote) = (source.to_ip(), destination.to_ip());
         if !starts {

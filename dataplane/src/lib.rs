@@ -32,6 +32,7 @@ pub mod reclaim;
 pub mod reload;
 pub mod report;
 pub mod ring;
+pub mod rule_status;
 #[cfg(test)]
 mod schema;
 pub mod service_manager;

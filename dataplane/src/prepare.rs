@@ -64,7 +64,8 @@ pub fn prepare(
         None => match numbers.of_entry(policy, entry) {
             Some(number) => Service::Child {
                 number,
-                accepts_clear: accepts_clear(entry),
+                accepts_clear: clear_text(entry) != ClearText::Never,
+                only_answers: clear_text(entry) == ClearText::Unasked,
             },
             None => Service::Nothing,
         },
@@ -94,10 +95,10 @@ pub fn prepare(
     })
 }
 
-fn accepts_clear(entry: &SpdEntry) -> bool {
+fn clear_text(entry: &SpdEntry) -> ClearText {
     match entry.action {
-        Action::Negotiate { clear, .. } => clear != ClearText::Never,
-        _ => false,
+        Action::Negotiate { clear, .. } => clear,
+        _ => ClearText::Never,
     }
 }
 

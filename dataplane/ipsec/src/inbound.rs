@@ -587,7 +587,7 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             return drop(DropReason::IpMartian, u32::MAX);
         }
         let key = SelectorKey::of(packet, ip, Flow::Inbound);
-        let (entry, action) = match self.view.spd.lookup(&key) {
+        let (entry, action) = match self.view.spd.lookup(&key, Flow::Inbound) {
             Match::Yes(found) => found,
             Match::No => return drop(DropReason::PolicyNoMatch, u32::MAX),
             Match::Reassemble => return Match::Reassemble,

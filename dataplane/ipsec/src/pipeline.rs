@@ -171,6 +171,8 @@ pub enum Service {
         number: u32,
         /// Clear packets may come in as long as there is no SA for them (requirement 132).
         accepts_clear: bool,
+        /// What goes out and finds no SA passes in clear: nothing is asked for.
+        only_answers: bool,
     },
 }
 

@@ -2,6 +2,7 @@
 
 use super::tunnel_table;
 use crate::ike_status::IkeStatus;
+use crate::rule_status::RuleStatus;
 use crate::status::{DropStatus, Status, What};
 
 /// Prints one part of a status, or all of it.
@@ -236,10 +237,18 @@ fn spd(status: &Status) {
         .spd
         .iter()
         .map(|entry| {
+            // The order of its author and the weight, side by side, of what came of a rule.
+            let of_rule = |number: fn(&RuleStatus) -> u32| {
+                let rule = entry.rule.as_ref();
+                rule.map_or("-".to_owned(), |rule| number(rule).to_string())
+            };
             vec![
                 entry.order.to_string(),
                 entry.name.clone(),
                 entry.action.clone(),
+                entry.direction.clone(),
+                of_rule(|rule| rule.order),
+                of_rule(|rule| rule.weight),
                 entry.local.clone(),
                 entry.remote.clone(),
                 entry.outbound.join(" + "),
@@ -254,6 +263,9 @@ fn spd(status: &Status) {
             "order",
             "SPD entry ",
             "action ",
+            "direction ",
+            "rule",
+            "weight",
             "local ",
             "remote ",
             "outbound ",

@@ -36,7 +36,7 @@ use portcullis_ipsec::pipeline::{
 };
 use portcullis_ipsec::sa::{InboundSa, OutboundSa, SaRef, Shape};
 use portcullis_ipsec::sad::{Slab, SpiEntry, SpiIndex};
-use portcullis_ipsec::spd::{CompiledSelector, EntryAction, Spd, Tree};
+use portcullis_ipsec::spd::{CompiledSelector, DirectedEntry, EntryAction, Spd, Tree};
 use portcullis_ipsec::{DropReason, InterfaceId, Io, PacketBuf};
 
 use device::{Device, TestEngine};
@@ -261,7 +261,7 @@ impl Site {
         gateway
     }
 
-    fn entries(&self) -> Vec<(portcullis_config::Selector, EntryAction)> {
+    fn entries(&self) -> Vec<DirectedEntry> {
         let action = |e: &SpdEntry| match e.action {
             Action::Discard => EntryAction::Discard,
             Action::Bypass => EntryAction::Bypass,
@@ -269,7 +269,7 @@ impl Site {
         };
         self.spd
             .iter()
-            .map(|e| (e.selector.clone(), action(e)))
+            .map(|e| (e.selector.clone(), e.direction, action(e)))
             .collect()
     }
 
@@ -287,6 +287,7 @@ impl Site {
             Action::Negotiate { child, clear, .. } => Service::Child {
                 number: *child as u32,
                 accepts_clear: *clear != ClearText::Never,
+                only_answers: *clear == ClearText::Unasked,
             },
             _ => Service::Nothing,
         }
