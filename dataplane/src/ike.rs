@@ -247,7 +247,7 @@ impl Control {
     fn handle_ike_news(&mut self, now: u64, news: News) {
         match news {
             News::Established(sa) => {
-                self.soft.note_capable(&sa.connection);
+                self.soft.note_capable(sa.remote.ip());
                 let event = Event::IkeUp {
                     ike: sa.ike.number(),
                     connection: sa.connection,
@@ -448,13 +448,17 @@ impl Control {
             let serves = owned && (used || now >= ready.due);
             if serves {
                 orders.extend(negotiated.serve(ready.child, ready.replaces));
-                served.extend(negotiated.child(ready.child).map(|child| child.number));
+                let child = negotiated.child(ready.child);
+                served.extend(child.and_then(|child| {
+                    let peer = child.outbound.last()?.config.destination;
+                    Some((child.number, peer))
+                }));
             }
             !serves
         });
         self.send_orders(orders);
-        for number in served {
-            self.end_soft_sa(now, number, "protected from now on");
+        for (number, peer) in served {
+            self.end_soft_sas(now, number, peer);
         }
     }
 

@@ -6,13 +6,15 @@
 //! no traffic for five minutes, lifetime over, policy changed, or a true SA serves the child -> gone
 //! ```
 //! A peer that has ever stood behind an IKE SA can do better: for it there is never one. An answer of any kind, be it
-//! a refusal, is an answer.
+//! a refusal, is an answer. In transport mode a soft SA is for the one host that did not answer.
 
 use std::collections::{BTreeMap, HashSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use portcullis_config::{Action, ChildPolicy, ClearText, Policy, Profile, Selector, SpdEntry};
+use portcullis_config::{
+    Action, AddressRange, ChildPolicy, ClearText, Mode, Policy, Profile, Selector, SpdEntry,
+};
 use portcullis_ike::{CloseReason, Failure};
 use portcullis_ipsec::children::{Bound, RemotePrefix};
 use portcullis_ipsec::command::{Command, Negotiated as Order};
@@ -25,6 +27,12 @@ use crate::status::SaStatus;
 
 /// Milliseconds without traffic after which one goes.
 const IDLE: u64 = 300_000;
+
+/// Soft SAs at once: who wakes up many silent hosts shall not fill the workers' tables.
+const MOST: usize = 10_000;
+
+/// Number of a child; and in transport mode, which host it is about.
+type Key = (u32, Option<IpAddr>);
 
 /// One soft SA.
 #[derive(Debug)]
@@ -85,10 +93,9 @@ impl SoftSa {
 /// All soft SAs.
 #[derive(Debug, Default)]
 pub struct SoftSas {
-    /// By number of the child.
-    list: BTreeMap<u32, SoftSa>,
-    /// Connections whose peer has proved that it can do better.
-    capable: HashSet<String>,
+    list: BTreeMap<Key, SoftSa>,
+    /// Peers that have proved that they can do better.
+    capable: HashSet<IpAddr>,
 }
 
 impl SoftSas {
@@ -97,11 +104,9 @@ impl SoftSas {
         self.list.values()
     }
 
-    /// The peer of a connection knows IKE.
-    pub fn note_capable(&mut self, connection: &str) {
-        if !self.capable.contains(connection) {
-            self.capable.insert(connection.to_owned());
-        }
+    /// This peer knows IKE.
+    pub fn note_capable(&mut self, peer: IpAddr) {
+        self.capable.insert(peer);
     }
 
     /// Makes one for a child, unless there is no need or no right to.
@@ -113,11 +118,18 @@ impl SoftSas {
         now: u64,
     ) -> Orders {
         let connection = failure.connection.as_deref().unwrap_or_default();
-        let allowed = failure.reason == CloseReason::NoAnswer && !self.capable.contains(connection);
+        let silent = failure.remote.ip();
+        let allowed = failure.reason == CloseReason::NoAnswer
+            && !self.capable.contains(&silent)
+            && self.list.len() < MOST;
         let Some((entry, child)) = fallible(policy, connection, failure.child.as_deref()) else {
             return Orders::new();
         };
-        if !allowed || self.list.contains_key(&number) {
+        let host = (child.mode == Mode::Transport).then_some(silent);
+        let Some(selector) = narrowed(&entry.selector, host).filter(|_| allowed) else {
+            return Orders::new();
+        };
+        if self.list.contains_key(&(number, host)) {
             return Orders::new();
         }
         let life = child.hard.seconds.unwrap_or(u64::MAX);
@@ -126,24 +138,24 @@ impl SoftSas {
             remote: failure.remote,
             born: now,
             until: now.saturating_add(life.saturating_mul(1000)),
-            selector: entry.selector.clone(),
+            selector,
             counters: (0..workers).map(|_| Arc::default()).collect(),
         };
         let bind = |counters: &Arc<SaCounters>| {
-            let bound = Bound::soft(number, counters.clone(), &entry.selector);
+            let bound = Bound::soft(number, counters.clone(), &soft.selector);
             Command::Negotiated(Order::Bind(Box::new(bound)))
         };
         let orders = soft.counters.iter().map(bind).enumerate().collect();
-        self.list.insert(number, soft);
+        self.list.insert((number, host), soft);
         orders
     }
 
-    /// Ends that of a child.
-    pub fn end(&mut self, number: u32) -> Option<(SoftSa, Orders)> {
-        let soft = self.list.remove(&number)?;
+    /// Ends one.
+    pub fn end(&mut self, key: Key) -> Option<(SoftSa, Orders)> {
+        let soft = self.list.remove(&key)?;
         let unbind = |worker| {
             let order = Order::Unbind {
-                child: number,
+                child: key.0,
                 prefix: RemotePrefix::around(&soft.selector),
                 sa: None,
             };
@@ -154,22 +166,23 @@ impl SoftSas {
     }
 
     /// The next that is to end, and why.
-    fn due(&self, policy: &Policy, now: u64) -> Option<(u32, &'static str)> {
-        let holds = |soft: &SoftSa| {
+    fn due(&self, policy: &Policy, now: u64) -> Option<(Key, &'static str)> {
+        let holds = |host: Option<IpAddr>, soft: &SoftSa| {
             let found = fallible(policy, &soft.name.0, Some(&soft.name.1));
-            found.is_some_and(|(entry, _)| entry.selector == soft.selector)
+            let selector = found.and_then(|(entry, _)| narrowed(&entry.selector, host));
+            selector.as_ref() == Some(&soft.selector)
         };
-        self.list.iter().find_map(|(number, soft)| {
+        self.list.iter().find_map(|(key, soft)| {
             let reason = if now >= soft.last_used().saturating_add(IDLE) {
                 "no traffic"
             } else if now >= soft.until {
                 "its lifetime is over"
-            } else if !holds(soft) {
+            } else if !holds(key.1, soft) {
                 "the policy has changed"
             } else {
                 return None;
             };
-            Some((*number, reason))
+            Some((*key, reason))
         })
     }
 }
@@ -201,6 +214,20 @@ fn fallible<'a>(
     })
 }
 
+/// What of a selector concerns one host; `None` if nothing does.
+fn narrowed(selector: &Selector, host: Option<IpAddr>) -> Option<Selector> {
+    let Some(host) = host else {
+        return Some(selector.clone());
+    };
+    let remote = &selector.remote;
+    let concerned = remote.is_empty() || remote.iter().any(|range| range.contains(host));
+    let (start, end) = (host, host);
+    concerned.then(|| Selector {
+        remote: vec![AddressRange { start, end }],
+        ..selector.clone()
+    })
+}
+
 impl Control {
     /// Falls back to clear for a child whose negotiation failed; false if it may not.
     pub(crate) fn fall_back(&mut self, now: u64, number: u32, failure: &Failure) -> bool {
@@ -221,9 +248,15 @@ impl Control {
         true
     }
 
-    /// Ends the soft SA of a child, if it has one.
-    pub(crate) fn end_soft_sa(&mut self, now: u64, number: u32, reason: &str) {
-        let Some((soft, orders)) = self.soft.end(number) else {
+    /// There is a true SA of a child, with this peer.
+    pub(crate) fn end_soft_sas(&mut self, now: u64, number: u32, peer: IpAddr) {
+        for host in [None, Some(peer)] {
+            self.end_soft_sa(now, (number, host), "protected from now on");
+        }
+    }
+
+    fn end_soft_sa(&mut self, now: u64, key: Key, reason: &str) {
+        let Some((soft, orders)) = self.soft.end(key) else {
             return;
         };
         let ((connection, name), reason) = (soft.name, reason.to_owned());
@@ -239,8 +272,8 @@ impl Control {
     /// Ends soft SAs whose time has come.
     pub(crate) fn age_soft_sas(&mut self, now: u64) {
         let policy = self.installed.policy.clone();
-        while let Some((number, reason)) = self.soft.due(&policy, now) {
-            self.end_soft_sa(now, number, reason);
+        while let Some((key, reason)) = self.soft.due(&policy, now) {
+            self.end_soft_sa(now, key, reason);
         }
     }
 }

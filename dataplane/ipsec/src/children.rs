@@ -59,7 +59,7 @@ pub enum Carrier {
 }
 
 impl Carrier {
-    /// The SA; `None` for a soft one, of which a child has one at most.
+    /// The SA; `None` for a soft one, of which a child has one at most for a prefix.
     pub fn sa(&self) -> Option<SaRef> {
         match self {
             Carrier::Sa(sa) => Some(*sa),

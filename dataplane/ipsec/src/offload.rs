@@ -85,7 +85,7 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     }
 
     /// Takes out of the seal lane what the NIC will cipher as it sends it (requirement 145, steps 15 to 18).
-    #[inline(never)]
+    #[cold]
     pub(crate) fn seal_offloaded<I: Outlet<Buf = B>>(
         &mut self,
         io: &mut I,
@@ -119,7 +119,7 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     }
 
     /// Takes out of the open lane what the NIC has opened, or could not (requirement 136, steps 3 and 4; 139, step 19).
-    #[inline(never)]
+    #[cold]
     pub(crate) fn open_offloaded<I: Outlet<Buf = B>>(
         &mut self,
         io: &mut I,

@@ -111,8 +111,7 @@ fn silence_alone_makes_one_and_only_where_the_policy_falls_back() {
 #[test]
 fn a_peer_that_knows_ike_is_never_fallen_back_on() {
     let mut soft = SoftSas::default();
-    soft.note_capable("other");
-    soft.note_capable("peer");
+    soft.note_capable("192.0.2.9".parse().unwrap());
     assert!(begin(&mut soft, &old("fall-back"), CloseReason::NoAnswer).is_empty());
 }
 
@@ -130,18 +129,21 @@ fn it_ages_by_the_traffic_of_all_workers_and_dies_of_old_age() {
     };
     // Idle from its beginning.
     assert_eq!(soft.due(&policy, 1000 + IDLE - 1), None);
-    assert_eq!(soft.due(&policy, 1000 + IDLE), Some((NUMBER, "no traffic")));
+    assert_eq!(
+        soft.due(&policy, 1000 + IDLE),
+        Some(((NUMBER, None), "no traffic"))
+    );
     for use_at in [200_000, 500_000, 800_000] {
         counters.used(100, use_at);
     }
     assert_eq!(soft.due(&policy, 1_000_999), None);
     assert_eq!(
         soft.due(&policy, 1_001_000),
-        Some((NUMBER, "its lifetime is over"))
+        Some(((NUMBER, None), "its lifetime is over"))
     );
     assert_eq!(
         soft.due(&old("accept"), 800_000),
-        Some((NUMBER, "the policy has changed"))
+        Some(((NUMBER, None), "the policy has changed"))
     );
     let row = soft.iter().next().unwrap().status(801_000);
     assert_eq!((row.packets, row.bytes, row.idle_ms), (3, 300, Some(1000)));
@@ -149,7 +151,39 @@ fn it_ages_by_the_traffic_of_all_workers_and_dies_of_old_age() {
         (row.name.as_str(), row.mode.as_str()),
         ("peer/lans", "soft")
     );
-    let (_, orders) = soft.end(NUMBER).unwrap();
+    let (_, orders) = soft.end((NUMBER, None)).unwrap();
     assert_eq!(orders.len(), WORKERS);
     assert_eq!(soft.due(&policy, u64::MAX), None);
+}
+
+/// In transport mode one silent host says nothing about the others.
+#[test]
+fn in_transport_mode_it_is_for_one_host() {
+    let mut policy = old("fall-back");
+    policy.connections[0].children[0].mode = Mode::Transport;
+    let mut soft = SoftSas::default();
+    soft.note_capable("10.3.0.8".parse().unwrap());
+    let mut silent = failure(CloseReason::NoAnswer);
+    for (host, allowed) in [
+        ("10.3.0.7", true),
+        ("10.3.0.7", false), // has one
+        ("10.3.0.8", false), // knows IKE
+        ("10.3.0.9", true),
+        ("10.9.0.9", false), // not the entry's
+    ] {
+        silent.remote = format!("{host}:500").parse().unwrap();
+        let orders = soft.begin(NUMBER, &silent, (&policy, WORKERS), 1000);
+        assert_eq!(!orders.is_empty(), allowed, "{host}");
+        if let Some((_, Command::Negotiated(Order::Bind(bound)))) = orders.into_iter().next() {
+            let host: IpAddr = host.parse().unwrap();
+            let (start, end) = (host, host);
+            let one = Selector {
+                remote: vec![AddressRange { start, end }],
+                ..Selector::default()
+            };
+            assert_eq!(bound.prefix, RemotePrefix::around(&one));
+        }
+    }
+    assert_eq!(soft.iter().count(), 2);
+    assert_eq!(soft.due(&policy, 2000), None);
 }

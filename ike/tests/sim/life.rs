@@ -315,3 +315,41 @@ fn a_connection_that_should_stand_begins_anew() {
     pair.run(60 * SECOND);
     assert_eq!(pair.agreed(), 1);
 }
+
+/// Requirement 57: SAs without traffic for as long as the policy says go, at both ends, and any packet puts that off.
+#[test]
+fn idle_sas_go_and_used_ones_stay() {
+    let mut pair = established(with(|connection| {
+        for child in &mut connection.children {
+            child.idle = Some(300); // five minutes, as Windows Server 2003 had it
+        }
+    }));
+    let idle = |pair: &Pair| {
+        let is_idle = |e: &&Event| {
+            matches!(
+                e,
+                Event::RemoveSa {
+                    reason: CloseReason::Idle,
+                    ..
+                }
+            )
+        };
+        pair.ends
+            .each_ref()
+            .map(|end| end.events.iter().filter(is_idle).count())
+    };
+    for _ in 0..3 {
+        pair.run(299 * SECOND);
+        assert_eq!(pair.traffic(), [true, true]);
+        assert_eq!(idle(&pair), [0, 0]);
+    }
+    pair.run(299 * SECOND);
+    assert_eq!((idle(&pair), pair.agreed()), ([0, 0], 1));
+    pair.run(2 * SECOND);
+    // Whoever notices first deletes them at the other end too.
+    assert!(idle(&pair).iter().sum::<usize>() >= 1);
+    for end in &pair.ends {
+        assert!(end.installed.inbound.is_empty());
+    }
+    pair.no_leak();
+}
