@@ -367,6 +367,31 @@ fn entries_of_rules_that_are_dead() {
 }
 
 #[test]
+fn lists_and_actions_that_nothing_uses() {
+    let list = "[[filter-list]]\nname = ^\"idle\"\nfilter = [{ source = \"any\", destination = \"any\" }]\n";
+    let action = "[[filter-action]]\nname = ^\"idle\"\naction = \"block\"\n";
+    let second = "[[rule]]\nname = \"web\"";
+    expect(
+        &[(second, &format!("{list}{action}{second}"))],
+        &[
+            "no rule names this filter list: nothing uses it",
+            "no rule names this filter action: nothing uses it",
+        ],
+    );
+}
+
+#[test]
+fn gateway_that_begins_knows_with_whom() {
+    let load = "tunnel-endpoint = \"any\"\nstart = \"load\"\n";
+    expect(
+        &[(ENDPOINT, load), (LANS, &LANS.replace("\"10.1", "^\"10.1"))],
+        &[
+            "expected one address: with `start = \"load\"` this gateway begins, and must know with whom",
+        ],
+    );
+}
+
+#[test]
 fn names_of_entries_that_rules_make() {
     let second = "[[rule]]\nname = \"branch\"";
     let written = "[[spd]]\nname = ^\"web/1\"\nremote = \"203.0.113.9\"\naction = \"discard\"\n";
@@ -502,6 +527,16 @@ fn matches(selector: &Selector, packet: Packet, direction: Direction) -> bool {
     inside(&selector.local, local) && inside(&selector.remote, remote) && upper
 }
 
+/// From, to, protocol, ports, direction, and whether it is exempt at each number.
+type Row = (
+    &'static str,
+    &'static str,
+    u8,
+    (u16, u16),
+    Direction,
+    [bool; 4],
+);
+
 /// The equivalent filters, restated: who sends to whom, over which protocol and ports, and at which numbers it is
 /// exempt. `192.0.2.1` is ours.
 #[test]
@@ -512,7 +547,7 @@ fn exemptions_are_those_of_the_table() {
     const KERBEROS: [bool; 4] = [true, false, true, false];
     const MULTICAST_OUT: [bool; 4] = [true, true, false, false];
     let (out, back) = (Direction::Outbound, Direction::Inbound);
-    let table: &[(&str, &str, u8, (u16, u16), Direction, [bool; 4])] = &[
+    let table: &[Row] = &[
         // Kerberos, over UDP and TCP: to port 88 of others, their answers, to our port 88, our answers.
         (MY, ANY, 17, (1025, 88), out, KERBEROS),
         (ANY, MY, 17, (88, 1025), back, KERBEROS),
