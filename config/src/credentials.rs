@@ -147,7 +147,7 @@ fn read_credentials(section: Section<'_>, base: &Path) -> Option<Credentials> {
 }
 
 /// All parts with this label in the files that a key names.
-fn read_parts(
+pub(crate) fn read_parts(
     section: Section<'_>,
     key: &'static str,
     label: &str,
@@ -184,7 +184,7 @@ fn labels(found: &[Part<'_>]) -> String {
     }
 }
 
-fn private_key_part(text: &str) -> Result<Secret, String> {
+pub(crate) fn private_key_part(text: &str) -> Result<Secret, String> {
     let found = pem::parts(text)?;
     let key = found.iter().find(|part| part.label == "PRIVATE KEY");
     let remedy = "convert it: openssl pkcs8 -topk8 -nocrypt";
@@ -199,7 +199,7 @@ fn private_key_part(text: &str) -> Result<Secret, String> {
 }
 
 /// Reads a file that nobody but its owner may read, and says at the item what is wrong with it.
-fn closed_file<T>(
+pub(crate) fn closed_file<T>(
     item: Item<'_>,
     base: &Path,
     read: impl FnOnce(&str) -> Result<T, String>,

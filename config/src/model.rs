@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use zeroize::Zeroizing;
 
-use crate::{Connection, Profile, Selector, Transform};
+use crate::{
+    About, Connection, InterfaceClass, Origin, Profile, RuleSet, Selector, Store, Transform,
+};
 
 /// Keying material: wiped when dropped, never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -40,6 +42,10 @@ pub struct Policy {
     pub runtime: Runtime,
     /// Figures for Prometheus.
     pub metrics: Metrics,
+    /// Where it comes from; `None`: all of it stands in the machine's own file.
+    pub store: Option<Store>,
+    /// What it says of itself.
+    pub about: About,
     /// Ports, in order of definition; the index is the interface number (VLANs follow their port).
     pub interfaces: Vec<Interface>,
     /// Static routes.
@@ -52,6 +58,8 @@ pub struct Policy {
     pub sas: Vec<SaConfig>,
     /// Peers with which IKE negotiates SAs.
     pub connections: Vec<Connection>,
+    /// The rules from which entries and connections have been made.
+    pub rules: RuleSet,
 }
 
 /// Process-wide settings.
@@ -165,6 +173,8 @@ pub struct Interface {
     pub vlan: Option<u16>,
     /// Side of the IPsec boundary.
     pub side: Side,
+    /// Kind of network, for rules that are for some only.
+    pub class: InterfaceClass,
     /// Our addresses with their on-link prefix length.
     pub addresses: Vec<IpNet>,
     /// MAC address to use instead of the device's own.
@@ -233,6 +243,8 @@ pub enum ClearText {
     Accept,
     /// The same, and both directions with a peer that does not answer IKE at all, for a while.
     FallBack,
+    /// Both directions, as long as the peer has not asked for an SA: the default response rule, which asks nobody.
+    Unasked,
 }
 
 impl ClearText {
@@ -251,8 +263,12 @@ pub struct SpdEntry {
     pub name: String,
     /// What it matches.
     pub selector: Selector,
+    /// Only packets that cross the boundary in this direction; `None`: both.
+    pub direction: Option<Direction>,
     /// What it does.
     pub action: Action,
+    /// What made it; `None`: it is written as an entry.
+    pub origin: Option<Origin>,
 }
 
 /// Direction of an SA, seen from this gateway.

@@ -10,7 +10,7 @@ use crate::address;
 use crate::mistake::{did_you_mean, shown};
 use crate::reader::{Item, Section};
 use crate::reference::{METRICS, PORT, RUNTIME, VLAN};
-use crate::{EngineKind, Interface, Metrics, Runtime, Side};
+use crate::{EngineKind, Interface, InterfaceClass, Metrics, Runtime, Side};
 
 /// The length of `sun_path` of a Unix socket address, less its final zero.
 const SOCKET_PATH_LIMIT: usize = 107;
@@ -316,6 +316,7 @@ impl<'a> Interfaces<'a> {
             device: device.unwrap_or_default().to_owned(),
             vlan: None,
             side: read_side(section),
+            class: read_class(section),
             addresses: self.read_addresses(section),
             mac: section.get("mac").and_then(|i| i.parse(address::mac)),
             mtu: mtu.unwrap_or(1500),
@@ -341,6 +342,7 @@ impl<'a> Interfaces<'a> {
                 device: port.device.clone(),
                 vlan: id,
                 side: read_side(section),
+                class: read_class(section),
                 addresses: self.read_addresses(section),
                 mac: port.mac,
                 mtu: mtu.unwrap_or(port.mtu),
@@ -394,6 +396,13 @@ pub(crate) fn is_on_link(interface: &Interface, address: IpAddr) -> bool {
 fn read_side(section: Section<'_>) -> Side {
     let side = section.require("side").and_then(|i| i.choice(SIDES));
     side.unwrap_or(Side::Unprotected)
+}
+
+fn read_class(section: Section<'_>) -> InterfaceClass {
+    let class = section
+        .get("class")
+        .and_then(|i| i.choice(InterfaceClass::NAMES));
+    class.unwrap_or_default()
 }
 
 fn read_device(item: Item<'_>) -> Option<&str> {

@@ -32,6 +32,7 @@ use crate::prepare::Basis;
 use crate::punt::is_ike;
 use crate::reclaim::{Garbage, Reclaimer};
 use crate::ring::{Receiver, Sender};
+use crate::soft::SoftSas;
 use crate::spi::Spis;
 use crate::totals::EntryTotals;
 use crate::worker::{Captured, FromWorker, ToWorker, WorkerCommand, WorkerRetired, WorkerStatus};
@@ -159,6 +160,8 @@ pub struct Control {
     pub ike: Ike,
     /// Its SAs.
     pub negotiated: Negotiated,
+    /// What passes in clear since its peer knows no IKE.
+    pub soft: SoftSas,
     /// SPIs in use.
     pub spis: Spis,
     /// What operators are told of.
@@ -346,6 +349,22 @@ impl Control {
                 destination,
                 ..
             } => self.acquire(now, child, source, destination),
+            News::CryptoFailure {
+                sa,
+                spi,
+                source,
+                reason,
+            } => {
+                let event = Event::CryptoFailure {
+                    sa: self.sa_name(worker, sa),
+                    spi: format!("{spi:#010x}"),
+                    source: Some(source.to_ip().to_string()),
+                    reason: reason.text().to_owned(),
+                };
+                self.raise(now, event);
+            }
+            // No driver of a NIC is joined, so workers are never told to ask (`Command::OfferSas`).
+            News::OffloadWanted { .. } => {}
             News::PathMtu {
                 spi,
                 protocol,
@@ -359,6 +378,7 @@ impl Control {
 
     fn sa_name(&self, worker: usize, side: SaSide) -> String {
         let sa = self.installed.at(worker, side);
+        let sa = sa.or_else(|| self.negotiated.at(worker, side));
         sa.map_or_else(|| "?".into(), |sa| sa.name.clone())
     }
 

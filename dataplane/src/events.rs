@@ -88,6 +88,18 @@ pub enum Event {
         name: String,
         reason: String,
     },
+    /// A peer does not answer IKE, and the policy lets its traffic pass in clear for a while.
+    SoftSaUp {
+        connection: String,
+        name: String,
+        remote: String,
+    },
+    /// It no longer does.
+    SoftSaDown {
+        connection: String,
+        name: String,
+        reason: String,
+    },
     /// A manually keyed SA reached its soft limit: nobody replaces it.
     SaAging { sa: String },
     /// A manually keyed SA reached its hard limit, or its last sequence number: it has stopped.
@@ -245,6 +257,8 @@ impl Event {
             Event::SaUp { .. } => (Info, "SAs installed"),
             Event::SaRekeyed { .. } => (Info, "SAs rekeyed"),
             Event::SaDown { .. } => (Info, "SAs removed"),
+            Event::SoftSaUp { .. } => (Warning, "the peer knows no IKE: traffic passes in clear"),
+            Event::SoftSaDown { .. } => (Info, "traffic no longer passes in clear"),
             Event::SaAging { .. } => (Info, "soft lifetime reached; nobody replaces a manual SA"),
             Event::SaExpired { .. } => (
                 Warning,

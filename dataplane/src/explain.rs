@@ -14,6 +14,7 @@ use portcullis_ipsec::spd::{Flow, SelectorKey, Spd, Tree, UpperKey};
 use serde::{Deserialize, Serialize};
 
 use crate::control::Control;
+use crate::rule_status::RuleStatus;
 use crate::status::SCHEMA;
 
 /// A packet to think of.
@@ -103,6 +104,8 @@ pub struct Way {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct EntryFound {
+    /// The rule from which it came; `None`: it is written as an entry.
+    pub rule: Option<RuleStatus>,
     /// Place in the order, from 1.
     pub order: usize,
     /// Name.

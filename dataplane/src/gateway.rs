@@ -35,6 +35,7 @@ use crate::reload::{self, Reloader};
 use crate::report::ReloadReport;
 use crate::ring::{Receiver, Sender, ring};
 use crate::socket::{ControlSocket, Reply, Request};
+use crate::soft::SoftSas;
 use crate::spi::Spis;
 use crate::status::{Status, Telemetry};
 use crate::totals::EntryTotals;
@@ -333,6 +334,7 @@ fn assemble(
         ike,
         negotiated: Negotiated::new(count, spis.clone()),
         spis,
+        soft: SoftSas::default(),
         events: Events::new(installed.policy.runtime.event_log.as_deref())?,
         workers: Vec::new(),
         resolver: resolver(&installed.policy, &fib),

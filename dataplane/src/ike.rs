@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_config::{Direction, Policy, RemoteAddress, Start};
+use portcullis_config::{Connection, Direction, Mode, Policy, RemoteAddress, Start};
 use portcullis_ike::{
     AddSa, ChildId, CloseReason, Command, Endpoint, Event as News, Failure, Settings, Transmit,
 };
@@ -247,6 +247,7 @@ impl Control {
     fn handle_ike_news(&mut self, now: u64, news: News) {
         match news {
             News::Established(sa) => {
+                self.soft.note_capable(&sa.connection);
                 let event = Event::IkeUp {
                     ike: sa.ike.number(),
                     connection: sa.connection,
@@ -339,7 +340,9 @@ impl Control {
             (None, _) => Vec::new(),
         };
         for number in refused {
-            self.refuse_held(number);
+            if !self.fall_back(now, number, failure) {
+                self.refuse_held(number);
+            }
         }
     }
 
@@ -436,6 +439,7 @@ impl Control {
     fn serve_ready(&mut self, now: u64) {
         let mut orders = Orders::new();
         let (workers, negotiated) = (&self.workers, &mut self.negotiated);
+        let mut served = Vec::new();
         self.ike.to_serve.retain(|ready| {
             let owned = workers.get(ready.owner).is_none_or(|link| {
                 link.waiting.is_empty() && link.status.taken.get() >= ready.mark
@@ -444,13 +448,17 @@ impl Control {
             let serves = owned && (used || now >= ready.due);
             if serves {
                 orders.extend(negotiated.serve(ready.child, ready.replaces));
+                served.extend(negotiated.child(ready.child).map(|child| child.number));
             }
             !serves
         });
         self.send_orders(orders);
+        for number in served {
+            self.end_soft_sa(now, number, "protected from now on");
+        }
     }
 
-    fn send_orders(&mut self, orders: Orders) {
+    pub(crate) fn send_orders(&mut self, orders: Orders) {
         for (worker, order) in orders {
             if let Some(link) = self.workers.get_mut(worker) {
                 link.send(ToWorker::Command(order));
@@ -491,6 +499,7 @@ impl Control {
             return;
         }
         self.ike.traffic_told = now;
+        self.age_soft_sas(now);
         for (child, received, sent) in self.negotiated.traffic(since) {
             let command = Command::Traffic {
                 child,
@@ -512,8 +521,14 @@ impl Control {
             .connections
             .iter()
             .find(|known| known.name == connection);
+        // In transport mode the peer is whom the packet is for.
+        let transport = |known: &Connection| {
+            let mut children = known.children.iter();
+            children.any(|c| c.name == child && c.mode == Mode::Transport)
+        };
         let starts = known.is_some_and(|known| {
-            known.start != Start::Manual && matches!(known.remote, RemoteAddress::Host(_))
+            let found = matches!(known.remote, RemoteAddress::Host(_)) || transport(known);
+            known.start != Start::Manual && found
         });
         let (local, remote) = (source.to_ip(), destination.to_ip());
         if !starts {

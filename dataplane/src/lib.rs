@@ -32,10 +32,12 @@ pub mod reclaim;
 pub mod reload;
 pub mod report;
 pub mod ring;
+pub mod rule_status;
 #[cfg(test)]
 mod schema;
 pub mod slots;
 pub mod socket;
+pub mod soft;
 pub mod spi;
 pub mod statistics;
 pub mod status;

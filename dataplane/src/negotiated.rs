@@ -424,7 +424,7 @@ impl Negotiated {
                 Command::Negotiated(Order::Unbind {
                     child: number,
                     prefix,
-                    sa,
+                    sa: Some(sa),
                 })
             });
             // Flows that remember the slot find it empty until then; it rests before another SA has it.
@@ -515,6 +515,23 @@ impl Negotiated {
     /// The child whose SA is in a worker's slot, if it has reached the limit: the event may be about the SA that was
     /// there before.
     pub fn reached(&self, worker: usize, side: SaSide, limit: Limit, now: u64) -> Option<ChildId> {
+        let (id, sa) = self.find(worker, side)?;
+        let limits = match limit {
+            Limit::Soft => &sa.config.soft,
+            Limit::Hard => &sa.config.hard,
+        };
+        let last = limit == Limit::Hard
+            && !sa.config.esn
+            && sa.sa.counters.sequence.get() >= u64::from(u32::MAX);
+        (last || is_reached(limits, &sa.sa, now)).then_some(id)
+    }
+
+    /// The SA in a worker's slot.
+    pub fn at(&self, worker: usize, side: SaSide) -> Option<&SaConfig> {
+        self.find(worker, side).map(|(_, sa)| &sa.config)
+    }
+
+    fn find(&self, worker: usize, side: SaSide) -> Option<(ChildId, &NegotiatedSa)> {
         let (direction, slot) = match side {
             SaSide::Inbound(slot) => (Direction::Inbound, slot),
             SaSide::Outbound(slot) => (Direction::Outbound, slot),
@@ -527,14 +544,7 @@ impl Negotiated {
             Direction::Outbound => &child.outbound,
         };
         let sa = sas.iter().find(|sa| sa.sa.place.slot == slot)?;
-        let limits = match limit {
-            Limit::Soft => &sa.config.soft,
-            Limit::Hard => &sa.config.hard,
-        };
-        let last = limit == Limit::Hard
-            && !sa.config.esn
-            && sa.sa.counters.sequence.get() >= u64::from(u32::MAX);
-        (last || is_reached(limits, &sa.sa, now)).then_some(id)
+        Some((id, sa))
     }
 
     /// True if an SA of IKE is, or was, in this slot.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use portcullis_config::{Action, Policy, SpdEntry};
+use portcullis_config::{Action, ClearText, Policy, SpdEntry};
 use portcullis_ipsec::fib::Fib;
 use portcullis_ipsec::pipeline::{Binding, EntryCounters, PortInterfaces, Service, View};
 use portcullis_ipsec::spd::{Spd, Tree};
@@ -62,7 +62,11 @@ pub fn prepare(
     let service = |(entry, binding): (&SpdEntry, &Option<Binding>)| match binding {
         Some(binding) => Service::Sas([binding.clone()].into()),
         None => match numbers.of_entry(policy, entry) {
-            Some(number) => Service::Child(number),
+            Some(number) => Service::Child {
+                number,
+                accepts_clear: clear_text(entry) != ClearText::Never,
+                only_answers: clear_text(entry) == ClearText::Unasked,
+            },
             None => Service::Nothing,
         },
     };
@@ -89,6 +93,13 @@ pub fn prepare(
         fib,
         plan,
     })
+}
+
+fn clear_text(entry: &SpdEntry) -> ClearText {
+    match entry.action {
+        Action::Negotiate { clear, .. } => clear,
+        _ => ClearText::Never,
+    }
 }
 
 /// For each SPD entry of `new` the number of the one with its name in `old`.

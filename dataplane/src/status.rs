@@ -19,6 +19,7 @@ use crate::ike_status::{IkeStatus, mode_text, selector_text, transform_text};
 use crate::install::InstalledSa;
 use crate::rates::Rates;
 use crate::report::{Outcome, ReloadReport};
+use crate::rule_status::{RuleStatus, direction_text};
 use crate::statistics::{Statistics, statistics};
 use crate::tunnels::{self, TunnelCount, TunnelStatus};
 
@@ -297,8 +298,12 @@ pub struct SpdStatus {
     pub local: String,
     /// Traffic on the peer's side.
     pub remote: String,
+    /// `both`, `outbound` or `inbound`: packets for which it is.
+    pub direction: String,
     /// `protect`, `bypass` or `discard`.
     pub action: String,
+    /// The rule from which it came; `None`: it is written as an entry.
+    pub rule: Option<RuleStatus>,
     /// Outbound SAs, innermost first.
     pub outbound: Vec<String>,
     /// Inbound SAs, innermost first.
@@ -599,8 +604,12 @@ impl Telemetry {
         let negotiated = control.negotiated.sas();
         let negotiated = negotiated.map(|sa| (sa.mbps, (&sa.config, &sa.sa)));
         let sas = manual.chain(negotiated).skip(page.start).take(page.len());
-        sas.filter(|(_, (config, _))| query.is_about(&config.name))
-            .map(row)
+        let sas = sas.filter(|(_, (config, _))| query.is_about(&config.name));
+        // With the first page: they are few.
+        let soft = control.soft.iter().filter(|_| page.start == 0);
+        let soft = soft.map(|soft| soft.status(now));
+        sas.map(row)
+            .chain(soft.filter(|soft| query.is_about(&soft.name)))
             .collect()
     }
 }
@@ -717,7 +726,9 @@ fn spd(control: &Control, query: &Query, page: &Range<usize>) -> Vec<SpdStatus> 
             order: index + 1,
             local,
             remote,
+            direction: direction_text(entry).into(),
             action: action.into(),
+            rule: RuleStatus::of(entry),
             outbound,
             inbound,
             packets,

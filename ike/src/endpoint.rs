@@ -7,6 +7,7 @@ mod half_open;
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -387,14 +388,19 @@ impl Endpoint {
         Ok(id)
     }
 
+    /// Between two addresses.
+    fn path_between(&self, local: IpAddr, remote: IpAddr) -> Path {
+        let port = self.core.settings.port;
+        Path {
+            local: (local, port).into(),
+            remote: (remote, port).into(),
+        }
+    }
+
     /// Where a connection's peer is, if it is known beforehand.
     fn path_of(&self, connection: &Connection) -> Result<Path, Error> {
-        let port = self.core.settings.port;
         match (&connection.local, &connection.remote) {
-            (Some(local), RemoteAddress::Host(remote)) => Ok(Path {
-                local: (*local, port).into(),
-                remote: (*remote, port).into(),
-            }),
+            (Some(local), RemoteAddress::Host(remote)) => Ok(self.path_between(*local, *remote)),
             _ => Err(Local::NoAddress.into()),
         }
     }

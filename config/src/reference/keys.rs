@@ -30,6 +30,13 @@ pub const ROOT: Table = Table {
             doc: "Figures for Prometheus.",
         },
         Key {
+            name: "store",
+            kind: "table",
+            presence: Optional,
+            example: "{ path = \"policy.d\" }",
+            doc: "Where the policy comes from.",
+        },
+        Key {
             name: "port",
             kind: "array of tables",
             presence: Optional,
@@ -71,20 +78,42 @@ pub const ROOT: Table = Table {
             example: "[]",
             doc: "The SPD.",
         },
+        Key {
+            name: "ike",
+            kind: "table",
+            presence: Optional,
+            example: "{ lifetime = 28800 }",
+            doc: "How phase 1 runs for all rules.",
+        },
+        Key {
+            name: "filter-list",
+            kind: "array of tables",
+            presence: Optional,
+            example: "[]",
+            doc: "Which packets rules are about.",
+        },
+        Key {
+            name: "filter-action",
+            kind: "array of tables",
+            presence: Optional,
+            example: "[]",
+            doc: "What becomes of them.",
+        },
+        Key {
+            name: "rule",
+            kind: "array of tables",
+            presence: Optional,
+            example: "[]",
+            doc: "Rules.",
+        },
+        Key {
+            name: "default-response",
+            kind: "table",
+            presence: Optional,
+            example: "{ active = false }",
+            doc: "What answers a peer that no rule is about.",
+        },
     ],
-};
-
-/// `[policy]`.
-pub const POLICY: Table = Table {
-    header: "[policy]",
-    doc: "What goes for the whole policy. The whole table may be left out.",
-    keys: &[Key {
-        name: "profile",
-        kind: "`modern` or `ws2003`",
-        presence: Default("\"modern\""),
-        example: "\"ws2003\"",
-        doc: "What is meant where nothing is said, see below. `ws2003` is for old peers, and warned of.",
-    }],
 };
 
 /// `[runtime]`.
@@ -240,6 +269,13 @@ pub const PORT: Table = Table {
             doc: "Used instead of the device's own.",
         },
         Key {
+            name: "class",
+            kind: "`lan` or `remote-access`",
+            presence: Default("\"lan\""),
+            example: "\"remote-access\"",
+            doc: "Kind of network, for rules with an `interface-class`.",
+        },
+        Key {
             name: "mtu",
             kind: "68..65535, with IPv6 from 1280",
             presence: Default("1500"),
@@ -295,6 +331,13 @@ pub const VLAN: Table = Table {
             presence: Default("[]"),
             example: "[\"10.10.0.1/24\"]",
             doc: "As for a port.",
+        },
+        Key {
+            name: "class",
+            kind: "`lan` or `remote-access`",
+            presence: Default("\"lan\""),
+            example: "\"remote-access\"",
+            doc: "Kind of network, for rules with an `interface-class`.",
         },
         Key {
             name: "mtu",

@@ -2,6 +2,7 @@
 
 use super::tunnel_table;
 use crate::ike_status::IkeStatus;
+use crate::rule_status::RuleStatus;
 use crate::status::{DropStatus, Status, What};
 
 /// Prints one part of a status, or all of it.
@@ -105,6 +106,8 @@ fn sas(status: &Status) {
                 sa.bytes.to_string(),
                 format!("{:.1}", sa.mbps),
                 format!("{:.1}", sa.mbps_average),
+                sa.idle_ms
+                    .map_or_else(|| "-".into(), |ms| format!("{} s", ms / 1000)),
                 drop_list(&sa.drops),
             ]
         })
@@ -120,6 +123,7 @@ fn sas(status: &Status) {
             "bytes",
             "Mbit/s",
             "average",
+            "idle",
             "drops ",
         ],
         &rows,
@@ -233,10 +237,18 @@ fn spd(status: &Status) {
         .spd
         .iter()
         .map(|entry| {
+            // The order of its author and the weight, side by side, of what came of a rule.
+            let of_rule = |number: fn(&RuleStatus) -> u32| {
+                let rule = entry.rule.as_ref();
+                rule.map_or("-".to_owned(), |rule| number(rule).to_string())
+            };
             vec![
                 entry.order.to_string(),
                 entry.name.clone(),
                 entry.action.clone(),
+                entry.direction.clone(),
+                of_rule(|rule| rule.order),
+                of_rule(|rule| rule.weight),
                 entry.local.clone(),
                 entry.remote.clone(),
                 entry.outbound.join(" + "),
@@ -251,6 +263,9 @@ fn spd(status: &Status) {
             "order",
             "SPD entry ",
             "action ",
+            "direction ",
+            "rule",
+            "weight",
             "local ",
             "remote ",
             "outbound ",

@@ -1,7 +1,8 @@
 //! The decision, step by step as the workers take it.
 
 use portcullis_config::{
-    Action, AddressRange, ClearText, Connection, RemoteAddress, SaConfig, Side, SpdEntry, Start,
+    Action, AddressRange, ChildPolicy, ClearText, Connection, Mode, RemoteAddress, SaConfig, Side,
+    SpdEntry, Start,
 };
 use portcullis_ipsec::DropReason;
 use portcullis_ipsec::ip::{Address, protocol};
@@ -10,6 +11,7 @@ use portcullis_ipsec::spd::{CompiledSelector, Flow, Match, SelectorKey};
 use super::{EntryFound, From, Outcome, Question, SaFound, Scene, Way, side_name};
 use crate::ike_status::{mode_text, selector_text, transform_text};
 use crate::reasons::explain_reason;
+use crate::rule_status::RuleStatus;
 
 /// RFC 3947 4: IKE, and IKE that a NAT stands between.
 const IKE_PORTS: [u16; 2] = [500, 4500];
@@ -122,7 +124,7 @@ impl<'a> Decision<'a, '_> {
             return self.end(Outcome::Forwarded, words);
         }
         let key = self.question.key(Flow::Outbound);
-        let Some(entry) = self.look_up(&key) else {
+        let Some(entry) = self.look_up(&key, Flow::Outbound) else {
             return;
         };
         let name = &entry.name;
@@ -153,9 +155,9 @@ impl<'a> Decision<'a, '_> {
     }
 
     /// The entry that decides; says why if there is none.
-    fn look_up(&mut self, key: &SelectorKey) -> Option<&'a SpdEntry> {
+    fn look_up(&mut self, key: &SelectorKey, flow: Flow) -> Option<&'a SpdEntry> {
         let scene = self.scene;
-        let Match::Yes((order, _)) = scene.spd.lookup(key) else {
+        let Match::Yes((order, _)) = scene.spd.lookup(key, flow) else {
             self.partial(key, scene.policy.spd.len());
             let words = "no SPD entry matches, and what matches none is discarded";
             self.drop(DropReason::PolicyNoMatch, words);
@@ -169,7 +171,16 @@ impl<'a> Decision<'a, '_> {
             Action::Bypass => "bypass",
             Action::Protect { .. } | Action::Negotiate { .. } => "protect",
         };
+        let rule = RuleStatus::of(entry);
+        if let Some(rule) = &rule {
+            let (name, entry) = (&rule.rule, &entry.name);
+            self.say(match rule.order {
+                0 => format!("entry `{entry}` is of the policy's `{name}`"),
+                n => format!("entry `{entry}` came of rule {n} `{name}`"),
+            });
+        }
         self.way.entry = Some(EntryFound {
+            rule,
             order: order + 1,
             name: entry.name.clone(),
             action: action.into(),
@@ -272,18 +283,29 @@ impl<'a> Decision<'a, '_> {
         self.say(format!(
             "entry `{name}` protects it with an SA that `{full}` negotiates, {none}"
         ));
-        match (&connection.remote, connection.start) {
-            (RemoteAddress::Host(peer), Start::Traffic | Start::Load) => {
+        let transport = |c: &ChildPolicy| c.name == child && c.mode == Mode::Transport;
+        let peer = match connection.remote {
+            RemoteAddress::Host(peer) => Some(peer),
+            // In transport mode the peer is whom the packet is for.
+            _ if connection.children.iter().any(transport) => Some(key.remote.to_ip()),
+            _ => None,
+        };
+        match (peer, connection.start) {
+            _ if clear == ClearText::Unasked => {
+                return self
+                    .cross("as long as the peer has not asked for one, it goes in clear".into());
+            }
+            (Some(peer), Start::Traffic | Start::Load) => {
                 let words = format!(
                     "it is held while IKE negotiates with {peer}, and leaves when there is an SA"
                 );
                 self.end(Outcome::Held, words);
             }
-            (RemoteAddress::Host(_), Start::Manual) => {
+            (Some(_), Start::Manual) => {
                 let words = "only the peer or `portcullis initiate` begins this connection";
                 self.drop(DropReason::NotNegotiated, words);
             }
-            (RemoteAddress::Ranges(_) | RemoteAddress::Any, _) => {
+            (None, _) => {
                 let words = "the peer's address is not known, so that only the peer can begin";
                 self.drop(DropReason::NotNegotiated, words);
             }
@@ -339,7 +361,7 @@ impl<'a> Decision<'a, '_> {
             return self.end(Outcome::Delivered, words);
         }
         let key = self.question.key(Flow::Inbound);
-        let Some(entry) = self.look_up(&key) else {
+        let Some(entry) = self.look_up(&key, Flow::Inbound) else {
             return;
         };
         let name = &entry.name;
