@@ -62,8 +62,25 @@ child = "lans"
     )
 }
 
-/// A tunnel with a key written by hand, of A alone.
+/// Of A alone: a tunnel with a key written by hand, and one that B refuses, for it has other algorithms.
 const SPARE: &str = r#"
+[[connection]]
+name = "odd"
+remote = "10.99.0.2"
+psk = "correct horse battery staple"
+proposals = [{ encryption = "aes256-cbc", hash = "sha2-512", group = "modp4096" }]
+
+[[connection.child]]
+name = "lans"
+
+[[spd]]
+name = "to-odd"
+local = ["10.1.0.0/24"]
+remote = ["10.4.0.0/24"]
+action = "protect"
+connection = "odd"
+child = "lans"
+
 [metrics]
 listen = "127.0.0.1:9469"
 

@@ -96,21 +96,32 @@ fn expect(what: &str, got: &Value, wanted: impl Into<Value>) -> Result<(), Strin
     }
 }
 
-fn tunnel(lab: &Lab) -> Result<Value, String> {
+fn tunnel(lab: &Lab, name: &str) -> Result<Value, String> {
     let shown = lab.a.show("tunnels")?;
-    let found = shown["tunnels"].as_array().and_then(|all| {
-        all.iter()
-            .find(|tunnel| tunnel["name"] == "b/lans")
-            .cloned()
-    });
-    found.ok_or_else(|| format!("no b/lans in {shown}"))
+    let mut all = shown["tunnels"].as_array().into_iter().flatten();
+    let found = all.find(|tunnel| tunnel["name"] == name).cloned();
+    found.ok_or_else(|| format!("no {name} in {shown}"))
 }
 
 fn down(lab: &Lab) -> Result<(), String> {
-    expect("up", &tunnel(lab)?["up"], false)?;
+    expect("up", &tunnel(lab, "b/lans")?["up"], false)?;
     let count = &lab.a.show("tunnels")?["tunnel_count"];
-    expect("configured", &count["configured"], 2)?;
-    expect("up", &count["up"], 1)
+    expect("configured", &count["configured"], 3)?;
+    expect("up", &count["up"], 1)?;
+    // Refused by the peer: it fails, and says why from then on.
+    if lab.text(&["initiate", "odd", "--wait", "30"]).is_ok() {
+        return Err("established without a proposal in common".into());
+    }
+    let odd = tunnel(lab, "odd/lans")?;
+    expect("up", &odd["up"], false)?;
+    let explanation = odd["last_failure"]["explanation"]
+        .as_str()
+        .unwrap_or_default();
+    let table = lab.text(&["show", "tunnels"])?;
+    match explanation.contains("NO-PROPOSAL-CHOSEN") && table.contains(explanation) {
+        true => Ok(()),
+        false => Err(format!("{odd}\n{table}")),
+    }
 }
 
 fn held(lab: &Lab) -> Result<(), String> {
@@ -379,7 +390,7 @@ fn top(lab: &Lab) -> Result<(), String> {
         "spare",
         "Mbit/s",
         "worker",
-        "tunnels 2 of 2 up",
+        "tunnels 2 of 3 up",
     ] {
         if !screen.contains(wanted) {
             return Err(format!("no {wanted:?} on {screen:?}"));
@@ -405,6 +416,7 @@ fn events(lab: &Lab) -> Result<(), String> {
     lab.text(&["terminate", "b"])?;
     let wanted = [
         "started",
+        "negotiation-failed",
         "capture-started",
         "ike-up",
         "sa-up",
