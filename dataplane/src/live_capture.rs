@@ -100,10 +100,8 @@ impl LiveCapture {
     /// True if the client has said that it wants no more.
     fn is_ended(&mut self) -> bool {
         let mut byte = [0];
-        match self.stream.read(&mut byte) {
-            Ok(_) => true,
-            Err(error) => error.kind() != ErrorKind::WouldBlock,
-        }
+        let read = self.stream.read(&mut byte);
+        !read.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     }
 
     fn take(&mut self, captured: &Captured, interface: InterfaceId, side: Side, head: &Frame) {

@@ -52,6 +52,11 @@ pub struct SoftSa {
 }
 
 impl SoftSa {
+    /// Its traffic.
+    pub fn selector(&self) -> &Selector {
+        &self.selector
+    }
+
     /// Packets and bytes of both directions.
     pub fn carried(&self) -> (u64, u64) {
         let sum = |of: fn(&SaCounters) -> u64| self.counters.iter().map(|c| of(c)).sum();

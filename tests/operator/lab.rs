@@ -18,6 +18,8 @@ pub struct Lab {
     /// The policy of A.
     pub policy_file: PathBuf,
     pub scratch: Scratch,
+    /// With what checks the gateway.
+    pub python: PathBuf,
 }
 
 fn policy(me: u8, more: &str) -> String {
@@ -60,8 +62,25 @@ child = "lans"
     )
 }
 
-/// A tunnel with a key written by hand, of A alone.
+/// Of A alone: a tunnel with a key written by hand, and one that B refuses, for it has other algorithms.
 const SPARE: &str = r#"
+[[connection]]
+name = "odd"
+remote = "10.99.0.2"
+psk = "correct horse battery staple"
+proposals = [{ encryption = "aes256-cbc", hash = "sha2-512", group = "modp4096" }]
+
+[[connection.child]]
+name = "lans"
+
+[[spd]]
+name = "to-odd"
+local = ["10.1.0.0/24"]
+remote = ["10.4.0.0/24"]
+action = "protect"
+connection = "odd"
+child = "lans"
+
 [metrics]
 listen = "127.0.0.1:9469"
 
@@ -117,6 +136,7 @@ impl Lab {
             metrics: "127.0.0.1:9469",
             policy_file,
             scratch,
+            python: python().ok_or("no python")?,
         })
     }
 
@@ -151,18 +171,16 @@ impl Lab {
     /// Runs the checking script beside A, where its loopback is.
     pub fn check_beside(&self, args: &[&str]) -> Result<String, String> {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/operator/check.py");
-        let python = python().ok_or("no python")?;
-        let line = format!("{} {script} {}", python.display(), args.join(" "));
+        let line = format!("{} {script} {}", self.python.display(), args.join(" "));
         self.netns[0].sh(&line)
     }
 
     /// A packet of ESP that no SA is for, from beside B.
     pub fn stray_esp(&self, spi: u32) -> Result<(), String> {
-        let python = python().ok_or("no python")?;
         let line = format!(
             "{} -c 'from scapy.all import *; sendp(Ether(dst=\"{}\")/IP(src=\"10.99.0.2\", dst=\"10.99.0.1\", proto=50)\
              /Raw(({spi}).to_bytes(4, \"big\") + bytes(60)), iface=\"wan\", verbose=0)'",
-            python.display(),
+            self.python.display(),
             self.netns[0].sh("cat /sys/class/net/wan/address")?.trim(),
         );
         self.netns[1].sh(&line).map(drop)

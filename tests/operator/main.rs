@@ -13,10 +13,26 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use kit::{Cases, Need, available, binary, python};
+use kit::{Cases, Need, available, binary};
 use lab::Lab;
 use serde_json::Value;
 
+/// What `show` shows.
+const PARTS: [&str; 13] = [
+    "all",
+    "tunnels",
+    "sa",
+    "spd",
+    "filters",
+    "stats",
+    "ports",
+    "drops",
+    "neighbors",
+    "workers",
+    "cycles",
+    "ike",
+    "child",
+];
 /// The end of what must come soon.
 const SOON: Duration = Duration::from_secs(15);
 
@@ -48,12 +64,11 @@ fn the_operators_hands() {
     cases.finish();
 }
 
-/// Runs a command: what it printed, or what went wrong.
-fn check(args: &[&str], input: &str) -> Result<String, String> {
+/// Runs the checking script: what it printed, or what went wrong.
+fn check(lab: &Lab, args: &[&str], input: &str) -> Result<String, String> {
     use std::io::Write;
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/operator/check.py");
-    let python = python().ok_or("no python")?;
-    let mut child = Command::new(python)
+    let mut child = Command::new(&lab.python)
         .arg(script)
         .args(args)
         .stdin(Stdio::piped())
@@ -81,21 +96,32 @@ fn expect(what: &str, got: &Value, wanted: impl Into<Value>) -> Result<(), Strin
     }
 }
 
-fn tunnel(lab: &Lab) -> Result<Value, String> {
+fn tunnel(lab: &Lab, name: &str) -> Result<Value, String> {
     let shown = lab.a.show("tunnels")?;
-    let found = shown["tunnels"].as_array().and_then(|all| {
-        all.iter()
-            .find(|tunnel| tunnel["name"] == "b/lans")
-            .cloned()
-    });
-    found.ok_or_else(|| format!("no b/lans in {shown}"))
+    let mut all = shown["tunnels"].as_array().into_iter().flatten();
+    let found = all.find(|tunnel| tunnel["name"] == name).cloned();
+    found.ok_or_else(|| format!("no {name} in {shown}"))
 }
 
 fn down(lab: &Lab) -> Result<(), String> {
-    expect("up", &tunnel(lab)?["up"], false)?;
+    expect("up", &tunnel(lab, "b/lans")?["up"], false)?;
     let count = &lab.a.show("tunnels")?["tunnel_count"];
-    expect("configured", &count["configured"], 2)?;
-    expect("up", &count["up"], 1)
+    expect("configured", &count["configured"], 3)?;
+    expect("up", &count["up"], 1)?;
+    // Refused by the peer: it fails, and says why from then on.
+    if lab.text(&["initiate", "odd", "--wait", "30"]).is_ok() {
+        return Err("established without a proposal in common".into());
+    }
+    let odd = tunnel(lab, "odd/lans")?;
+    expect("up", &odd["up"], false)?;
+    let explanation = odd["last_failure"]["explanation"]
+        .as_str()
+        .unwrap_or_default();
+    let table = lab.text(&["show", "tunnels"])?;
+    match explanation.contains("NO-PROPOSAL-CHOSEN") && table.contains(explanation) {
+        true => Ok(()),
+        false => Err(format!("{odd}\n{table}")),
+    }
 }
 
 fn held(lab: &Lab) -> Result<(), String> {
@@ -326,34 +352,20 @@ fn metrics(lab: &Lab) -> Result<(), String> {
 
 fn schemas(lab: &Lab) -> Result<(), String> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/dataplane/schema/");
-    let validate = |schema: &str, text: &str| {
-        check(&["schema", &format!("{folder}{schema}.schema.json")], text)
-            .map_err(|e| format!("{schema}: {e}\n{text:.300}"))
+    let validate = |schema: &str, documents: &str| {
+        let file = format!("{folder}{schema}.schema.json");
+        check(lab, &["schema", &file], documents).map_err(|e| format!("{schema}: {e}"))
     };
-    for part in [
-        "all",
-        "tunnels",
-        "sa",
-        "spd",
-        "filters",
-        "stats",
-        "ports",
-        "drops",
-        "neighbors",
-        "workers",
-        "cycles",
-        "ike",
-        "child",
-    ] {
-        let text = lab.text(&["show", part, "--json"])?;
-        validate("show", &text).map_err(|e| format!("{part}: {e}"))?;
+    let mut lines = String::new();
+    for part in PARTS {
         lab.text(&["show", part])?;
+        lines += &format!("{}\n", lab.json(&["show", part, "--json"])?);
     }
-    let text = lab.text(&["explain", "10.1.0.2", "10.2.0.2", "--json"])?;
-    validate("explain", &text)?;
-    validate("event", &lab.text(&["events", "--json"])?)?;
+    validate("show", &lines)?;
+    let answer = lab.json(&["explain", "10.1.0.2", "10.2.0.2", "--json"])?;
+    validate("explain", &answer.to_string())?;
     let log = fs::read_to_string(lab.scratch.path("events.jsonl")).map_err(|e| e.to_string())?;
-    validate("event", &log)?;
+    validate("event", &(lab.text(&["events", "--json"])? + &log))?;
     // A schema that takes everything would prove nothing.
     match validate("show", "{\"schema\": 1, \"frobnicate\": 2}") {
         Err(_) => Ok(()),
@@ -371,14 +383,14 @@ fn top(lab: &Lab) -> Result<(), String> {
         "--socket",
         &socket.to_string_lossy(),
     ];
-    let screen = check(&words, "")?;
+    let screen = check(lab, &words, "")?;
     for wanted in [
         "portcullis",
         "b/lans",
         "spare",
         "Mbit/s",
         "worker",
-        "tunnels 2 of 2 up",
+        "tunnels 2 of 3 up",
     ] {
         if !screen.contains(wanted) {
             return Err(format!("no {wanted:?} on {screen:?}"));
@@ -404,6 +416,7 @@ fn events(lab: &Lab) -> Result<(), String> {
     lab.text(&["terminate", "b"])?;
     let wanted = [
         "started",
+        "negotiation-failed",
         "capture-started",
         "ike-up",
         "sa-up",

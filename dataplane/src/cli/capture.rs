@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use clap::Args;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use zeroize::Zeroizing;
 
@@ -24,33 +25,68 @@ const LOOK: Duration = Duration::from_millis(100);
 const PREFERENCES: &[u8] =
     b"esp.enable_encryption_decode: TRUE\nesp.enable_null_encryption_decode_heuristic: TRUE\n";
 
-/// Where a capture goes, and when it ends by itself.
-pub(super) struct Target {
-    /// pcapng file; `-` is standard output.
-    pub(super) file: PathBuf,
-    /// Ends after so many seconds.
-    pub(super) seconds: Option<u64>,
-    /// Ends when the file has so many bytes.
-    pub(super) bytes: u64,
+/// What `portcullis capture` is told.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Only this tunnel: a connection, a child as `connection/child`, or an SPD entry.
+    #[arg(long, value_name = "NAME", conflicts_with = "sa")]
+    tunnel: Option<String>,
+    /// Only this SA.
+    #[arg(long, value_name = "NAME")]
+    sa: Option<String>,
+    /// Only the protected side, where packets are in clear.
+    #[arg(long, conflicts_with_all = ["protected", "both"])]
+    clear: bool,
+    /// Only the unprotected side, where packets are protected.
+    #[arg(long, conflicts_with = "both")]
+    protected: bool,
+    /// Both sides, as without this.
+    #[arg(long)]
+    both: bool,
+    /// File to write; `-` is standard output, without keys.
+    #[arg(long, short, value_name = "FILE")]
+    write: PathBuf,
+    /// Without the keys.
+    #[arg(long)]
+    no_keys: bool,
+    /// End after so many seconds.
+    #[arg(long, value_name = "SECONDS")]
+    seconds: Option<u64>,
+    /// End when the file has so many megabytes.
+    #[arg(long, value_name = "MB", default_value_t = 1000)]
+    megabytes: u64,
+    /// Control socket of the gateway.
+    #[arg(long, value_name = "PATH", default_value = "/run/portcullis.sock")]
+    socket: PathBuf,
 }
 
-impl Target {
+impl Arguments {
+    fn order(&self) -> Order {
+        Order {
+            tunnel: self.tunnel.clone(),
+            sa: self.sa.clone(),
+            clear: !self.protected,
+            protected: !self.clear,
+            keys: !self.no_keys && self.write != Path::new("-"),
+        }
+    }
+
     /// Where the keys go: a folder that Wireshark takes for its configuration.
-    pub(super) fn keys(&self) -> Option<PathBuf> {
-        let name = self.file.file_name().filter(|name| *name != "-")?;
-        let mut name = name.to_owned();
+    fn keys(&self) -> Option<PathBuf> {
+        let mut name = self.write.file_name()?.to_owned();
         name.push(".keys");
-        Some(self.file.with_file_name(name))
+        Some(self.write.with_file_name(name))
     }
 }
 
 /// Captures until interrupted.
-pub(super) fn capture(order: &Order, target: &Target, socket: &Path) -> ExitCode {
-    match run(order, target, socket) {
+pub(super) fn capture(arguments: &Arguments) -> ExitCode {
+    let order = arguments.order();
+    match run(arguments, &order) {
         Ok(words) => {
             eprintln!("portcullis: {words}");
-            if let (true, Some(keys)) = (order.keys, target.keys()) {
-                let (keys, file) = (keys.display(), target.file.display());
+            if let (true, Some(keys)) = (order.keys, arguments.keys()) {
+                let (keys, file) = (keys.display(), arguments.write.display());
                 eprintln!("open it with: WIRESHARK_CONFIG_DIR={keys} wireshark -r {file}");
             }
             ExitCode::SUCCESS
@@ -87,7 +123,9 @@ fn create_keys(folder: &Path) -> Result<File, Error> {
     create(&folder.join("esp_sa"))
 }
 
-fn run(order: &Order, target: &Target, socket: &Path) -> Result<String, Error> {
+fn run(arguments: &Arguments, order: &Order) -> Result<String, Error> {
+    let (file, socket) = (arguments.write.as_path(), arguments.socket.as_path());
+    let most = arguments.megabytes.saturating_mul(1_000_000);
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, stop.clone()).map_err(failed(socket))?;
@@ -96,11 +134,11 @@ fn run(order: &Order, target: &Target, socket: &Path) -> Result<String, Error> {
     stream
         .set_read_timeout(Some(LOOK))
         .map_err(failed(socket))?;
-    let out: Box<dyn Write> = match target.file == Path::new("-") {
+    let out: Box<dyn Write> = match file == Path::new("-") {
         true => Box::new(std::io::stdout()),
-        false => Box::new(create(&target.file)?),
+        false => Box::new(create(file)?),
     };
-    let keys = target.keys().filter(|_| order.keys);
+    let keys = arguments.keys().filter(|_| order.keys);
     let mut files = Files {
         packets: BufWriter::new(out),
         keys: keys.as_deref().map(create_keys).transpose()?,
@@ -110,10 +148,10 @@ fn run(order: &Order, target: &Target, socket: &Path) -> Result<String, Error> {
     let (mut buffer, mut ended) = (Zeroizing::new(Vec::new()), false);
     let mut chunk = Zeroizing::new([0; 65536]);
     loop {
-        let late = target
+        let late = arguments
             .seconds
             .is_some_and(|s| begun.elapsed() >= Duration::from_secs(s));
-        let enough = late || files.written >= target.bytes || stop.load(Ordering::Relaxed);
+        let enough = late || files.written >= most || stop.load(Ordering::Relaxed);
         if enough && !ended {
             ended = true;
             stream.shutdown(Shutdown::Write).map_err(failed(socket))?;
@@ -124,12 +162,12 @@ fn run(order: &Order, target: &Target, socket: &Path) -> Result<String, Error> {
             Err(error)
                 if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
             {
-                files.packets.flush().map_err(failed(&target.file))?;
+                files.packets.flush().map_err(failed(file))?;
             }
             Err(error) => return Err(failed(socket)(error)),
         }
-        if let Some(words) = files.take(&mut buffer).map_err(failed(&target.file))? {
-            files.packets.flush().map_err(failed(&target.file))?;
+        if let Some(words) = files.take(&mut buffer).map_err(failed(file))? {
+            files.packets.flush().map_err(failed(file))?;
             return match files.written {
                 0 => Err(failed(socket)(std::io::Error::other(words))),
                 _ => Ok(words),

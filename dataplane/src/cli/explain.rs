@@ -1,8 +1,10 @@
 //! `portcullis explain`.
 
-use std::path::Path;
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::Args;
 use portcullis_config::Policy;
 
 use super::{check, fail, show};
@@ -22,7 +24,7 @@ const PROTOCOLS: [(&str, u8); 8] = [
 ];
 
 /// A protocol's number or name.
-pub(super) fn protocol(text: &str) -> Result<u8, String> {
+fn protocol(text: &str) -> Result<u8, String> {
     let known = PROTOCOLS.iter().find(|(name, _)| *name == text);
     match known {
         Some((_, number)) => Ok(*number),
@@ -33,24 +35,53 @@ pub(super) fn protocol(text: &str) -> Result<u8, String> {
     }
 }
 
-/// Asks the gateway behind `socket`, or the policy in `config`.
-pub(super) fn explain(
-    question: &Question,
-    config: Option<&Path>,
+/// What `portcullis explain` is told.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Source address.
+    source: IpAddr,
+    /// Destination address.
+    destination: IpAddr,
+    /// IP protocol: a number, or tcp, udp, icmp, icmpv6, esp, ah, sctp or dccp.
+    #[arg(value_parser = protocol)]
+    protocol: Option<u8>,
+    /// Destination port; for ICMP the type.
+    port: Option<u16>,
+    /// Source port.
+    #[arg(long, value_name = "PORT", default_value_t = 49152)]
+    source_port: u16,
+    /// Ask this policy file instead of a running gateway.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// As JSON.
+    #[arg(long)]
     json: bool,
-    socket: &Path,
-) -> ExitCode {
-    let explanation = match config {
+    /// Control socket of the gateway.
+    #[arg(long, value_name = "PATH", default_value = "/run/portcullis.sock")]
+    socket: PathBuf,
+}
+
+/// Asks the running gateway, or the policy in a file.
+pub(super) fn explain(arguments: &Arguments) -> ExitCode {
+    let port = arguments.port;
+    let question = Question {
+        source: arguments.source,
+        destination: arguments.destination,
+        protocol: arguments.protocol,
+        source_port: port.map(|_| arguments.source_port),
+        destination_port: port,
+    };
+    let explanation = match &arguments.config {
         Some(file) => match check::load_and_tell(file) {
-            Some(policy) => offline(&policy, question),
+            Some(policy) => offline(&policy, &question),
             None => return ExitCode::FAILURE,
         },
-        None => match socket::explain(socket, question) {
+        None => match socket::explain(&arguments.socket, &question) {
             Ok(explanation) => explanation,
             Err(error) => return fail(&error),
         },
     };
-    match json {
+    match arguments.json {
         true => show::print_json(&explanation),
         false => print(&explanation),
     }

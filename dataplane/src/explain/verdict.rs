@@ -276,6 +276,10 @@ impl<'a> Decision<'a, '_> {
                 format!("entry `{name}` protects it with the SA that `{full}` has negotiated");
             return self.carry(&sas, words);
         }
+        if self.is_soft((&connection.name, child), key) {
+            let words = "goes in clear for now, since the peer does not answer IKE: a soft SA";
+            return self.cross(format!("by entry `{name}` it {words}"));
+        }
         let none = match self.scene.control.is_some() {
             true => "and there is none now",
             false => "if there is none yet",
@@ -322,6 +326,16 @@ impl<'a> Decision<'a, '_> {
         let mut failures = self.scene.control?.ike.endpoint.failures();
         let last = failures.find(|failure| failure.connection.as_deref() == Some(connection))?;
         Some(explain_reason(&last.reason))
+    }
+
+    /// True if there is a soft SA for it.
+    fn is_soft(&self, (connection, child): (&str, &str), key: &SelectorKey) -> bool {
+        let control = self.scene.control;
+        let mut all = control.into_iter().flat_map(|control| control.soft.iter());
+        all.any(|soft| {
+            let same = soft.name.0 == connection && soft.name.1 == child;
+            same && CompiledSelector::new(soft.selector()).matches(key) == Match::Yes(())
+        })
     }
 
     /// SAs of a child that is in use and has this traffic.
