@@ -12,7 +12,7 @@ use crate::connections::Connections;
 use crate::credentials::PSK;
 use crate::keys::{CIPHER_KEY, INTEGRITY_KEY};
 use crate::mistake::Report;
-use crate::parts::{Part, Parts, keep_machine, merge};
+use crate::parts::{Part, Parts, has_policy, keep_machine, merge};
 use crate::ports::{Interfaces, read_runtime};
 use crate::reader::Section;
 use crate::reference::ROOT;
@@ -101,6 +101,8 @@ fn read(parts: &Parts<'_>, base: &Path) -> Result<Loaded, Vec<Mistake>> {
     if report.has_errors() {
         return Err(report.finish());
     }
+    let waits = alone && policy.store.is_some() && !has_policy(&table);
+    let policy = if waits { policy.before_first() } else { policy };
     let warnings = report.finish();
     Ok(Loaded { policy, warnings })
 }

@@ -17,6 +17,7 @@ use portcullis_ipsec::neighbor::{LocalInterface, Resolver};
 use portcullis_ipsec::pipeline::Pipeline;
 
 use crate::Error;
+use crate::agent::Agent;
 use crate::capture::Capture;
 use crate::control::{COMMAND_RING, Control, WorkerLink, fixed_neighbors};
 use crate::cycles::StopWatch;
@@ -29,7 +30,7 @@ use crate::numbers::ChildNumbers;
 use crate::port::Ports;
 use crate::prepare::{Basis, Prepared, prepare};
 use crate::reclaim::Reclaimer;
-use crate::reload::{self, Reloader};
+use crate::reload;
 use crate::report::ReloadReport;
 use crate::ring::{Receiver, Sender, ring};
 use crate::socket::{ControlSocket, Reply, Request};
@@ -137,7 +138,14 @@ pub fn run(file: &Path, policy: Policy, drain: bool, signals: &Signals) -> Resul
         devices: Arc::new(devices),
         numbers: Arc::new(ChildNumbers::default()),
     };
-    let prepared = prepare(&basis, Arc::new(policy), &engine, 0)?;
+    let store = policy.store.clone();
+    // With a store, the agent looks for the policy when all runs that serves it.
+    let first = if store.is_some() {
+        policy.before_first()
+    } else {
+        policy
+    };
+    let prepared = prepare(&basis, Arc::new(first), &engine, 0)?;
     let clock = Clock(Instant::now());
     let stop_workers = Arc::new(AtomicBool::new(false));
     let refusals = engine.refusals();
@@ -161,8 +169,9 @@ pub fn run(file: &Path, policy: Policy, drain: bool, signals: &Signals) -> Resul
     let mut desk = Desk {
         socket,
         telemetry: Telemetry::default(),
-        reloader: Reloader::new(file, engine),
+        agent: Agent::new(file, engine, store)?,
     };
+    desk.agent.start(&mut control, clock.now());
     control_loop(&mut control, &mut desk, clock, drain, signals);
     stop_workers.store(true, Ordering::Relaxed);
     for thread in threads {
@@ -180,7 +189,7 @@ pub fn run(file: &Path, policy: Policy, drain: bool, signals: &Signals) -> Resul
 struct Desk {
     socket: ControlSocket,
     telemetry: Telemetry,
-    reloader: Reloader,
+    agent: Agent,
 }
 
 impl Desk {
@@ -189,11 +198,11 @@ impl Desk {
         let Desk {
             socket,
             telemetry,
-            reloader,
+            agent,
         } = self;
         telemetry.tick(control, now);
-        if reloader.is_idle() && signals.reload.swap(false, Ordering::Relaxed) {
-            reloader.begin(control, now, false);
+        if agent.is_idle() && signals.reload.swap(false, Ordering::Relaxed) {
+            agent.request(control, now, false);
         }
         socket.serve(|request| match request {
             Request::Show(query) => Reply::Answer(json(&telemetry.status(control, now, &query))),
@@ -203,12 +212,13 @@ impl Desk {
             Request::Terminate { connection } => {
                 Reply::Answer(json(&control.terminate(now, connection)))
             }
-            Request::Reload { trial } => match reloader.begin(control, now, trial) {
+            Request::Policy => Reply::Answer(json(&agent.status(control, now))),
+            Request::Reload { trial } => match agent.request(control, now, trial) {
                 true => Reply::Later,
                 false => Reply::Answer(json(&busy())),
             },
         });
-        if let Some(report) = reloader.advance(control, now) {
+        if let Some(report) = agent.advance(control, now) {
             reload::log(&report);
             socket.answer(&json(&report));
             telemetry.note_reload(&report);

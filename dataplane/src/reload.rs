@@ -12,8 +12,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::Instant;
 
-use portcullis_config::load;
+use portcullis_config::load_with;
 
+use crate::agent::store::Fetched;
 use crate::control::Control;
 use crate::install::Plan;
 use crate::prepare::{Basis, Prepared, prepare};
@@ -56,8 +57,15 @@ impl Reloader {
         matches!(self.work, Work::Idle)
     }
 
-    /// Begins a reload, or with `trial` finds out what it would do; false if one is under way.
-    pub fn begin(&mut self, control: &Control, now: u64, trial: bool) -> bool {
+    /// Begins a reload, with what a store has brought, or with `trial` finds out what it would do; false if one is under
+    /// way.
+    pub fn begin(
+        &mut self,
+        control: &Control,
+        now: u64,
+        fetched: Option<Arc<Fetched>>,
+        trial: bool,
+    ) -> bool {
         if !self.is_idle() {
             return false;
         }
@@ -67,7 +75,8 @@ impl Reloader {
         let (file, basis) = (self.file.clone(), control.basis());
         let (sender, receiver) = channel();
         let body = move || {
-            let (prepared, report) = read(&file, basis, &engine, now, trial);
+            let source = (file.as_path(), fetched.as_deref());
+            let (prepared, report) = read(source, basis, &engine, now, trial);
             let answer = Answer {
                 engine,
                 prepared: prepared.map(Box::new),
@@ -130,14 +139,15 @@ fn milliseconds(since: Instant) -> f64 {
 
 /// Reads the policy, compares it with the one in force, and makes all that it takes.
 fn read(
-    file: &Path,
+    (file, fetched): (&Path, Option<&Fetched>),
     basis: Basis,
     engine: &GatewayEngine,
     now: u64,
     trial: bool,
 ) -> (Option<Prepared>, ReloadReport) {
     let begun = Instant::now();
-    let loaded = match load(file) {
+    let documents = fetched.map_or(&[][..], |fetched| &fetched.documents);
+    let loaded = match load_with(file, documents) {
         Ok(loaded) => loaded,
         Err(mistakes) => {
             let reasons = mistakes.iter().map(ToString::to_string).collect();

@@ -45,6 +45,9 @@ pub struct ReloadReport {
     pub routes: Difference,
     /// Static neighbours.
     pub neighbors: Difference,
+    /// Why the store was of no help, if it was none.
+    #[serde(default)]
+    pub store_failure: Option<String>,
     /// Milliseconds to read and check the file.
     pub read_ms: f64,
     /// Milliseconds to make what it takes.
@@ -179,6 +182,9 @@ pub fn is_reordered(entries_before: &[u32]) -> bool {
 /// What differs and cannot change while the gateway runs.
 pub fn fixed_differences(old: &Policy, new: &Policy) -> Vec<String> {
     let mut reasons = runtime_differences(&old.runtime, &new.runtime);
+    if old.store != new.store {
+        reasons.push("[store] differs: it cannot change while the gateway runs".into());
+    }
     let by_name = |policy: &'_ Policy, name: &str| -> Option<Interface> {
         policy.interfaces.iter().find(|i| i.name == name).cloned()
     };

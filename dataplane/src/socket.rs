@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::agent::status::PolicyStatus;
 use crate::ike_status::Begun;
 use crate::report::ReloadReport;
 use crate::status::{Query, Status};
@@ -38,6 +39,8 @@ pub enum Request {
         /// Only say what would change.
         trial: bool,
     },
+    /// Where the policy came from.
+    Policy,
     /// Begin a key exchange.
     Initiate {
         /// Connection.
@@ -217,6 +220,11 @@ pub fn ask(path: &Path, mut query: Query, most: usize) -> Result<Status, Error> 
 /// Has a running gateway read its policy file again.
 pub fn reload(path: &Path, trial: bool) -> Result<ReloadReport, Error> {
     request(path, &Request::Reload { trial }, RELOAD_PATIENCE)
+}
+
+/// Asks a running gateway where its policy came from.
+pub fn policy(path: &Path) -> Result<PolicyStatus, Error> {
+    request(path, &Request::Policy, PATIENCE)
 }
 
 /// Has a running gateway begin a key exchange.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::path::PathBuf;
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Output};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -84,6 +84,32 @@ impl Gateway {
             .map_err(|e| e.to_string())?;
         serde_json::from_slice(&run.stdout)
             .map_err(|e| format!("reload: {e}\n{}", String::from_utf8_lossy(&run.stderr)))
+    }
+
+    /// `portcullis` with these arguments, for this gateway: what it prints, read as JSON whatever its exit code.
+    pub fn command(&self, args: &[&str]) -> Result<Value, String> {
+        let run = self.invoke(args)?;
+        let said = String::from_utf8_lossy(&run.stderr);
+        serde_json::from_slice(&run.stdout).map_err(|e| format!("{args:?}: {e}\n{said}"))
+    }
+
+    /// The same where it must succeed: what it prints.
+    pub fn run(&self, args: &[&str]) -> Result<String, String> {
+        let run = self.invoke(args)?;
+        let [out, error] = [&run.stdout, &run.stderr].map(|text| String::from_utf8_lossy(text));
+        match run.status.success() {
+            true => Ok(out.into_owned()),
+            false => Err(format!("{args:?}: {}\n{out}{error}", run.status)),
+        }
+    }
+
+    fn invoke(&self, args: &[&str]) -> Result<Output, String> {
+        let mut command = Command::new(binary());
+        command
+            .args(args)
+            .arg("--socket")
+            .arg(self.scratch.path("control.sock"));
+        command.output().map_err(|e| e.to_string())
     }
 
     /// Sends it a signal, such as `HUP`.

@@ -2,6 +2,7 @@
 
 mod check;
 mod connection;
+mod policy;
 mod reload;
 mod run;
 mod show;
@@ -80,7 +81,20 @@ enum Command {
         #[arg(long, value_name = "PATH", default_value = "/run/portcullis.sock")]
         socket: PathBuf,
     },
-    /// Have a running gateway read its policy file again; also done on SIGHUP.
+    /// Where the policy comes from: poll the store, show, export and import.
+    Policy {
+        #[command(subcommand)]
+        action: policy::Action,
+        /// Control socket of the gateway.
+        #[arg(
+            long,
+            global = true,
+            value_name = "PATH",
+            default_value = "/run/portcullis.sock"
+        )]
+        socket: PathBuf,
+    },
+    /// Have a running gateway read its policy file again, and ask its store if it has one; also done on SIGHUP.
     ///
     /// SPD, SAs, routes and static neighbours change while traffic runs, all or nothing. What stays as it is keeps
     /// its counters, sequence numbers and replay windows.
@@ -122,6 +136,7 @@ pub fn main() -> ExitCode {
         } => show::show(what, name, limit, json, &socket),
         Command::Initiate { name, wait, socket } => connection::initiate(&name, wait, &socket),
         Command::Terminate { name, socket } => connection::terminate(&name, &socket),
+        Command::Policy { action, socket } => policy::policy(&action, &socket),
         Command::Reload {
             dry_run,
             json,

@@ -4,12 +4,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_config::{Authentication, Connection, DpdAction, Identity, Start};
+use portcullis_config::{Connection, DpdAction, Identity, Start};
 
 use super::{Endpoint, Item};
 use crate::child::{ChildSa, ChildState};
 use crate::core::Request;
-use crate::crypto::credentials::LoadedCredentials;
 use crate::traffic::{self, Wanted};
 use crate::v1::ike_sa::{IkeSa, Role, State};
 use crate::v1::{informational, quick_mode};
@@ -28,6 +27,7 @@ impl Endpoint {
     pub(super) fn command(&mut self, now: Time, command: Command) {
         match command {
             Command::Configure(connections) => self.configure(now, connections),
+            Command::Restart => self.start_anew(now),
             Command::Initiate { connection, child } => {
                 self.start_named(now, &connection, child.as_deref());
             }
@@ -72,46 +72,13 @@ impl Endpoint {
         }
     }
 
-    fn connection(&self, name: &str) -> Option<Arc<Connection>> {
+    pub(super) fn connection(&self, name: &str) -> Option<Arc<Connection>> {
         let mut all = self.core.connections.iter();
         all.find(|connection| connection.name == name).cloned()
     }
 
-    fn configure(&mut self, now: Time, connections: Vec<Arc<Connection>>) {
-        let old = std::mem::replace(&mut self.core.connections, connections);
-        for gone in old {
-            match self.connection(&gone.name) {
-                Some(same) if same == gone => {}
-                _ => self.terminate(now, &gone.name, CloseReason::Terminated),
-            }
-        }
-        let connections = self.core.connections.clone();
-        self.core.credentials.clear();
-        for connection in &connections {
-            self.load_credentials(now, connection);
-        }
-        for connection in connections.iter().filter(|c| c.start == Start::Load) {
-            if self.ikes_of(&connection.name).next().is_none() {
-                self.start_named(now, &connection.name, None);
-            }
-        }
-    }
-
-    fn load_credentials(&mut self, now: Time, connection: &Connection) {
-        let Authentication::Certificates(credentials) = &connection.authentication else {
-            return;
-        };
-        match LoadedCredentials::new(credentials) {
-            Ok(loaded) => {
-                let name = connection.name.clone();
-                self.core.credentials.insert(name, Arc::new(loaded));
-            }
-            Err(_) => self.fail(now, &connection.name, None, Local::Credentials),
-        }
-    }
-
     /// Starts one child, or all.
-    fn start_named(&mut self, now: Time, name: &str, child: Option<&str>) {
+    pub(super) fn start_named(&mut self, now: Time, name: &str, child: Option<&str>) {
         let Some(connection) = self.connection(name) else {
             self.fail(now, name, child, Local::NotConfigured);
             return;
@@ -162,7 +129,7 @@ impl Endpoint {
         self.negotiate(now, connection, wanted);
     }
 
-    fn fail(&mut self, now: Time, name: &str, child: Option<&str>, error: Local) {
+    pub(super) fn fail(&mut self, now: Time, name: &str, child: Option<&str>, error: Local) {
         let remote = (std::net::Ipv4Addr::UNSPECIFIED, 0).into();
         let reason = CloseReason::Error(error.into());
         let names = (Some(name), child);
@@ -209,7 +176,7 @@ impl Endpoint {
     }
 
     /// IKE SAs of a connection, the newest first.
-    fn ikes_of(&self, name: &str) -> impl Iterator<Item = &IkeSa> {
+    pub(super) fn ikes_of(&self, name: &str) -> impl Iterator<Item = &IkeSa> {
         let ids = self.directory.of_connection(name);
         ids.filter_map(|id| self.ikes.get(&id))
     }
@@ -384,7 +351,7 @@ impl Endpoint {
         }
     }
 
-    fn terminate(&mut self, now: Time, name: &str, reason: CloseReason) {
+    pub(super) fn terminate(&mut self, now: Time, name: &str, reason: CloseReason) {
         let children = self.core.children.iter();
         let children = children.filter(|child| child.connection.name == name);
         let children: Vec<_> = children.map(|child| child.id).collect();
@@ -510,7 +477,7 @@ impl Endpoint {
     }
 
     /// Removes a child at both ends.
-    fn drop_child(&mut self, now: Time, id: ChildId, reason: CloseReason) {
+    pub(super) fn drop_child(&mut self, now: Time, id: ChildId, reason: CloseReason) {
         let Some(child) = self.core.children.get(id) else {
             return;
         };
@@ -523,7 +490,7 @@ impl Endpoint {
         self.remove_child(id, reason);
     }
 
-    fn remove_child(&mut self, id: ChildId, reason: CloseReason) {
+    pub(super) fn remove_child(&mut self, id: ChildId, reason: CloseReason) {
         if self.core.children.remove(id).is_some() {
             let event = Event::RemoveSa { child: id, reason };
             self.core.events.push_back(event);

@@ -29,6 +29,10 @@ pub(super) fn inbound(
     shared: Option<&SharedSecret>,
 ) -> Result<(ChildId, DirectionKeys), Error> {
     let connection = sa.connection.clone().ok_or(Local::NotConfigured)?;
+    // The policy may have changed meanwhile.
+    if !connection.children.contains(&agreement.policy) {
+        return Err(Local::NotConfigured.into());
+    }
     let peer = sa.remote_id.clone().ok_or(Local::NotConfigured)?;
     let skeyid = &sa.keys()?.skeyid;
     let Agreement {
