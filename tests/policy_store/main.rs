@@ -115,6 +115,20 @@ fn await_policy(gateway: &Gateway, state: &str, version: &str) -> Result<Value, 
     }
 }
 
+/// Waits until a poll has failed, and says why.
+fn await_failure(gateway: &Gateway) -> Result<String, String> {
+    let deadline = Instant::now() + Duration::from_secs(15);
+    loop {
+        if let Some(text) = status(gateway)?["failure"]["text"].as_str() {
+            return Ok(text.to_owned());
+        }
+        if Instant::now() > deadline {
+            return Err("no poll has failed".into());
+        }
+        sleep(Duration::from_millis(20));
+    }
+}
+
 fn expect(what: bool, why: impl FnOnce() -> String) -> Result<(), String> {
     if what { Ok(()) } else { Err(why()) }
 }
@@ -252,17 +266,17 @@ fn not_ours() -> Result<(), String> {
     lab.publish(&policy("1", ""));
     let server = Server::start(&lab.scratch, &theirs, None);
     let gateway = lab.gateway(&server, "policy.toml", &ours, "");
-    let now = await_policy(&gateway, "initial", "-")?;
-    let failure = now["failure"]["text"].to_string();
+    let failure = await_failure(&gateway)?;
     expect(failure.contains("UnknownIssuer"), || failure)?;
+    await_policy(&gateway, "initial", "-")?;
     expect(server.answers("200") == 0, || {
         "it was asked all the same".into()
     })?;
     gateway.stop().success()?;
     let gateway = lab.gateway(&server, "moved", &theirs, "");
-    let now = await_policy(&gateway, "initial", "-")?;
-    let failure = now["failure"]["text"].to_string();
+    let failure = await_failure(&gateway)?;
     expect(failure.contains("redirect"), || failure)?;
+    await_policy(&gateway, "initial", "-")?;
     expect(server.answers("200") == 0, || {
         "it went where it was sent".into()
     })?;
@@ -276,6 +290,7 @@ fn who_we_are() -> Result<(), String> {
     lab.publish(&policy("1", ""));
     let server = Server::start(&lab.scratch, &authority, Some(&authority));
     let stranger = lab.gateway(&server, "policy.toml", &authority, "");
+    await_failure(&stranger)?;
     await_policy(&stranger, "initial", "-")?;
     expect(server.answers("200") == 0, || "a stranger has it".into())?;
     let proof = format!(
