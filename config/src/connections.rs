@@ -13,15 +13,27 @@ use crate::reference::{CHILD, CONNECTION, DPD};
 use crate::sa::{read_lifetimes, read_window};
 use crate::spd::Entry;
 use crate::{
-    Action, AddressRange, Authentication, ChildPolicy, Connection, Dpd, DpdAction, Identity,
-    Limits, Mode, NatTraversal, Phase1Exchange, Profile, RemoteAddress, Selector, Side, Start,
-    UpperLayer, credentials, identity, proposals,
+    Action, AddressRange, Authentication, ChildPolicy, ChildProposal, Connection, Dpd, DpdAction,
+    Identity, Limits, Mode, NatTraversal, Phase1Exchange, Profile, RemoteAddress, Selector, Side,
+    Start, UpperLayer, credentials, identity, proposals,
 };
 
 /// Less is most likely a mistake.
 const SHORT_LIFETIME: u64 = 300;
 /// Leaves room for tunnels on the way below the usual 1500.
-const FRAGMENT_SIZE: u16 = 1280;
+pub(crate) const FRAGMENT_SIZE: u16 = 1280;
+
+pub(crate) const NAT_TRAVERSAL: &[(&str, NatTraversal)] = &[
+    ("detect", NatTraversal::Detect),
+    ("force", NatTraversal::Force),
+    ("off", NatTraversal::Off),
+];
+
+pub(crate) const STARTS: &[(&str, Start)] = &[
+    ("manual", Start::Manual),
+    ("traffic", Start::Traffic),
+    ("load", Start::Load),
+];
 
 /// A child as far as it could be read, and where.
 struct Child<'a> {
@@ -62,12 +74,18 @@ impl<'a> Connections<'a> {
                 let policy = read_child(section, name, profile);
                 children.push(Child { section, policy });
             }
+            let connection = read_connection(section, name, (interfaces, base, profile));
+            for child in &children {
+                if let (Some(connection), Some(policy)) = (&connection, &child.policy) {
+                    warn_of_lifetimes(child.section, policy.hard, connection.ike_lifetime);
+                }
+            }
             if children.is_empty() {
                 section.error("child", "expected at least one [[connection.child]]");
             }
             list.push(Peer {
                 section,
-                connection: read_connection(section, name, (interfaces, base, profile)),
+                connection,
                 children,
                 child_names,
             });
@@ -195,22 +213,9 @@ fn read_connection(
     let remote_id = read_remote_id(section, remote.as_ref());
     let ike_proposals = proposals::read_ike(section, exchange.unwrap_or_default(), profile);
     let ike_lifetime = integer(section, "lifetime", 60, 604_800, profile.ike_lifetime());
-    let quick_modes = match section.get("quick-modes") {
-        Some(item) => Some(Some(item.integer(1, u32::MAX.into())?)),
-        None => Some(None),
-    };
-    let nat = [
-        ("detect", NatTraversal::Detect),
-        ("force", NatTraversal::Force),
-        ("off", NatTraversal::Off),
-    ];
-    let nat_traversal = choice(section, "nat-traversal", &nat);
-    let starts = [
-        ("manual", Start::Manual),
-        ("traffic", Start::Traffic),
-        ("load", Start::Load),
-    ];
-    let start = choice(section, "start", &starts);
+    let quick_modes = read_quick_modes(section);
+    let nat_traversal = choice(section, "nat-traversal", NAT_TRAVERSAL);
+    let start = choice(section, "start", STARTS);
     let peer_is_known = matches!(remote, Some(RemoteAddress::Host(_)) | None);
     if start == Some(Start::Load) && !peer_is_known {
         section.error(
@@ -234,12 +239,21 @@ fn read_connection(
         nat_traversal: nat_traversal?,
         fragment_size: fragment_size?,
         start: start?,
+        further: Vec::new(),
         children: Vec::new(),
     })
 }
 
+/// How many quick modes one phase 1 serves.
+pub(crate) fn read_quick_modes(section: Section<'_>) -> Option<Option<u32>> {
+    match section.get("quick-modes") {
+        Some(item) => item.integer(1, u32::MAX.into()).map(Some),
+        None => Some(None),
+    }
+}
+
 /// One of a list of names; left out, the usual one.
-fn choice<T: Copy + Default>(
+pub(crate) fn choice<T: Copy + Default>(
     section: Section<'_>,
     key: &'static str,
     names: &[(&str, T)],
@@ -251,14 +265,20 @@ fn choice<T: Copy + Default>(
 }
 
 /// An integer; left out, the usual one.
-fn integer(section: Section<'_>, key: &'static str, min: u64, max: u64, usual: u64) -> Option<u64> {
+pub(crate) fn integer(
+    section: Section<'_>,
+    key: &'static str,
+    min: u64,
+    max: u64,
+    usual: u64,
+) -> Option<u64> {
     match section.get(key) {
         Some(item) => item.integer(min, max),
         None => Some(usual),
     }
 }
 
-fn read_remote(item: Item<'_>) -> Option<RemoteAddress> {
+pub(crate) fn read_remote(item: Item<'_>) -> Option<RemoteAddress> {
     if item.find(&[("any", ())]).is_some() {
         return Some(RemoteAddress::Any);
     }
@@ -278,7 +298,10 @@ fn read_remote(item: Item<'_>) -> Option<RemoteAddress> {
     }
 }
 
-fn read_local(section: Section<'_>, interfaces: &Interfaces<'_>) -> Option<Option<IpAddr>> {
+pub(crate) fn read_local(
+    section: Section<'_>,
+    interfaces: &Interfaces<'_>,
+) -> Option<Option<IpAddr>> {
     let Some(item) = section.get("local") else {
         return Some(None);
     };
@@ -291,7 +314,7 @@ fn read_local(section: Section<'_>, interfaces: &Interfaces<'_>) -> Option<Optio
 }
 
 /// What this gateway says it is; left out: the subject of its certificate, or the one address that it can speak from.
-fn read_local_id(
+pub(crate) fn read_local_id(
     section: Section<'_>,
     authentication: &Authentication,
     remote: &RemoteAddress,
@@ -330,7 +353,7 @@ fn read_local_id(
     }
 }
 
-fn read_remote_id(
+pub(crate) fn read_remote_id(
     section: Section<'_>,
     remote: Option<&RemoteAddress>,
 ) -> Option<Option<Identity>> {
@@ -342,7 +365,7 @@ fn read_remote_id(
     }
 }
 
-fn read_dpd(section: Section<'_>) -> Option<Option<Dpd>> {
+pub(crate) fn read_dpd(section: Section<'_>) -> Option<Option<Dpd>> {
     let Some(item) = section.get("dpd") else {
         return Some(None);
     };
@@ -361,7 +384,7 @@ fn read_dpd(section: Section<'_>) -> Option<Option<Dpd>> {
     }))
 }
 
-fn read_fragment_size(section: Section<'_>) -> Option<Option<u16>> {
+pub(crate) fn read_fragment_size(section: Section<'_>) -> Option<Option<u16>> {
     let Some(item) = section.get("fragment-size") else {
         return Some(Some(FRAGMENT_SIZE));
     };
@@ -380,27 +403,13 @@ fn read_child(section: Section<'_>, name: &str, profile: Profile) -> Option<Chil
         Some(item) => item.choice(&[("tunnel", Mode::Tunnel), ("transport", Mode::Transport)]),
         None => Some(Mode::Tunnel),
     };
-    let proposals = proposals::read_child(section);
     let pfs = match section.get("pfs") {
         Some(item) => Some(Some(proposals::read_group(Some(item))?)),
         None => Some(None),
     };
     let (soft, hard) = read_child_lifetimes(section, profile);
-    let replay_window = match section.get("replay-window") {
-        Some(item) => read_window(item),
-        None => Some(crate::sa::DEFAULT_REPLAY_WINDOW),
-    };
-    let usual = || profile.child_proposals(replay_window != Some(0));
-    let proposals = proposals.map(|own| own.unwrap_or_else(usual));
-    let esn = proposals.iter().flatten().any(|proposal| proposal.esn);
-    if esn && replay_window == Some(0) {
-        let message = "expected a replay window, since `esn` needs one (RFC 4303 3.3.3)";
-        section.error("replay-window", message);
-    }
-    let idle = match section.get("idle") {
-        Some(item) => Some(Some(item.integer(1, 86_400)?)),
-        None => Some(profile.idle()),
-    };
+    let (proposals, replay_window) = read_protection(section, profile);
+    let idle = read_idle(section, profile);
     Some(ChildPolicy {
         name: name.to_owned(),
         mode: mode?,
@@ -409,13 +418,62 @@ fn read_child(section: Section<'_>, name: &str, profile: Profile) -> Option<Chil
         pfs: pfs?,
         soft,
         hard,
-        replay_window: replay_window.map(|w| (w != 0).then_some(w))?,
+        replay_window: replay_window?,
         idle: idle?,
     })
 }
 
+/// Proposals, and the replay window that extended sequence numbers need.
+pub(crate) fn read_protection(
+    section: Section<'_>,
+    profile: Profile,
+) -> (Option<Vec<ChildProposal>>, Option<Option<u32>>) {
+    let own = proposals::read_child(section);
+    let window = match section.get("replay-window") {
+        Some(item) => read_window(item),
+        None => Some(crate::sa::DEFAULT_REPLAY_WINDOW),
+    };
+    let usual = || profile.child_proposals(window != Some(0));
+    let proposals = own.map(|own| own.unwrap_or_else(usual));
+    let esn = proposals.iter().flatten().any(|proposal| proposal.esn);
+    if esn && window == Some(0) {
+        let message = "expected a replay window, since `esn` needs one (RFC 4303 3.3.3)";
+        section.error("replay-window", message);
+    }
+    (proposals, window.map(|w| (w != 0).then_some(w)))
+}
+
+/// Seconds without traffic after which SAs go.
+pub(crate) fn read_idle(section: Section<'_>, profile: Profile) -> Option<Option<u64>> {
+    match section.get("idle") {
+        Some(item) => item.integer(1, 86_400).map(Some),
+        None => Some(profile.idle()),
+    }
+}
+
+/// SAs of quick mode may go on after their phase 1 has ended, for as long as they live.
+pub(crate) fn warn_of_lifetimes(section: Section<'_>, hard: Limits, ike_lifetime: u64) {
+    let disparate = hard.seconds.filter(|seconds| *seconds >= ike_lifetime / 4);
+    if let (true, Some(seconds)) = (section.has("hard-lifetime"), disparate) {
+        let message = format!(
+            "SAs may live {seconds} seconds on when their phase 1 of {ike_lifetime} seconds has ended: expected less than a quarter of it"
+        );
+        section.warning("hard-lifetime", message);
+    }
+}
+
 /// Where the policy does not say, replacement begins at nine tenths of the end.
-fn read_child_lifetimes(section: Section<'_>, profile: Profile) -> (Limits, Limits) {
+pub(crate) fn soft_of(hard: Limits) -> Limits {
+    let sooner = |hard: Option<u64>| hard.map(|hard| (hard - hard / 10).max(1));
+    Limits {
+        seconds: sooner(hard.seconds),
+        bytes: sooner(hard.bytes),
+        packets: sooner(hard.packets),
+    }
+}
+
+/// Soft and hard limits.
+pub(crate) fn read_child_lifetimes(section: Section<'_>, profile: Profile) -> (Limits, Limits) {
     let (soft, mut hard) = read_lifetimes(section);
     if !section.has("hard-lifetime") {
         let usual = profile.child_lifetime();
@@ -424,17 +482,23 @@ fn read_child_lifetimes(section: Section<'_>, profile: Profile) -> (Limits, Limi
         hard.seconds = at_least(usual.seconds, soft.seconds);
         hard.bytes = at_least(usual.bytes, soft.bytes);
     }
-    if hard.seconds.is_some_and(|seconds| seconds < SHORT_LIFETIME) {
-        let message =
-            format!("SAs that live less than {SHORT_LIFETIME} seconds cost many key exchanges");
-        section.warning("hard-lifetime", message);
+    let short = hard.seconds.filter(|seconds| *seconds < SHORT_LIFETIME);
+    match (short, profile) {
+        (None, _) => {}
+        (Some(_), Profile::Modern) => section.warning(
+            "hard-lifetime",
+            format!("SAs that live less than {SHORT_LIFETIME} seconds cost many key exchanges"),
+        ),
+        (Some(got), Profile::Ws2003) => section.error(
+            "hard-lifetime",
+            format!("expected at least {SHORT_LIFETIME} seconds, the least in profile \"ws2003\"; got {got}"),
+        ),
     }
-    let sooner =
-        |soft: Option<u64>, hard: Option<u64>| soft.or(hard.map(|hard| (hard - hard / 10).max(1)));
+    let usual = soft_of(hard);
     let soft = Limits {
-        seconds: sooner(soft.seconds, hard.seconds),
-        bytes: sooner(soft.bytes, hard.bytes),
-        packets: sooner(soft.packets, hard.packets),
+        seconds: soft.seconds.or(usual.seconds),
+        bytes: soft.bytes.or(usual.bytes),
+        packets: soft.packets.or(usual.packets),
     };
     (soft, hard)
 }

@@ -16,6 +16,7 @@ mod connections;
 mod credentials;
 mod identity;
 mod keys;
+mod lints;
 mod load;
 mod mistake;
 mod model;
@@ -29,6 +30,7 @@ mod protocol;
 mod reader;
 pub mod reference;
 mod routes;
+mod rules;
 mod sa;
 mod sad;
 mod selector;
@@ -44,6 +46,10 @@ pub use load::{Loaded, load, load_with, parse};
 pub use mistake::{Mistake, Severity};
 pub use model::*;
 pub use profile::Profile;
+pub use rules::{
+    DefaultResponse, Exemptions, Filter, FilterAction, FilterAddress, FilterList, FilterVerb,
+    IkeSettings, InterfaceClass, Negotiation, Origin, PolicyId, Rule, RuleSet, Topology,
+};
 pub use selector::*;
 pub use store::{About, Document, RemoteStore, Store, StorePlace};
 pub use suite::*;

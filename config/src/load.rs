@@ -13,12 +13,13 @@ use crate::credentials::PSK;
 use crate::keys::{CIPHER_KEY, INTEGRITY_KEY};
 use crate::mistake::Report;
 use crate::parts::{Part, Parts, has_policy, keep_machine, merge};
-use crate::ports::{Interfaces, read_runtime};
+use crate::ports::{Interfaces, read_metrics, read_runtime};
 use crate::reader::Section;
 use crate::reference::ROOT;
+use crate::rules::RuleSections;
 use crate::sa::{Sa, Sas};
 use crate::spd::Entry;
-use crate::{Document, Mistake, Policy, routes, sad, settings, shadow, spd, store};
+use crate::{Document, Mistake, Policy, Topology, lints, routes, rules, sad, settings, spd, store};
 
 /// A larger file is not a policy; a million SAs fit.
 const POLICY_FILE_LIMIT: u64 = 512 << 20;
@@ -95,8 +96,8 @@ fn read(parts: &Parts<'_>, base: &Path) -> Result<Loaded, Vec<Mistake>> {
     }
     let root = Section::open(&ROOT, &table, 0, &report);
     let alone = padded.is_empty();
-    let policy = read_policy(root, base, alone, |sas, connections| {
-        check_mode(sas, connections, parts);
+    let policy = read_policy(root, base, alone, |sas, connections, places| {
+        check_mode(sas, connections, places, parts);
     });
     if report.has_errors() {
         return Err(report.finish());
@@ -121,29 +122,37 @@ fn read_policy(
     root: Section<'_>,
     base: &Path,
     alone: bool,
-    check_file: impl Fn(&[Sa<'_>], &Connections<'_>),
+    check_file: impl Fn(&[Sa<'_>], &Connections<'_>, &RuleSections<'_>),
 ) -> Policy {
-    let settings = settings::open(root);
-    let profile = settings::read_profile(settings);
-    let runtime = read_runtime(root);
+    let settings = settings::read(root);
+    let profile = settings.profile;
+    let (runtime, metrics) = (read_runtime(root), read_metrics(root));
     let store = store::read_store(root, base, alone.then_some(profile));
-    let about = store::read_about(settings);
+    let about = store::read_about(settings.section);
     let interfaces = Interfaces::read(root);
     let neighbors = routes::read_neighbors(root, &interfaces);
     let routes = routes::read_routes(root, &interfaces, &neighbors);
     let sas = Sas::read(root, &interfaces, base);
     let mut connections = Connections::read(root, &interfaces, base, profile);
-    let spd = spd::read(root, &sas, &connections);
-    connections.select(&spd);
-    check_file(&sas.list, &connections);
+    let written = spd::read(root, &sas, &connections, profile);
+    connections.select(&written);
+    let (mut rules, places) = rules::read(root, &interfaces, base, profile);
+    rules.exemptions = settings.exemptions;
+    check_file(&sas.list, &connections, &places);
     if !root.is_broken() {
         if interfaces.list.is_empty() {
             root.warning("port", "no [[port]]: there is nothing to forward between");
         }
         sad::check_identities(&sas);
         sad::check_shared_keys(&sas);
-        sad::check_unused(&sas, &spd);
-        shadow::check(&spd);
+        sad::check_unused(&sas, &written);
+    }
+    let topology = Topology::new(&interfaces.list, &routes);
+    let mut connections = connections.finish();
+    let made = rules.compile(&topology, profile, connections.len());
+    let spd = rules::place(root, &settings, &places, written, made, &mut connections);
+    if !root.is_broken() && interfaces.is_complete() {
+        lints::check(&spd, &settings, &topology);
     }
     join(
         Policy {
@@ -151,10 +160,12 @@ fn read_policy(
             runtime,
             store,
             about,
+            metrics,
             interfaces: interfaces.list,
             routes,
             neighbors,
-            connections: connections.finish(),
+            connections,
+            rules,
             ..Policy::default()
         },
         sas,
@@ -179,7 +190,12 @@ fn join(mut policy: Policy, sas: Sas<'_>, spd: Vec<Entry<'_>>) -> Policy {
 }
 
 /// A policy file with keys in it is a key file: it must be closed to others. Said once, at the first key.
-fn check_mode(sas: &[Sa<'_>], connections: &Connections<'_>, parts: &Parts<'_>) {
+fn check_mode(
+    sas: &[Sa<'_>],
+    connections: &Connections<'_>,
+    rules: &RuleSections<'_>,
+    parts: &Parts<'_>,
+) {
     let refused = |section: Section<'_>, key: &'static str| {
         let has_key = section.has(key).then(|| section.place(key));
         let reason = has_key.and_then(|at| parts.open_to_others(at));
@@ -190,9 +206,10 @@ fn check_mode(sas: &[Sa<'_>], connections: &Connections<'_>, parts: &Parts<'_>) 
     };
     let keys = [CIPHER_KEY.0, INTEGRITY_KEY.0];
     let mut sas = sas.iter().flat_map(|sa| keys.map(|key| (sa.section, key)));
-    if !sas.any(|(section, key)| refused(section, key)) {
-        let _ = connections
-            .sections()
-            .any(|section| refused(section, PSK.0));
+    if sas.any(|(section, key)| refused(section, key)) {
+        return;
     }
+    let mut sections = connections.sections().chain(rules.methods.iter().copied());
+    // Only the first one is told.
+    let _ = sections.any(|section| refused(section, PSK.0));
 }

@@ -1,13 +1,15 @@
 //! The typed policy. Everything here has been checked: what a [`Policy`] holds can be built.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
 use zeroize::Zeroizing;
 
-use crate::{About, Connection, Profile, Selector, Store, Transform};
+use crate::{
+    About, Connection, InterfaceClass, Origin, Profile, RuleSet, Selector, Store, Transform,
+};
 
 /// Keying material: wiped when dropped, never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -42,6 +44,8 @@ pub struct Policy {
     pub store: Option<Store>,
     /// What it says of itself.
     pub about: About,
+    /// Figures for Prometheus.
+    pub metrics: Metrics,
     /// Ports, in order of definition; the index is the interface number (VLANs follow their port).
     pub interfaces: Vec<Interface>,
     /// Static routes.
@@ -54,6 +58,8 @@ pub struct Policy {
     pub sas: Vec<SaConfig>,
     /// Peers with which IKE negotiates SAs.
     pub connections: Vec<Connection>,
+    /// The rules from which entries and connections have been made.
+    pub rules: RuleSet,
 }
 
 /// Process-wide settings.
@@ -81,6 +87,15 @@ pub struct Runtime {
     pub crypto_queue: u16,
     /// Directory in which the keys that IKE makes are written down, for Wireshark.
     pub key_log: Option<PathBuf>,
+    /// File to which events are added, one JSON object a line.
+    pub event_log: Option<PathBuf>,
+}
+
+/// Figures for Prometheus.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Metrics {
+    /// Where they are served over HTTP; `None`: nowhere.
+    pub listen: Option<SocketAddr>,
 }
 
 impl Default for Runtime {
@@ -97,6 +112,7 @@ impl Default for Runtime {
             crypto_devices: Vec::new(),
             crypto_queue: 1024,
             key_log: None,
+            event_log: None,
         }
     }
 }
@@ -157,6 +173,8 @@ pub struct Interface {
     pub vlan: Option<u16>,
     /// Side of the IPsec boundary.
     pub side: Side,
+    /// Kind of network, for rules that are for some only.
+    pub class: InterfaceClass,
     /// Our addresses with their on-link prefix length.
     pub addresses: Vec<IpNet>,
     /// MAC address to use instead of the device's own.
@@ -243,8 +261,12 @@ pub struct SpdEntry {
     pub name: String,
     /// What it matches.
     pub selector: Selector,
+    /// Only packets that cross the boundary in this direction; `None`: both.
+    pub direction: Option<Direction>,
     /// What it does.
     pub action: Action,
+    /// What made it; `None`: it is written as an entry.
+    pub origin: Option<Origin>,
 }
 
 /// Direction of an SA, seen from this gateway.

@@ -67,6 +67,14 @@ impl Profile {
         }
     }
 
+    /// What the default response rule may use, best first.
+    pub(crate) fn default_response(self) -> Vec<ChildProposal> {
+        match self {
+            Profile::Modern => self.child_proposals(true),
+            Profile::Ws2003 => WS2003_RESPONSE.to_vec(),
+        }
+    }
+
     /// Limits at which the SAs of quick mode end.
     pub(crate) fn child_lifetime(self) -> Limits {
         Limits {
@@ -123,4 +131,21 @@ const WS2003_IKE: [IkeProposal; 2] = [triple_des(IkeHash::Sha1), triple_des(IkeH
 const WS2003_CHILD: [ChildProposal; 2] = [
     esp(Cipher::TripleDesCbc, Some(Integrity::HmacSha1_96)),
     esp(Cipher::TripleDesCbc, Some(Integrity::HmacMd5_96)),
+];
+
+const fn ah(integrity: Integrity) -> ChildProposal {
+    ChildProposal {
+        esp: None,
+        ah: Some(integrity),
+        esn: false,
+    }
+}
+
+const WS2003_RESPONSE: [ChildProposal; 6] = [
+    esp(Cipher::TripleDesCbc, Some(Integrity::HmacSha1_96)),
+    esp(Cipher::TripleDesCbc, Some(Integrity::HmacMd5_96)),
+    esp(Cipher::DesCbc, Some(Integrity::HmacSha1_96)),
+    esp(Cipher::DesCbc, Some(Integrity::HmacMd5_96)),
+    ah(Integrity::HmacSha1_96),
+    ah(Integrity::HmacMd5_96),
 ];

@@ -10,9 +10,10 @@ use crate::reference::STORE;
 use crate::{Action, Policy, Profile, Secret, Selector, SpdEntry};
 
 /// What a machine's own file says of itself, and no document of a store may.
-pub(crate) const OF_MACHINE: [&str; 3] = ["runtime", "port", "store"];
+pub(crate) const OF_MACHINE: [&str; 4] = ["runtime", "metrics", "port", "store"];
 /// What stays in force of the machine's own file beside a document of its store.
-pub(crate) const BESIDE_STORE: [&str; 5] = ["runtime", "port", "store", "route", "neighbor"];
+pub(crate) const BESIDE_STORE: [&str; 6] =
+    ["runtime", "metrics", "port", "store", "route", "neighbor"];
 /// What happens before the first policy: `true` if all packets pass.
 const BEFORE_POLICY: &[(&str, bool)] = &[("closed", false), ("open", true)];
 /// Longest version that a policy gives itself.
@@ -90,9 +91,12 @@ impl Policy {
             name: "before-policy".to_owned(),
             selector: Selector::default(),
             action,
+            direction: None,
+            origin: None,
         };
         Policy {
             runtime: self.runtime,
+            metrics: self.metrics,
             store: self.store,
             about: About {
                 is_absent: true,

@@ -23,6 +23,7 @@ use crate::control::{COMMAND_RING, Control, WorkerLink, fixed_neighbors};
 use crate::cycles::StopWatch;
 use crate::eal::{self, Pools};
 use crate::engine::cryptodev::{CryptoDevices, DeviceQueues};
+use crate::events::{Event, Events};
 use crate::ike::Ike;
 use crate::install::Installed;
 use crate::negotiated::Negotiated;
@@ -34,6 +35,7 @@ use crate::reload;
 use crate::report::ReloadReport;
 use crate::ring::{Receiver, Sender, ring};
 use crate::socket::{ControlSocket, Reply, Request};
+use crate::soft::SoftSas;
 use crate::spi::Spis;
 use crate::status::{Status, Telemetry};
 use crate::totals::EntryTotals;
@@ -163,6 +165,13 @@ pub fn run(file: &Path, policy: Policy, drain: bool, signals: &Signals) -> Resul
     while !control.is_running() && !signals.stop.load(Ordering::Relaxed) {
         control.round(clock.now());
     }
+    let policy = &control.installed.policy;
+    let started = Event::Started {
+        version: env!("CARGO_PKG_VERSION").into(),
+        workers: control.workers.len(),
+        entries: policy.spd.len(),
+    };
+    control.raise(clock.now(), started);
     control.configure_ike(clock.now());
     heap::trim();
     eprintln!("portcullis: running");
@@ -173,6 +182,7 @@ pub fn run(file: &Path, policy: Policy, drain: bool, signals: &Signals) -> Resul
     };
     desk.agent.start(&mut control, clock.now());
     control_loop(&mut control, &mut desk, clock, drain, signals);
+    control.raise(clock.now(), Event::Stopping {});
     stop_workers.store(true, Ordering::Relaxed);
     for thread in threads {
         // A worker that panicked has said so; in a release the process is gone by then.
@@ -202,6 +212,8 @@ impl Desk {
         } = self;
         telemetry.tick(control, now);
         if agent.is_idle() && signals.reload.swap(false, Ordering::Relaxed) {
+            let log = control.installed.policy.runtime.event_log.clone();
+            control.events.reopen(log.as_deref());
             agent.request(control, now, false);
         }
         socket.serve(|request| match request {
@@ -219,7 +231,7 @@ impl Desk {
             },
         });
         if let Some(report) = agent.advance(control, now) {
-            reload::log(&report);
+            reload::tell(control, now, &report);
             socket.answer(&json(&report));
             telemetry.note_reload(&report);
         }
@@ -318,6 +330,8 @@ fn assemble(
         ike,
         negotiated: Negotiated::new(count, spis.clone()),
         spis,
+        soft: SoftSas::default(),
+        events: Events::new(installed.policy.runtime.event_log.as_deref())?,
         workers: Vec::new(),
         resolver: resolver(&installed.policy, &fib),
         entries: EntryTotals::default(),

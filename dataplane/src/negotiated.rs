@@ -406,7 +406,7 @@ impl Negotiated {
                 Command::Negotiated(Order::Unbind {
                     child: number,
                     prefix,
-                    sa,
+                    sa: Some(sa),
                 })
             });
             // Flows that remember the slot find it empty until then; it rests before another SA has it.

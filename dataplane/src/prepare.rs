@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use portcullis_config::{Action, Policy, SpdEntry};
+use portcullis_config::{Action, ClearText, Policy, SpdEntry};
 use portcullis_ipsec::fib::Fib;
 use portcullis_ipsec::pipeline::{Binding, EntryCounters, PortInterfaces, Service, View};
 use portcullis_ipsec::spd::Tree;
@@ -60,7 +60,10 @@ pub fn prepare(
     let service = |(entry, binding): (&SpdEntry, &Option<Binding>)| match binding {
         Some(binding) => Service::Sas([binding.clone()].into()),
         None => match numbers.of_entry(policy, entry) {
-            Some(number) => Service::Child(number),
+            Some(number) => Service::Child {
+                number,
+                accepts_clear: accepts_clear(entry),
+            },
             None => Service::Nothing,
         },
     };
@@ -86,6 +89,13 @@ pub fn prepare(
         fib,
         plan,
     })
+}
+
+fn accepts_clear(entry: &SpdEntry) -> bool {
+    match entry.action {
+        Action::Negotiate { clear, .. } => clear != ClearText::Never,
+        _ => false,
+    }
 }
 
 /// For each SPD entry of `new` the number of the one with its name in `old`.

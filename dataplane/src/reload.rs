@@ -16,6 +16,7 @@ use portcullis_config::load_with;
 
 use crate::agent::store::Fetched;
 use crate::control::Control;
+use crate::events::Event;
 use crate::install::Plan;
 use crate::prepare::{Basis, Prepared, prepare};
 use crate::report::{Difference, Outcome, ReloadReport, fixed_differences, is_reordered};
@@ -291,30 +292,32 @@ fn sent(control: &Control) -> Vec<u64> {
     control.workers.iter().map(|link| link.sent).collect()
 }
 
-/// Says in the log what came of a reload.
-pub fn log(report: &ReloadReport) {
+/// Tells of a reload.
+pub fn tell(control: &mut Control, now: u64, report: &ReloadReport) {
     for warning in &report.warnings {
         tracing::warn!("{warning}");
     }
-    for reason in &report.reasons {
-        tracing::error!("{reason}");
-    }
     let (sas, spd) = (&report.sas, &report.spd);
     match report.outcome {
-        Outcome::Refused => tracing::error!("the new policy is refused; nothing has changed"),
+        Outcome::Refused => {
+            let reasons = report.reasons.clone();
+            control.raise(now, Event::PolicyRefused { reasons });
+        }
         Outcome::Unchanged => tracing::info!("the policy is as before"),
         Outcome::Planned => {}
-        Outcome::Applied => tracing::info!(
-            sas_added = sas.added,
-            sas_removed = sas.removed,
-            sas_changed = sas.changed,
-            entries_added = spd.added,
-            entries_removed = spd.removed,
-            entries_changed = spd.changed,
-            read_ms = report.read_ms.round(),
-            prepare_ms = report.prepare_ms.round(),
-            apply_ms = report.apply_ms.round(),
-            "a new policy is in force"
-        ),
+        Outcome::Applied => {
+            let file = control.installed.policy.runtime.event_log.clone();
+            control.events.reopen(file.as_deref());
+            let event = Event::PolicyChanged {
+                sas_added: sas.added,
+                sas_removed: sas.removed,
+                sas_changed: sas.changed,
+                entries_added: spd.added,
+                entries_removed: spd.removed,
+                entries_changed: spd.changed,
+                milliseconds: (report.read_ms + report.prepare_ms + report.apply_ms) as u64,
+            };
+            control.raise(now, event);
+        }
     }
 }

@@ -185,6 +185,9 @@ pub fn fixed_differences(old: &Policy, new: &Policy) -> Vec<String> {
     if old.store != new.store {
         reasons.push("[store] differs: it cannot change while the gateway runs".into());
     }
+    if old.metrics != new.metrics {
+        reasons.push("[metrics] differs: it cannot change while the gateway runs".into());
+    }
     let by_name = |policy: &'_ Policy, name: &str| -> Option<Interface> {
         policy.interfaces.iter().find(|i| i.name == name).cloned()
     };

@@ -529,8 +529,12 @@ impl Telemetry {
         let negotiated = control.negotiated.sas();
         let negotiated = negotiated.map(|sa| (sa.mbps, (&sa.config, &sa.sa)));
         let sas = manual.chain(negotiated).skip(page.start).take(page.len());
-        sas.filter(|(_, (config, _))| query.is_about(&config.name))
-            .map(row)
+        let sas = sas.filter(|(_, (config, _))| query.is_about(&config.name));
+        // With the first page: they are few.
+        let soft = control.soft.iter().filter(|_| page.start == 0);
+        let soft = soft.map(|soft| soft.status(now));
+        sas.map(row)
+            .chain(soft.filter(|soft| query.is_about(&soft.name)))
             .collect()
     }
 }

@@ -93,6 +93,7 @@ fn connection(args: &[String], words: &[String]) -> Connection {
         local_id: Identity::Fqdn(local_id.clone()),
         remote_id: Some(Identity::Fqdn(remote_id.clone())),
         authentication: authentication(secret, words),
+        further: Vec::new(),
         ike_proposals: vec![IkeProposal {
             cipher: IkeCipher::AesCbc(AesKey::Aes128),
             hash: IkeHash::Sha2_256,

@@ -252,6 +252,8 @@ pub enum CloseReason {
     Idle,
     /// The peer does not answer, whether in an exchange or to dead peer detection.
     PeerDead,
+    /// The peer never said a word: it may not know IKE at all.
+    NoAnswer,
     /// Half-open SAs are too many.
     Overloaded,
     /// IKE began anew.

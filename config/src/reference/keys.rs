@@ -30,6 +30,13 @@ pub const ROOT: Table = Table {
             doc: "Where the policy comes from.",
         },
         Key {
+            name: "metrics",
+            kind: "table",
+            presence: Optional,
+            example: "{ listen = \"127.0.0.1:9469\" }",
+            doc: "Figures for Prometheus.",
+        },
+        Key {
             name: "port",
             kind: "array of tables",
             presence: Optional,
@@ -71,34 +78,40 @@ pub const ROOT: Table = Table {
             example: "[]",
             doc: "The SPD.",
         },
-    ],
-};
-
-/// `[policy]`.
-pub const POLICY: Table = Table {
-    header: "[policy]",
-    doc: "What goes for the whole policy. The whole table may be left out.",
-    keys: &[
         Key {
-            name: "profile",
-            kind: "`modern` or `ws2003`",
-            presence: Default("\"modern\""),
-            example: "\"ws2003\"",
-            doc: "What is meant where nothing is said, see below. `ws2003` is for old peers, and warned of.",
+            name: "ike",
+            kind: "table",
+            presence: Optional,
+            example: "{ lifetime = 28800 }",
+            doc: "How phase 1 runs for all rules.",
         },
         Key {
-            name: "version",
-            kind: "at most 128 bytes",
+            name: "filter-list",
+            kind: "array of tables",
             presence: Optional,
-            example: "\"2026-11-22.1\"",
-            doc: "Shown by `portcullis policy status`; it need not grow.",
+            example: "[]",
+            doc: "Which packets rules are about.",
         },
         Key {
-            name: "poll-interval",
-            kind: "1..604800 seconds",
+            name: "filter-action",
+            kind: "array of tables",
             presence: Optional,
-            example: "900",
-            doc: "Time between two polls for the next policy; left out, that of `[store]`.",
+            example: "[]",
+            doc: "What becomes of them.",
+        },
+        Key {
+            name: "rule",
+            kind: "array of tables",
+            presence: Optional,
+            example: "[]",
+            doc: "Rules.",
+        },
+        Key {
+            name: "default-response",
+            kind: "table",
+            presence: Optional,
+            example: "{ active = false }",
+            doc: "What answers a peer that no rule is about.",
         },
     ],
 };
@@ -147,6 +160,14 @@ pub const RUNTIME: Table = Table {
                   `ikev1_decryption_table` and `esp_sa`. Whoever reads them reads the traffic.",
         },
         Key {
+            name: "event-log",
+            kind: "path of a file",
+            presence: Optional,
+            example: "\"/var/log/portcullis/events.jsonl\"",
+            doc: "Events are added to this file, one JSON object a line: tunnels that come up and go, refused peers, unknown \
+                  SPIs, changes of policy. It is opened anew at SIGHUP and at every reload, so that it can be rotated.",
+        },
+        Key {
             name: "eal",
             kind: "list of strings",
             presence: Default("[]"),
@@ -193,6 +214,20 @@ pub const RUNTIME: Table = Table {
     ],
 };
 
+/// `[metrics]`.
+pub const METRICS: Table = Table {
+    header: "[metrics]",
+    doc: "Figures for Prometheus, over HTTP at `/metrics`. Nothing is served without this table.",
+    keys: &[Key {
+        name: "listen",
+        kind: "address and port",
+        presence: Required,
+        example: "\"127.0.0.1:9469\"",
+        doc: "Where to serve them. Whoever can connect reads the names and the traffic of all tunnels: an address other than \
+              loopback is warned of. It cannot change while the gateway runs.",
+    }],
+};
+
 /// `[[port]]`.
 pub const PORT: Table = Table {
     header: "[[port]]",
@@ -232,6 +267,13 @@ pub const PORT: Table = Table {
             presence: Optional,
             example: "\"02:00:00:00:00:01\"",
             doc: "Used instead of the device's own.",
+        },
+        Key {
+            name: "class",
+            kind: "`lan` or `remote-access`",
+            presence: Default("\"lan\""),
+            example: "\"remote-access\"",
+            doc: "Kind of network, for rules with an `interface-class`.",
         },
         Key {
             name: "mtu",
@@ -289,6 +331,13 @@ pub const VLAN: Table = Table {
             presence: Default("[]"),
             example: "[\"10.10.0.1/24\"]",
             doc: "As for a port.",
+        },
+        Key {
+            name: "class",
+            kind: "`lan` or `remote-access`",
+            presence: Default("\"lan\""),
+            example: "\"remote-access\"",
+            doc: "Kind of network, for rules with an `interface-class`.",
         },
         Key {
             name: "mtu",

@@ -62,8 +62,8 @@ pub enum Negotiated {
         child: u32,
         /// Where the SA is bound.
         prefix: RemotePrefix,
-        /// The SA.
-        sa: SaRef,
+        /// The SA; `None` for the child's soft one.
+        sa: Option<SaRef>,
     },
     /// More room for bound SAs.
     Grow(Box<Children>),

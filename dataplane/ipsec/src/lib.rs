@@ -40,6 +40,7 @@ pub mod sa;
 pub mod sad;
 pub mod spd;
 pub mod tunnel;
+mod unsecured;
 
 pub use buffer::{InterfaceId, Io, NoRoom, PacketBuf};
 pub use drop_reason::DropReason;

@@ -225,8 +225,13 @@ pub enum Service {
     Nothing,
     /// SAs of the policy, the preferred one first.
     Sas(Box<[Binding]>),
-    /// SAs that IKE negotiates for this child: [`Children`] knows them.
-    Child(u32),
+    /// SAs that IKE negotiates for a child: [`Children`] knows them.
+    Child {
+        /// Number of the child, from control.
+        number: u32,
+        /// Clear packets may come in as long as there is no SA for them (requirement 132).
+        accepts_clear: bool,
+    },
 }
 
 /// What matched an SPD entry.

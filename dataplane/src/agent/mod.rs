@@ -103,7 +103,7 @@ impl Agent {
         let last = self.machine.is_idle();
         self.carry_out(control, now, task);
         if !last {
-            reload::log(&report);
+            reload::tell(control, now, &report);
             return None;
         }
         report.store_failure = self.failure.as_ref().map(|(failure, _)| failure.clone());

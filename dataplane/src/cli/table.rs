@@ -98,6 +98,8 @@ fn sas(status: &Status) {
                 sa.bytes.to_string(),
                 format!("{:.1}", sa.mbps),
                 format!("{:.1}", sa.mbps_average),
+                sa.idle_ms
+                    .map_or_else(|| "-".into(), |ms| format!("{} s", ms / 1000)),
                 drop_list(&sa.drops),
             ]
         })
@@ -113,6 +115,7 @@ fn sas(status: &Status) {
             "bytes",
             "Mbit/s",
             "average",
+            "idle",
             "drops ",
         ],
         &rows,

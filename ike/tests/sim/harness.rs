@@ -475,6 +475,7 @@ fn connection(hosts: [&str; 2], names: [&str; 2], lans: [&str; 2]) -> Connection
         local_id: Identity::Fqdn(names[0].to_owned()),
         remote_id: Some(Identity::Fqdn(names[1].to_owned())),
         authentication: Authentication::PreSharedKey(Secret::new(b"secret of both".to_vec())),
+        further: Vec::new(),
         ike_proposals: vec![IkeProposal {
             cipher: IkeCipher::AesCbc(AesKey::Aes256),
             hash: IkeHash::Sha2_256,

@@ -264,7 +264,7 @@ fn a_silent_peer_fails_with_a_reason_after_the_cycle() {
     pair.run(62 * SECOND);
     assert_eq!(pair.ends[0].failures(), 0);
     pair.run(2 * SECOND);
-    assert_eq!(failure(&pair, 0).reason, CloseReason::PeerDead);
+    assert_eq!(failure(&pair, 0).reason, CloseReason::NoAnswer);
     // Requirement 71: the message and five repetitions.
     assert_eq!(pair.log.len(), 6);
 }

@@ -305,7 +305,7 @@ fn a_removed_sa_leaves_nothing_behind() {
     let unbind = Negotiated::Unbind {
         child: CHILD,
         prefix,
-        sa: place(0),
+        sa: Some(place(0)),
     };
     assert!(matches!(
         a.pipeline.apply(Command::Negotiated(unbind)),

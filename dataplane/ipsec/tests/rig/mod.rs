@@ -21,7 +21,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
-use portcullis_config::{Action, Direction, SaConfig, Side, SpdEntry};
+use portcullis_config::{Action, ClearText, Direction, SaConfig, Side, SpdEntry};
 use portcullis_ipsec::buffer::TestBuf;
 use portcullis_ipsec::command::Command;
 use portcullis_ipsec::counters::{SaCounters, WorkerCounters};
@@ -279,7 +279,10 @@ impl Site {
                     selectors: [CompiledSelector::new(&entry.selector)].into(),
                 }]))
             }
-            Action::Negotiate { child, .. } => Service::Child(*child as u32),
+            Action::Negotiate { child, clear, .. } => Service::Child {
+                number: *child as u32,
+                accepts_clear: *clear != ClearText::Never,
+            },
             _ => Service::Nothing,
         }
     }
