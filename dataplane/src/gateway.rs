@@ -25,6 +25,7 @@ use crate::eal::{self, Pools};
 use crate::engine::cryptodev::{CryptoDevices, DeviceQueues};
 use crate::events::{Event, Events};
 use crate::ike::Ike;
+use crate::ike_status::Begun;
 use crate::install::Installed;
 use crate::negotiated::Negotiated;
 use crate::numbers::ChildNumbers;
@@ -164,6 +165,7 @@ pub fn run(file: &Path, policy: Policy, drain: bool, signals: &Signals) -> Resul
     keep_off_workers(&placement);
     while !control.is_running() && !signals.stop.load(Ordering::Relaxed) {
         control.round(clock.now());
+        all_live(&threads)?;
     }
     let policy = &control.installed.policy;
     let started = Event::Started {
@@ -181,13 +183,14 @@ pub fn run(file: &Path, policy: Policy, drain: bool, signals: &Signals) -> Resul
         agent: Agent::new(file, engine, store)?,
     };
     desk.agent.start(&mut control, clock.now());
-    control_loop(&mut control, &mut desk, clock, drain, signals);
+    let ended = control_loop(&mut control, &mut desk, clock, drain, (signals, &threads));
     control.raise(clock.now(), Event::Stopping {});
     stop_workers.store(true, Ordering::Relaxed);
     for thread in threads {
         // A worker that panicked has said so; in a release the process is gone by then.
         drop(thread.join());
     }
+    ended?;
     control.finish(clock.now());
     let status = desk.telemetry.finish(&control, clock.now());
     drop(control);
@@ -224,6 +227,14 @@ impl Desk {
             Request::Terminate { connection } => {
                 Reply::Answer(json(&control.terminate(now, connection)))
             }
+            Request::RestartIke => {
+                control.restart_ike(now);
+                let begun = Begun {
+                    error: None,
+                    at_ms: now,
+                };
+                Reply::Answer(json(&begun))
+            }
             Request::Policy => Reply::Answer(json(&agent.status(control, now))),
             Request::Reload { trial } => match agent.request(control, now, trial) {
                 true => Reply::Later,
@@ -251,10 +262,11 @@ fn control_loop(
     desk: &mut Desk,
     clock: Clock,
     drain: bool,
-    signals: &Signals,
-) {
+    (signals, threads): (&Signals, &[JoinHandle<()>]),
+) -> Result<(), Error> {
     let mut quiet_since: Option<(Instant, u64)> = None;
     while !signals.stop.load(Ordering::Relaxed) {
+        all_live(threads)?;
         let now = clock.now();
         let busy = control.round(now);
         desk.serve(control, now, signals);
@@ -264,7 +276,7 @@ fn control_loop(
             match quiet_since {
                 Some((since, before)) if quiet && before == received => {
                     if since.elapsed() >= QUIET && !control.resolver.is_waiting() {
-                        return;
+                        return Ok(());
                     }
                 }
                 _ => quiet_since = quiet.then(|| (Instant::now(), received)),
@@ -274,6 +286,16 @@ fn control_loop(
             true => control.await_ike(NAP),
             false => std::thread::sleep(NAP),
         }
+    }
+    Ok(())
+}
+
+/// A worker that ends by itself leaves its queues to nobody: the gateway ends, and whoever supervises it starts it
+/// again. (In a release a panic ends the process at once.)
+fn all_live(threads: &[JoinHandle<()>]) -> Result<(), Error> {
+    match threads.iter().position(JoinHandle::is_finished) {
+        Some(worker) => Err(Error::WorkerEnded(worker)),
+        None => Ok(()),
     }
 }
 
@@ -353,9 +375,10 @@ fn assemble(
         .change(hits.collect(), prepared.entries_before);
     // Two for each SA, so that a flow in each finds its place.
     let flows = (control.installed.sas.len() * 2).clamp(FLOWS.0, FLOWS.1);
-    let (found, _) = control
+    let found = control
         .negotiated
-        .change_index(prepared.plan.index, &control.installed);
+        .change_index(prepared.plan.index, &control.installed)
+        .found;
     let (neighbors, epoch) = (Arc::new(control.neighbors()), dpdk::thread::cycles());
     let orders = prepared.plan.before_view.into_iter().zip(found);
     let orders = prepared.views.into_iter().zip(orders);

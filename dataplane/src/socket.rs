@@ -41,6 +41,8 @@ pub enum Request {
     },
     /// Where the policy came from.
     Policy,
+    /// Begin IKE anew.
+    RestartIke,
     /// Begin a key exchange.
     Initiate {
         /// Connection.
@@ -220,6 +222,11 @@ pub fn ask(path: &Path, mut query: Query, most: usize) -> Result<Status, Error> 
 /// Has a running gateway read its policy file again.
 pub fn reload(path: &Path, trial: bool) -> Result<ReloadReport, Error> {
     request(path, &Request::Reload { trial }, RELOAD_PATIENCE)
+}
+
+/// Has a running gateway begin IKE anew.
+pub fn restart_ike(path: &Path) -> Result<Begun, Error> {
+    request(path, &Request::RestartIke, PATIENCE)
 }
 
 /// Asks a running gateway where its policy came from.

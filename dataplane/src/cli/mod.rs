@@ -16,6 +16,7 @@ use std::sync::atomic::AtomicBool;
 
 use clap::{Parser, Subcommand};
 
+use crate::socket;
 use crate::status::What;
 
 /// A bare-metal IPsec VPN concentrator on DPDK.
@@ -81,6 +82,14 @@ enum Command {
         #[arg(long, value_name = "PATH", default_value = "/run/portcullis.sock")]
         socket: PathBuf,
     },
+    /// Begin a part of a running gateway anew; SAs go on carrying packets.
+    Restart {
+        /// What.
+        what: Part,
+        /// Control socket of the gateway.
+        #[arg(long, value_name = "PATH", default_value = "/run/portcullis.sock")]
+        socket: PathBuf,
+    },
     /// Where the policy comes from: poll the store, show, export and import.
     Policy {
         #[command(subcommand)]
@@ -111,6 +120,13 @@ enum Command {
     },
 }
 
+/// What can begin anew by itself.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Part {
+    /// IKE: its SAs are forgotten, those of the workers stay and are renewed in time.
+    Ike,
+}
+
 /// Runs the command.
 pub fn main() -> ExitCode {
     start_log();
@@ -136,6 +152,13 @@ pub fn main() -> ExitCode {
         } => show::show(what, name, limit, json, &socket),
         Command::Initiate { name, wait, socket } => connection::initiate(&name, wait, &socket),
         Command::Terminate { name, socket } => connection::terminate(&name, &socket),
+        Command::Restart {
+            what: Part::Ike,
+            socket,
+        } => match socket::restart_ike(&socket) {
+            Ok(_) => ExitCode::SUCCESS,
+            Err(error) => fail(&error),
+        },
         Command::Policy { action, socket } => policy::policy(&action, &socket),
         Command::Reload {
             dry_run,
