@@ -1,4 +1,12 @@
 //! A gateway from start to end: DPDK, ports, workers, the slow path's loop, and the way out.
+//!
+//! ```text
+//! start: DPDK -> ports -> control socket -> crypto devices -> workers -> IKE -> policy agent -> its first policy
+//! end:   workers -> what is left in the rings -> IKE with its keys, the policy -> ports -> DPDK
+//! ```
+//! Until there is a policy the workers have one that discards everything, and a port receives only once its worker
+//! has that. IKE is begun anew without the rest, see [`Control::restart_ike`]. Everything else that fails ends the
+//! process: nothing forwards then, in clear or otherwise, and whoever supervises it starts it again.
 
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;

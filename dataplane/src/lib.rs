@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod capture;
+pub mod changes;
 pub mod cli;
 pub mod control;
 mod cycles;

@@ -183,6 +183,7 @@ fn read(
     let new = &prepared.plan.installed.policy;
     report.sas = Difference::of_sas(old, new, &prepared.plan.moves);
     report.spd = Difference::of_spd(old, new);
+    report.connections = Difference::of_connections(old, new);
     report.spd_reordered = is_reordered(&prepared.entries_before);
     report.routes = Difference::of_routes(old, new);
     report.neighbors = Difference::of_neighbors(old, new);

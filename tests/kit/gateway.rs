@@ -103,13 +103,20 @@ impl Gateway {
         }
     }
 
+    /// The same without waiting for its end.
+    pub fn spawn_command(&self, args: &[&str]) -> Process {
+        Process::start("portcullis", &mut self.command_line(args))
+    }
+
     fn invoke(&self, args: &[&str]) -> Result<Output, String> {
+        self.command_line(args).output().map_err(|e| e.to_string())
+    }
+
+    fn command_line(&self, args: &[&str]) -> Command {
         let mut command = Command::new(binary());
+        let socket = self.scratch.path("control.sock");
+        command.args(args).arg("--socket").arg(socket);
         command
-            .args(args)
-            .arg("--socket")
-            .arg(self.scratch.path("control.sock"));
-        command.output().map_err(|e| e.to_string())
     }
 
     /// Sends it a signal, such as `HUP`.
@@ -133,7 +140,8 @@ impl Gateway {
         }
     }
 
-    fn spawn(netns: Option<&Netns>, runtime: &str, policy: &str, args: &[&str]) -> Gateway {
+    /// Starts one and waits for nothing.
+    pub fn spawn(netns: Option<&Netns>, runtime: &str, policy: &str, args: &[&str]) -> Gateway {
         let scratch = Scratch::new("gateway");
         let file = write_policy(&scratch, runtime, policy);
         let mut command = match netns {

@@ -48,6 +48,7 @@ fn print(report: &ReloadReport) {
     for (what, difference) in [
         ("SAs", &report.sas),
         ("SPD entries", &report.spd),
+        ("connections", &report.connections),
         ("routes", &report.routes),
         ("static neighbours", &report.neighbors),
     ] {
@@ -77,5 +78,12 @@ fn print_difference(what: &str, difference: &Difference) {
             };
             println!("    {how} {count}: {}{more}", names.join(", "));
         }
+    }
+    for (name, fields) in difference
+        .changed_names
+        .iter()
+        .zip(&difference.changed_fields)
+    {
+        println!("      {name}: {fields}");
     }
 }
