@@ -31,7 +31,7 @@ fn steady() {
         return;
     }
     let mut cases = Cases::new();
-    cases.run("100 reloads under traffic", reloads);
+    cases.run("100 reloads under traffic, and IKE anew", reloads);
     cases.run("killed at any moment", kills);
     cases.finish();
 }
@@ -110,17 +110,22 @@ fn reloads() -> Result<(), String> {
             return Err(format!("round {round}: {report}"));
         }
     }
-    sleep(Duration::from_millis(200));
+    let established = |log: &str| log.matches("IKE SA established").count();
+    if established(&a.log()) != established(&log) {
+        return Err(format!("phase 1 did not stay:\n{}", a.log()));
+    }
+    // IKE, too, may begin anew.
+    a.run(&["restart", "ike"])?;
+    sleep(Duration::from_millis(1500));
+    if established(&a.log()) != established(&log) + 1 {
+        return Err(format!("phase 1 is not there again:\n{}", a.log()));
+    }
     let (sent, seconds) = (sender.end(), began.elapsed().as_secs_f64());
     sleep(Duration::from_millis(500));
     let received = counter.end();
     let after = identity(&a)?;
     if before.len() != 4 || before != after {
         return Err(format!("{before:?} before, {after:?} after"));
-    }
-    let established = |log: &str| log.matches("IKE SA established").count();
-    if established(&a.log()) != established(&log) {
-        return Err(format!("phase 1 did not stay:\n{}", a.log()));
     }
     let carried = a.sa_packets(0x1001)?;
     if sent.iter().any(|sent| *sent < 500) || sent != received || carried < sent[0] {
