@@ -243,6 +243,8 @@ pub enum ClearText {
     Accept,
     /// The same, and both directions with a peer that does not answer IKE at all, for a while.
     FallBack,
+    /// Both directions, as long as the peer has not asked for an SA: the default response rule, which asks nobody.
+    Unasked,
 }
 
 impl ClearText {

@@ -185,7 +185,33 @@ pub(crate) fn read_child(section: Section<'_>) -> Option<Option<Vec<ChildProposa
         return Some(None);
     };
     let found: Vec<_> = tables(list).map(read_child_proposal).collect();
-    some(found.into_iter().collect::<Option<Vec<_>>>()?, list).map(Some)
+    let found = found.into_iter().collect::<Option<Vec<_>>>()?;
+    let ciphers = found.iter().map(|proposal| match proposal.esp {
+        Some(Transform::Esp(cipher, _)) => cipher,
+        _ => Cipher::Null,
+    });
+    warn_of_fallback(list, ciphers);
+    some(found, list).map(Some)
+}
+
+/// A responder may take any proposal, and one that lacks the first gets the next: in a list that grows weaker nobody
+/// notices what protection there is in the end.
+fn warn_of_fallback(list: Item<'_>, ciphers: impl Iterator<Item = Cipher>) {
+    let strength = |cipher: Cipher| match cipher {
+        Cipher::Null | Cipher::AesGmac(_) => 0,
+        Cipher::DesCbc => 1,
+        Cipher::TripleDesCbc => 2,
+        _ => 3,
+    };
+    let mut best: Option<Cipher> = None;
+    for (item, cipher) in list.members().into_iter().zip(ciphers) {
+        match best {
+            Some(best) if strength(cipher) < strength(best) => item.warning(format!(
+                "a peer without {best} falls back to this weaker one, and nobody notices"
+            )),
+            _ => best = Some(cipher),
+        }
+    }
 }
 
 fn read_child_proposal(item: Item<'_>) -> Option<ChildProposal> {

@@ -177,7 +177,10 @@ This text is written by the code that reads the file: a key that is not listed h
   a policy file with a `key` or `integrity-key` in it; any permission for group or others is an error. A copy
   of an example that holds keys needs the same, since version control does not keep the mode.
 - Traffic of the gateway itself follows the SPD like any other, except ARP, neighbour discovery and IKE
-  (UDP ports 500 and 4500), which are always let through. What no SPD entry matches is discarded.
+  (UDP ports 500 and 4500), which are always let through. What no SPD entry matches is discarded;
+  in profile `ws2003` it passes in clear.
+- What is protected may be written as entries (`[[spd]]`, with `[[connection]]` or `[[sa]]`), as rules (`[[rule]]`), from
+  which entries and connections are made, or as both.
 
 Keys written here are static, and each start of the program counts from sequence number 1. Counter modes (all
 ciphers with a salt) lose their secrecy when a number comes twice under one key: RFC 8221 3 says SHOULD NOT to

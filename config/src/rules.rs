@@ -12,6 +12,7 @@
 
 mod compile;
 mod exemptions;
+mod expand;
 mod place;
 mod read;
 mod topology;

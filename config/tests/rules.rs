@@ -5,7 +5,7 @@ use std::path::Path;
 
 use portcullis_config::{
     Action, Authentication, ClearText, Direction, Group, IkeCipher, IkeHash, Mode, Policy,
-    PolicyId, RemoteAddress, Selector, UpperLayer, parse,
+    PolicyId, RemoteAddress, Selector, Start, UpperLayer, parse,
 };
 
 const PORTS: &str = r#"
@@ -513,4 +513,98 @@ fn ws2003_defaults() {
         (last.action.clone(), &last.selector),
         (Action::Bypass, &Selector::default())
     );
+}
+
+/// Addresses of ours are expanded again when they change, and nothing else changes.
+#[test]
+fn addresses_of_ours_are_expanded_again() {
+    let spd = "[[spd]]\nname = \"written\"\nremote = \"198.51.100.9\"\naction = \"discard\"\n\
+               [[connection]]\nname = \"written\"\nremote = \"198.51.100.8\"\nlocal-id = \"a.example\"\n\
+               psk = \"correct horse battery staple\"\n[[connection.child]]\nname = \"c\"\n\
+               [[spd]]\nname = \"child\"\nlocal = \"10.1.0.0/24\"\nremote = \"10.9.0.0/24\"\n\
+               action = \"protect\"\nconnection = \"written\"\n";
+    let host = "source = \"my-address\", destination = \"198.51.100.7\"";
+    let lans = "source = \"10.1.0.0/24\", destination = \"10.2.0.0/24\"";
+    let text =
+        spd.to_owned() + &rule("host", host, "secure", PSK) + &rule("lans", lans, "permit", "");
+    let old = policy("", &text);
+    assert_eq!(
+        old.with_interfaces(old.interfaces.clone()).as_ref(),
+        Ok(&old)
+    );
+    let mut interfaces = old.interfaces.clone();
+    interfaces[1].addresses = vec!["192.0.2.77/24".parse().unwrap()];
+    let new = old.with_interfaces(interfaces).unwrap();
+    let changed = lines(&old)
+        .into_iter()
+        .map(|line| line.replace("192.0.2.1", "192.0.2.77"));
+    assert_eq!(lines(&new), changed.collect::<Vec<_>>());
+    assert_eq!(new.connections[0], old.connections[0]);
+    assert_eq!(new.connections[1].children[0].selector, new.spd[2].selector);
+    // Without an address of ours there is nothing to speak from.
+    let mut interfaces = old.interfaces.clone();
+    interfaces
+        .iter_mut()
+        .for_each(|interface| interface.addresses.clear());
+    let errors = old.with_interfaces(interfaces).unwrap_err();
+    assert!(errors[0].starts_with("rule `host`: "), "{errors:?}");
+}
+
+/// The security methods of the default response rule, restated; with them the rule answers whoever no other is about.
+#[test]
+fn default_response_of_old() {
+    let response = format!("[default-response]\n{PSK}\n");
+    let policy = policy("[policy]\nprofile = \"ws2003\"\n", &response);
+    let [connection] = &policy.connections[..] else {
+        panic!("{:?}", policy.connections)
+    };
+    let methods: Vec<_> = connection.children[0]
+        .proposals
+        .iter()
+        .map(|p| (p.esp, p.ah))
+        .collect();
+    let text = format!("{methods:?}");
+    assert_eq!(
+        text,
+        "[(Some(Esp(TripleDesCbc, Some(HmacSha1_96))), None), (Some(Esp(TripleDesCbc, Some(HmacMd5_96))), None), \
+         (Some(Esp(DesCbc, Some(HmacSha1_96))), None), (Some(Esp(DesCbc, Some(HmacMd5_96))), None), \
+         (None, Some(HmacSha1_96)), (None, Some(HmacMd5_96))]"
+    );
+    assert_eq!(
+        (&connection.remote, connection.start),
+        (&RemoteAddress::Any, Start::Manual)
+    );
+    assert_eq!(connection.children[0].mode, Mode::Transport);
+    let [.., entry, unmatched] = &policy.spd[..] else {
+        panic!("{:?}", policy.spd)
+    };
+    assert_eq!(
+        (entry.name.as_str(), unmatched.name.as_str()),
+        ("default-response", "unmatched")
+    );
+    // Nobody is asked: what no peer asks to protect passes as if there were no such rule.
+    assert!(matches!(
+        entry.action,
+        Action::Negotiate {
+            clear: ClearText::Unasked,
+            ..
+        }
+    ));
+}
+
+#[test]
+fn default_response_is_deactivated_and_discards_in_the_modern_profile() {
+    let response = |active| format!("[default-response]\nactive = {active}\n{PSK}\n");
+    let off = policy("", &response(false));
+    assert!(off.connections.is_empty() && off.spd.is_empty());
+    // It is still there.
+    assert!(off.rules.default_response.is_some());
+    let on = policy("", &response(true));
+    assert!(matches!(
+        on.spd[0].action,
+        Action::Negotiate {
+            clear: ClearText::Never,
+            ..
+        }
+    ));
 }

@@ -15,6 +15,7 @@ use portcullis_ipsec::ip::{Address, IpHeader, protocol};
 use portcullis_ipsec::neighbor::{Resolver, State};
 use portcullis_ipsec::pipeline::{Event as News, Inject, Punt, SaSide};
 use portcullis_ipsec::sa::SaRef;
+use portcullis_ipsec::spd::{Spd, Tree};
 use portcullis_ipsec::{DropReason, InterfaceId, PacketBuf};
 
 use crate::capture::Capture;
@@ -23,6 +24,7 @@ use crate::engine::cryptodev::CryptoDevices;
 use crate::events::{Event, Events};
 use crate::ike::Ike;
 use crate::install::Installed;
+use crate::live_capture::LiveCapture;
 use crate::negotiated::{Limit, Negotiated};
 use crate::packet::Packet;
 use crate::port::Ports;
@@ -136,10 +138,14 @@ pub struct Control {
     pub devices: Arc<CryptoDevices>,
     /// Interfaces and routes.
     pub fib: Arc<Fib>,
+    /// The SPD as workers have it.
+    pub spd: Arc<Spd<Tree>>,
     /// ARP and neighbour discovery.
     pub resolver: Resolver<Packet>,
     /// Open capture files, by port.
     pub captures: Vec<Option<Capture>>,
+    /// What an operator sees of all ports, now.
+    pub live_capture: Option<LiveCapture>,
     /// Buffer pools.
     pub pools: Pools,
     /// What control itself dropped.
@@ -173,6 +179,7 @@ impl Control {
         self.resolver.handle_timeout(now);
         self.send_neighbors(now);
         self.forget_path_mtus(now);
+        self.advance_capture(now);
         busy | self.drive_ike(now)
     }
 
@@ -196,6 +203,7 @@ impl Control {
             }
             if let Some(captured) = captured {
                 self.write_capture(&captured);
+                self.show_capture(&captured);
             }
             match message {
                 Some(FromWorker::Punt(punt)) => self.handle_punt(index, now, punt),
@@ -234,7 +242,7 @@ impl Control {
     }
 
     /// A new policy is in force; the workers are told by the caller.
-    pub fn adopt(&mut self, installed: Installed, fib: Arc<Fib>) {
+    pub fn adopt(&mut self, installed: Installed, fib: Arc<Fib>, spd: Arc<Spd<Tree>>) {
         self.resolver.set_fixed(fixed_neighbors(&installed.policy));
         let is_there = |place: &SaRef| {
             let side = SaSide::Outbound(place.slot);
@@ -242,9 +250,10 @@ impl Control {
             there || self.negotiated.has_outbound(*place)
         };
         self.path_mtus.retain(|place, _| is_there(place));
-        self.fib = fib;
+        (self.fib, self.spd) = (fib, spd);
         let old = std::mem::replace(&mut self.installed, Arc::new(installed));
         self.reclaimer.free(Garbage::Installed(old));
+        self.refresh_capture();
     }
 
     fn handle_punt(&mut self, worker: usize, now: u64, punt: Punt<Packet>) {
@@ -340,6 +349,22 @@ impl Control {
                 destination,
                 ..
             } => self.acquire(now, child, source, destination),
+            News::CryptoFailure {
+                sa,
+                spi,
+                source,
+                reason,
+            } => {
+                let event = Event::CryptoFailure {
+                    sa: self.sa_name(worker, sa),
+                    spi: format!("{spi:#010x}"),
+                    source: Some(source.to_ip().to_string()),
+                    reason: reason.text().to_owned(),
+                };
+                self.raise(now, event);
+            }
+            // No driver of a NIC is joined, so workers are never told to ask (`Command::OfferSas`).
+            News::OffloadWanted { .. } => {}
             News::PathMtu {
                 spi,
                 protocol,
@@ -353,6 +378,7 @@ impl Control {
 
     fn sa_name(&self, worker: usize, side: SaSide) -> String {
         let sa = self.installed.at(worker, side);
+        let sa = sa.or_else(|| self.negotiated.at(worker, side));
         sa.map_or_else(|| "?".into(), |sa| sa.name.clone())
     }
 

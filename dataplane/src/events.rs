@@ -18,6 +18,7 @@ use serde_json::Value;
 use crate::Error;
 use crate::control::Control;
 use crate::ike_status::reason_text;
+use crate::status::SCHEMA;
 use file::EventFile;
 use journal::Journal;
 
@@ -30,6 +31,7 @@ const STRANGERS: (u32, u32) = (20, 100);
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "kebab-case")]
 #[allow(missing_docs)] // the fields say what they are: names of the policy, addresses, SPIs, reasons in words
 pub enum Event {
@@ -182,6 +184,7 @@ pub enum Event {
 
 /// How urgent an event is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// As it should be.
@@ -194,7 +197,10 @@ pub enum Severity {
 
 /// An event with its place in time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Record {
+    /// Version of the form.
+    pub schema: u32,
     /// Number, from 1 in each run of the gateway.
     pub number: u64,
     /// When, as RFC 3339 says.
@@ -208,6 +214,7 @@ pub struct Record {
 
 /// Some of the events kept.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct EventPage {
     /// Version of the form.
     pub schema: u32,
@@ -429,6 +436,7 @@ impl Events {
         self.latest += 1;
         let (severity, words) = event.words();
         let record = Record {
+            schema: SCHEMA,
             number: self.latest,
             time: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
             severity,
@@ -461,7 +469,7 @@ impl Events {
         };
         let events = self.kept.iter().filter(newer).skip(skipped).take(PAGE);
         EventPage {
-            schema: crate::status::SCHEMA,
+            schema: SCHEMA,
             events: events.cloned().collect(),
             latest: self.latest,
         }

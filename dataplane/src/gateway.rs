@@ -35,6 +35,7 @@ use crate::events::{Event, Events};
 use crate::ike::Ike;
 use crate::ike_status::Begun;
 use crate::install::Installed;
+use crate::metrics::Metrics;
 use crate::negotiated::Negotiated;
 use crate::numbers::ChildNumbers;
 use crate::port::Ports;
@@ -185,6 +186,10 @@ pub fn run(file: &Path, policy: Policy, drain: bool, signals: &Signals) -> Resul
     control.configure_ike(clock.now());
     heap::trim();
     eprintln!("portcullis: running");
+    let runtime = &control.installed.policy.runtime;
+    let metrics = control.installed.policy.metrics.listen;
+    let metrics = metrics.map(|listen| Metrics::serve(listen, &runtime.control_socket));
+    let metrics = metrics.transpose()?;
     let mut desk = Desk {
         socket,
         telemetry: Telemetry::default(),
@@ -192,6 +197,7 @@ pub fn run(file: &Path, policy: Policy, drain: bool, signals: &Signals) -> Resul
     };
     desk.agent.start(&mut control, clock.now());
     let ended = control_loop(&mut control, &mut desk, clock, drain, (signals, &threads));
+    drop(metrics);
     control.raise(clock.now(), Event::Stopping {});
     stop_workers.store(true, Ordering::Relaxed);
     for thread in threads {
@@ -229,6 +235,11 @@ impl Desk {
         }
         socket.serve(|request| match request {
             Request::Show(query) => Reply::Answer(json(&telemetry.status(control, now, &query))),
+            Request::Events { after, last } => {
+                Reply::Answer(json(&control.events.after(after, last)))
+            }
+            Request::Capture(order) => Reply::Capture(order),
+            Request::Explain(question) => Reply::Answer(json(&control.explain(&question))),
             Request::Initiate { connection, child } => {
                 Reply::Answer(json(&control.initiate(now, connection, child)))
             }
@@ -249,6 +260,9 @@ impl Desk {
                 false => Reply::Answer(json(&busy())),
             },
         });
+        while let Some((stream, order)) = socket.take_watcher() {
+            control.begin_capture(now, stream, order);
+        }
         if let Some(report) = agent.advance(control, now) {
             reload::tell(control, now, &report);
             socket.answer(&json(&report));
@@ -369,10 +383,12 @@ fn assemble(
         neighbors_sent: 0,
         path_mtus: HashMap::new(),
         captures: open_captures(&installed.policy, &ports)?,
+        live_capture: None,
         reclaimer: Reclaimer::start()?,
         icmp_limit: RateLimit::new(PORT_UNREACHABLE.0, PORT_UNREACHABLE.1),
         devices,
         fib,
+        spd: prepared.spd,
         installed,
         ports,
         pools,

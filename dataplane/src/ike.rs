@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_config::{Direction, Policy, RemoteAddress, Start};
+use portcullis_config::{Connection, Direction, Mode, Policy, RemoteAddress, Start};
 use portcullis_ike::{
     AddSa, ChildId, CloseReason, Command, Endpoint, Event as News, Failure, Settings, Transmit,
 };
@@ -388,6 +388,7 @@ impl Control {
             Ok(orders) => self.send_orders(orders),
             Err(error) => return self.refuse_sa(now, id, &error),
         }
+        self.refresh_capture();
         if direction == Direction::Outbound {
             self.tell_installed(now, id, replaced);
             let owner = self
@@ -538,8 +539,14 @@ impl Control {
             .connections
             .iter()
             .find(|known| known.name == connection);
+        // In transport mode the peer is whom the packet is for.
+        let transport = |known: &Connection| {
+            let mut children = known.children.iter();
+            children.any(|c| c.name == child && c.mode == Mode::Transport)
+        };
         let starts = known.is_some_and(|known| {
-            known.start != Start::Manual && matches!(known.remote, RemoteAddress::Host(_))
+            let found = matches!(known.remote, RemoteAddress::Host(_)) || transport(known);
+            known.start != Start::Manual && found
         });
         let (local, remote) = (source.to_ip(), destination.to_ip());
         if !starts {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use portcullis_config::{Action, ClearText, Policy, SpdEntry};
 use portcullis_ipsec::fib::Fib;
 use portcullis_ipsec::pipeline::{Binding, EntryCounters, PortInterfaces, Service, View};
-use portcullis_ipsec::spd::Tree;
+use portcullis_ipsec::spd::{Spd, Tree};
 
 use crate::engine::cryptodev::CryptoDevices;
 use crate::install::{Installed, Plan};
@@ -36,6 +36,8 @@ pub struct Prepared {
     pub plan: Plan,
     /// Interfaces and routes.
     pub fib: Arc<Fib>,
+    /// The SPD that they have.
+    pub spd: Arc<Spd<Tree>>,
     /// For each worker its view, without neighbours.
     pub views: Vec<Box<View<Tree>>>,
     /// For each SPD entry its number in the policy before; `u32::MAX` for a new one.
@@ -62,7 +64,8 @@ pub fn prepare(
         None => match numbers.of_entry(policy, entry) {
             Some(number) => Service::Child {
                 number,
-                accepts_clear: accepts_clear(entry),
+                accepts_clear: clear_text(entry) != ClearText::Never,
+                only_answers: clear_text(entry) == ClearText::Unasked,
             },
             None => Service::Nothing,
         },
@@ -86,15 +89,16 @@ pub fn prepare(
         views: (0..plan.last.len()).map(view).collect(),
         entries_before: entries_before(&basis.installed.policy, policy),
         numbers: Arc::new(numbers),
+        spd,
         fib,
         plan,
     })
 }
 
-fn accepts_clear(entry: &SpdEntry) -> bool {
+fn clear_text(entry: &SpdEntry) -> ClearText {
     match entry.action {
-        Action::Negotiate { clear, .. } => clear != ClearText::Never,
-        _ => false,
+        Action::Negotiate { clear, .. } => clear,
+        _ => ClearText::Never,
     }
 }
 

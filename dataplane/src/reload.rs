@@ -225,6 +225,7 @@ impl Change {
         let Prepared {
             plan,
             fib,
+            spd,
             mut views,
             entries_before,
             numbers,
@@ -239,7 +240,7 @@ impl Change {
         } = plan;
         let hits = views.iter().map(|view| view.hits.clone()).collect();
         control.entries.change(hits, entries_before);
-        control.adopt(installed, fib);
+        control.adopt(installed, fib, spd);
         control.ike.numbers = numbers;
         let index = control.negotiated.change_index(index, &control.installed);
         let neighbors = Arc::new(control.neighbors());

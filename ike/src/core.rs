@@ -47,8 +47,8 @@ pub(crate) struct Core {
     pub(crate) random: Box<dyn RandomSource + Send>,
     pub(crate) spis: Box<dyn SpiSource>,
     pub(crate) connections: Vec<Arc<Connection>>,
-    /// Certificates of the connections that have some, by name.
-    pub(crate) credentials: HashMap<String, Arc<LoadedCredentials>>,
+    /// Certificates of the connections that have some, by name and own certificate.
+    pub(crate) credentials: HashMap<String, Vec<(Vec<u8>, Arc<LoadedCredentials>)>>,
     /// IKE SAs by the peer's address, half-open ones too.
     pub(crate) peers: HashMap<IpAddr, usize>,
     pub(crate) children: Children,

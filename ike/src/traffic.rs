@@ -19,6 +19,8 @@ pub(crate) struct Wanted {
     pub(crate) replaces: Option<ChildId>,
     /// With whom, where the connection is for more than one peer, and where that one was.
     pub(crate) peer: Option<(Identity, Path)>,
+    /// Where the peer is, if the connection does not say and nothing has been negotiated yet.
+    pub(crate) at: Option<Path>,
 }
 
 const ANY_V4: AddressRange = AddressRange {

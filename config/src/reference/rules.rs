@@ -16,6 +16,20 @@ pub const POLICY: Table = Table {
             doc: "What is meant where nothing is said, see below. `ws2003` is for old peers, and warned of.",
         },
         Key {
+            name: "version",
+            kind: "at most 128 bytes",
+            presence: Optional,
+            example: "\"2026-11-22.1\"",
+            doc: "Shown by `portcullis policy status`; it need not grow.",
+        },
+        Key {
+            name: "poll-interval",
+            kind: "1..604800 seconds",
+            presence: Optional,
+            example: "900",
+            doc: "Time between two polls for the next policy; left out, that of `[store]`.",
+        },
+        Key {
             name: "default-exemption",
             kind: "0..3",
             presence: Optional,

@@ -250,6 +250,15 @@ impl<'r> Compiler<'r> {
         };
         let peer = rule.tunnel_endpoint.clone();
         let peer = peer.unwrap_or_else(|| remote_of(&view.remote));
+        if rule.start == Start::Load && !matches!(peer, RemoteAddress::Host(_)) {
+            let message = "expected one address: with `start = \"load\"` this gateway begins, and must know with whom";
+            let key = if mode == Mode::Tunnel {
+                "source"
+            } else {
+                "destination"
+            };
+            return self.problem(Severity::Error, place, key, message);
+        }
         let entry = self.entry(place, rule, filter, view, Action::Discard);
         let connection = self.connection(rule, peer, &entry.name);
         let Some((connection, known)) =
@@ -429,7 +438,11 @@ impl<'r> Compiler<'r> {
             hard: self.profile.child_lifetime(),
             replay_window: Some(crate::sa::DEFAULT_REPLAY_WINDOW),
             idle: self.profile.idle(),
-            clear: ClearText::Never,
+            // What no rule is about passes in clear there, as long as no peer asks for more.
+            clear: match self.profile {
+                Profile::Modern => ClearText::Never,
+                Profile::Ws2003 => ClearText::Unasked,
+            },
         };
         let entry = SpdEntry {
             name: rule.to_owned(),

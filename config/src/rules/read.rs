@@ -23,9 +23,11 @@ pub(crate) struct RuleSections<'a> {
     pub(crate) rules: Vec<Section<'a>>,
     /// Of each rule the number of its filter list.
     lists: Vec<usize>,
+    /// Each filter list.
+    lists_at: Vec<Section<'a>>,
     /// Of each filter list its filters.
-    pub(crate) filters: Vec<Vec<Section<'a>>>,
-    pub(crate) actions: Vec<Section<'a>>,
+    filters: Vec<Vec<Section<'a>>>,
+    actions: Vec<Section<'a>>,
     pub(crate) default_response: Option<Section<'a>>,
     /// Each `authentication`.
     pub(crate) methods: Vec<Section<'a>>,
@@ -80,11 +82,12 @@ pub(crate) fn read<'a>(
     set.ike = read_ike(root, profile);
     let (mut lists, mut actions, mut names) =
         (Names::default(), Names::default(), Names::default());
-    let mut read_verbs = Vec::new();
+    let (mut read_verbs, mut all_read) = (Vec::new(), !root.is_broken());
     for section in root.sections("filter-list", &FILTER_LIST) {
         let name = lists.read(section, set.filter_lists.len()).to_owned();
         let (filters, places) = read_filters(section, profile);
         set.filter_lists.push(FilterList { name, filters });
+        sections.lists_at.push(section);
         sections.filters.push(places);
     }
     for section in root.sections("filter-action", &FILTER_ACTION) {
@@ -106,6 +109,7 @@ pub(crate) fn read<'a>(
         let known = known.and_then(|n| set.filter_actions.get(n));
         let negotiates = known.map(|a| matches!(a.verb, FilterVerb::Negotiate(_)));
         let rest = read_rule(section, name, negotiates, around, &mut sections.methods);
+        all_read &= list.is_some() && action.is_some() && rest.is_some();
         if let (Some(list), Some(action), Some(rule)) = (list, action, rest) {
             set.rules.push(Rule {
                 filter_list: list,
@@ -116,11 +120,29 @@ pub(crate) fn read<'a>(
             sections.lists.push(list);
         }
     }
+    // One that could not be read may name any of them.
+    if all_read {
+        warn_of_unused(&set, &sections);
+    }
     for (section, action) in sections.actions.iter().zip(&set.filter_actions) {
         warn_of_lifetime(*section, &action.verb, set.ike.lifetime);
     }
     set.default_response = read_default_response(root, around, &mut sections);
     (set, sections)
+}
+
+/// Lists and actions that no rule names.
+fn warn_of_unused(set: &RuleSet, sections: &RuleSections<'_>) {
+    for (number, section) in sections.lists_at.iter().enumerate() {
+        if set.rules.iter().all(|rule| rule.filter_list != number) {
+            section.warning("name", "no rule names this filter list: nothing uses it");
+        }
+    }
+    for (number, section) in sections.actions.iter().enumerate() {
+        if set.rules.iter().all(|rule| rule.filter_action != number) {
+            section.warning("name", "no rule names this filter action: nothing uses it");
+        }
+    }
 }
 
 fn read_ike(root: Section<'_>, profile: Profile) -> IkeSettings {

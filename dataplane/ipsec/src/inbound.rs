@@ -221,6 +221,9 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     pub(crate) fn run_opening<I: Outlet<Buf = B>>(&mut self, io: &mut I) {
         io.lap(Stage::Decide);
         let mut lane = self.opening.begin();
+        if self.offloads {
+            self.open_offloaded(io, &mut lane);
+        }
         if self.engine.has_device() {
             self.open_aside(io, &mut lane);
         }
@@ -281,7 +284,7 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     ) {
         match self.accept(item.slot, item.sequence, ok) {
             Ok(()) => self.accepted(io, item, ah),
-            Err(reason) => self.drop_inbound(io, item.buf, item.slot, reason),
+            Err(reason) => self.not_opened(io, item, reason),
         }
     }
 
@@ -583,7 +586,7 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             return drop(DropReason::IpMartian, u32::MAX);
         }
         let key = SelectorKey::of(packet, ip, Flow::Inbound);
-        let (entry, action) = match self.view.spd.lookup(&key) {
+        let (entry, action) = match self.view.spd.lookup(&key, Flow::Inbound) {
             Match::Yes(found) => found,
             Match::No => return drop(DropReason::PolicyNoMatch, u32::MAX),
             Match::Reassemble => return Match::Reassemble,

@@ -122,7 +122,7 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             return unasked(self.forward_verdict(Some(hop), ip));
         }
         let key = SelectorKey::of(packet, ip, Flow::Outbound);
-        let (key, (entry, action), remember) = match self.view.spd.lookup(&key) {
+        let (key, (entry, action), remember) = match self.view.spd.lookup(&key, Flow::Outbound) {
             Match::Yes(found) => (key, found, true),
             Match::Reassemble => return Match::Reassemble,
             // RFC 4301 6.2: an ICMP error may travel in the SA of the packet that it is about.
@@ -149,6 +149,9 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
                 Match::Reassemble => return Match::Reassemble,
                 Match::No => {
                     let verdict = match self.view.services.get(entry as usize) {
+                        Some(Service::Child {
+                            only_answers: true, ..
+                        }) => self.forward_verdict(hop, ip),
                         Some(Service::Child { number, .. }) => Verdict::Hold(*number),
                         _ => {
                             self.acquire(io, entry, ip);
@@ -180,7 +183,7 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         ip: &IpHeader,
     ) -> Option<(SelectorKey, (u32, EntryAction))> {
         let key = quoted_key(packet, ip, Flow::Inbound)?;
-        match self.view.spd.lookup(&key) {
+        match self.view.spd.lookup(&key, Flow::Outbound) {
             Match::Yes((entry, EntryAction::Protect)) => Some((key, (entry, EntryAction::Protect))),
             _ => None,
         }

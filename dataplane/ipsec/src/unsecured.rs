@@ -46,6 +46,7 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         let Some(&Service::Child {
             number,
             accepts_clear: true,
+            ..
         }) = self.view.services.get(entry as usize)
         else {
             return Some((false, true));

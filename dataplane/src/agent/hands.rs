@@ -1,7 +1,7 @@
 //! Does for the agent what may take long: asking the store, reading and writing the cache. Control never waits for it.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use portcullis_config::{Store, StorePlace};
 
@@ -86,17 +86,13 @@ impl Hands {
         Ok(Hands { errands, returns })
     }
 
-    /// Has something done; false if nobody is there to do it.
-    pub fn send(&self, errand: Errand) -> bool {
-        self.errands.send(errand).is_ok()
+    /// Has something done.
+    pub fn send(&self, errand: Errand) {
+        drop(self.errands.send(errand));
     }
 
-    /// What is done; an error if nothing ever will be.
-    pub fn poll(&self) -> Result<Option<Return>, ()> {
-        match self.returns.try_recv() {
-            Ok(done) => Ok(Some(done)),
-            Err(TryRecvError::Empty) => Ok(None),
-            Err(TryRecvError::Disconnected) => Err(()),
-        }
+    /// What is done. (The thread cannot be gone: it would have taken the process with it.)
+    pub fn poll(&self) -> Option<Return> {
+        self.returns.try_recv().ok()
     }
 }

@@ -91,11 +91,8 @@ impl Agent {
     /// Goes on as far as is possible without waiting. A report when a policy was tried and nothing else is left to
     /// try.
     pub fn advance(&mut self, control: &mut Control, now: u64) -> Option<ReloadReport> {
-        let task = match self.store.as_ref().map(|(_, hands)| hands.poll()) {
-            Some(Ok(Some(done))) => self.take(now, done),
-            Some(Err(())) => self.take(now, Return::Fetched(Err(HANDLESS.to_owned()))),
-            Some(Ok(None)) | None => None,
-        };
+        let done = self.store.as_ref().and_then(|(_, hands)| hands.poll());
+        let task = done.and_then(|done| self.take(now, done));
         let task = task.or_else(|| self.machine.handle_timeout(now));
         self.carry_out(control, now, task);
         let mut report = self.reloader.advance(control, now)?;
@@ -195,7 +192,6 @@ impl Agent {
             },
         };
         if let Some((_, hands)) = &self.store {
-            // If nobody is there, the next look at what is done tells.
             hands.send(errand);
         }
     }
@@ -231,5 +227,3 @@ impl Agent {
         }
     }
 }
-
-const HANDLESS: &str = "the thread that asks the store is gone";

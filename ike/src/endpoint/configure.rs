@@ -74,15 +74,22 @@ impl Endpoint {
     }
 
     fn load_credentials(&mut self, now: Time, connection: &Connection) {
-        let Authentication::Certificates(credentials) = &connection.authentication else {
-            return;
-        };
-        match LoadedCredentials::new(credentials) {
-            Ok(loaded) => {
-                let name = connection.name.clone();
-                self.core.credentials.insert(name, Arc::new(loaded));
+        let further = connection.further.iter().map(|way| &way.authentication);
+        for authentication in std::iter::once(&connection.authentication).chain(further) {
+            let Authentication::Certificates(credentials) = authentication else {
+                continue;
+            };
+            match (
+                LoadedCredentials::new(credentials),
+                credentials.chain.first(),
+            ) {
+                (Ok(loaded), Some(own)) => {
+                    let name = connection.name.clone();
+                    let of_name = self.core.credentials.entry(name).or_default();
+                    of_name.push((own.clone(), Arc::new(loaded)));
+                }
+                _ => self.fail(now, &connection.name, None, Local::Credentials),
             }
-            Err(_) => self.fail(now, &connection.name, None, Local::Credentials),
         }
     }
 

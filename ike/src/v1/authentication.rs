@@ -33,9 +33,11 @@ pub(crate) fn credentials(
 ) -> Result<Option<Arc<LoadedCredentials>>, Error> {
     match &connection.authentication {
         Authentication::PreSharedKey(_) => Ok(None),
-        Authentication::Certificates(_) => {
-            let loaded = core.credentials.get(&connection.name).cloned();
-            loaded.map(Some).ok_or(Local::Credentials.into())
+        Authentication::Certificates(credentials) => {
+            let mut loaded = core.credentials.get(&connection.name).into_iter().flatten();
+            let found = loaded.find(|(own, _)| credentials.chain.first() == Some(own));
+            let found = found.map(|(_, loaded)| Some(loaded.clone()));
+            found.ok_or(Local::Credentials.into())
         }
     }
 }

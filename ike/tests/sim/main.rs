@@ -9,5 +9,6 @@ mod life;
 mod lying;
 mod nat;
 mod rekey;
+mod rules;
 mod storms;
 mod weather;

@@ -153,6 +153,7 @@ fn read_offer(
         child: policy.name.clone(),
         replaces: predecessor(sa, core, &policy.name, &selector),
         peer: None,
+        at: None,
         selector,
     };
     let agreement = Agreement {
