@@ -12,7 +12,7 @@ use crate::connections::Connections;
 use crate::credentials::PSK;
 use crate::keys::{CIPHER_KEY, INTEGRITY_KEY};
 use crate::mistake::Report;
-use crate::parts::{Part, Parts, keep_machine, merge};
+use crate::parts::{Part, Parts, has_policy, keep_machine, merge};
 use crate::ports::{Interfaces, read_metrics, read_runtime};
 use crate::reader::Section;
 use crate::reference::ROOT;
@@ -102,6 +102,8 @@ fn read(parts: &Parts<'_>, base: &Path) -> Result<Loaded, Vec<Mistake>> {
     if report.has_errors() {
         return Err(report.finish());
     }
+    let waits = alone && policy.store.is_some() && !has_policy(&table);
+    let policy = if waits { policy.before_first() } else { policy };
     let warnings = report.finish();
     Ok(Loaded { policy, warnings })
 }
@@ -156,9 +158,9 @@ fn read_policy(
         Policy {
             profile,
             runtime,
-            metrics,
             store,
             about,
+            metrics,
             interfaces: interfaces.list,
             routes,
             neighbors,
@@ -204,8 +206,10 @@ fn check_mode(
     };
     let keys = [CIPHER_KEY.0, INTEGRITY_KEY.0];
     let mut sas = sas.iter().flat_map(|sa| keys.map(|key| (sa.section, key)));
-    if !sas.any(|(section, key)| refused(section, key)) {
-        let mut sections = connections.sections().chain(rules.methods.iter().copied());
-        let _ = sections.any(|section| refused(section, PSK.0));
+    if sas.any(|(section, key)| refused(section, key)) {
+        return;
     }
+    let mut sections = connections.sections().chain(rules.methods.iter().copied());
+    // Only the first one is told.
+    let _ = sections.any(|section| refused(section, PSK.0));
 }

@@ -40,12 +40,12 @@ pub struct Policy {
     pub profile: Profile,
     /// How the process runs.
     pub runtime: Runtime,
-    /// Figures for Prometheus.
-    pub metrics: Metrics,
     /// Where it comes from; `None`: all of it stands in the machine's own file.
     pub store: Option<Store>,
     /// What it says of itself.
     pub about: About,
+    /// Figures for Prometheus.
+    pub metrics: Metrics,
     /// Ports, in order of definition; the index is the interface number (VLANs follow their port).
     pub interfaces: Vec<Interface>,
     /// Static routes.

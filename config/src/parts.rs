@@ -105,6 +105,12 @@ impl Drop for Parts<'_> {
     }
 }
 
+/// True if the machine's own file says what to do with traffic.
+pub(crate) fn has_policy(table: &DeTable<'_>) -> bool {
+    let of_machine = |key: &str| BESIDE_STORE.contains(&key) || key == "policy";
+    !table.keys().all(|key| of_machine(key.get_ref()))
+}
+
 /// Leaves of the machine's own file what stays in force beside the documents of its store.
 pub(crate) fn keep_machine(table: &mut DeTable<'_>) {
     let names = table.keys().map(|key| key.get_ref().to_string());

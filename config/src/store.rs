@@ -7,12 +7,13 @@ use zeroize::Zeroizing;
 use crate::credentials::{closed_file, private_key_part, read_parts};
 use crate::reader::{Item, Section};
 use crate::reference::STORE;
-use crate::{Profile, Secret};
+use crate::{Action, Policy, Profile, Secret, Selector, SpdEntry};
 
 /// What a machine's own file says of itself, and no document of a store may.
-pub(crate) const OF_MACHINE: [&str; 3] = ["runtime", "port", "store"];
+pub(crate) const OF_MACHINE: [&str; 4] = ["runtime", "metrics", "port", "store"];
 /// What stays in force of the machine's own file beside a document of its store.
-pub(crate) const BESIDE_STORE: [&str; 5] = ["runtime", "port", "store", "route", "neighbor"];
+pub(crate) const BESIDE_STORE: [&str; 6] =
+    ["runtime", "metrics", "port", "store", "route", "neighbor"];
 /// What happens before the first policy: `true` if all packets pass.
 const BEFORE_POLICY: &[(&str, bool)] = &[("closed", false), ("open", true)];
 /// Longest version that a policy gives itself.
@@ -56,7 +57,7 @@ pub struct RemoteStore {
     pub url: String,
     /// Whom the server's certificate must come from; DER.
     pub ca: Vec<Vec<u8>>,
-    /// This gateway's certificates and private key (PKCS#8, DER), if the server wants to know who asks.
+    /// This gateway's certificates (DER) and private key (PKCS#8 as PEM), if the server wants to know who asks.
     pub client: Option<(Vec<Vec<u8>>, Secret)>,
     /// Where the last policy of the server is kept.
     pub cache: PathBuf,
@@ -74,6 +75,40 @@ pub struct About {
     pub version: Option<String>,
     /// Seconds between two polls for the next one.
     pub poll_interval: Option<u64>,
+    /// It is none: this is what goes before the first one.
+    pub is_absent: bool,
+}
+
+impl Policy {
+    /// What goes until the store of this machine has brought a policy: everything is discarded, or, if the machine's
+    /// file says so, passes.
+    pub fn before_first(self) -> Policy {
+        let action = match self.store.as_ref().is_some_and(|store| store.open) {
+            true => Action::Bypass,
+            false => Action::Discard,
+        };
+        let everything = SpdEntry {
+            name: "before-policy".to_owned(),
+            selector: Selector::default(),
+            action,
+            direction: None,
+            origin: None,
+        };
+        Policy {
+            runtime: self.runtime,
+            metrics: self.metrics,
+            store: self.store,
+            about: About {
+                is_absent: true,
+                ..About::default()
+            },
+            interfaces: self.interfaces,
+            routes: self.routes,
+            neighbors: self.neighbors,
+            spd: vec![everything],
+            ..Policy::default()
+        }
+    }
 }
 
 /// Reads what `[policy]` says of the policy itself.
@@ -90,6 +125,7 @@ pub(crate) fn read_about(section: Option<Section<'_>>) -> About {
     About {
         version,
         poll_interval: section.get("poll-interval").and_then(interval),
+        is_absent: false,
     }
 }
 
@@ -145,7 +181,7 @@ fn read_remote(section: Section<'_>, base: &Path) -> Option<RemoteStore> {
     }
     let chain = read_parts(section, "certificate", "CERTIFICATE", base);
     let key = section.get("private-key-file");
-    let key = key.and_then(|item| closed_file(item, base, private_key_part));
+    let key = key.and_then(|item| closed_file(item, base, private_key));
     let keys = ["certificate", "private-key-file"].map(|key| section.has(key));
     if keys == [true, false] || keys == [false, true] {
         section.error(
@@ -175,6 +211,11 @@ fn read_remote(section: Section<'_>, base: &Path) -> Option<RemoteStore> {
         client,
         cache: cache.into(),
     })
+}
+
+fn private_key(text: &str) -> Result<Secret, String> {
+    private_key_part(text)?;
+    Ok(Secret::new(text.as_bytes().to_vec()))
 }
 
 fn interval(item: Item<'_>) -> Option<u64> {

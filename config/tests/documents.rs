@@ -1,11 +1,11 @@
 //! A machine's own file, and the documents that its store brings.
-#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests, which may
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers of tests, which may
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use portcullis_config::{Action, Document, Loaded, StorePlace, load, load_with};
+use portcullis_config::{Action, Document, Loaded, Selector, StorePlace, load, load_with};
 
 const MACHINE: &str = "\
 [store]
@@ -92,6 +92,26 @@ fn documents_take_the_place_of_the_machines_own_policy() {
     assert_eq!(loaded.policy.interfaces.len(), 1);
     assert_eq!(loaded.policy.about.version.as_deref(), Some("seven"));
     assert_eq!(loaded.policy.about.poll_interval, Some(900));
+}
+
+#[test]
+fn before_the_first_policy_everything_is_discarded() {
+    let own = MACHINE.split("[[spd]]").next().unwrap();
+    let policy = load(&machine("before", own)).unwrap().policy;
+    assert!(policy.about.is_absent);
+    assert_eq!(
+        (policy.spd.len(), &policy.spd[0].action),
+        (1, &Action::Discard)
+    );
+    assert_eq!(policy.spd[0].selector, Selector::default());
+    assert_eq!(policy.routes.len(), 1);
+    let open = "[policy]\nprofile = \"ws2003\"\n[store]\nbefore-policy = \"open\"";
+    let open = own.replace("[store]", open);
+    let policy = load(&machine("before-open", &open)).unwrap().policy;
+    assert_eq!(
+        (policy.spd.len(), &policy.spd[0].action),
+        (1, &Action::Bypass)
+    );
 }
 
 #[test]

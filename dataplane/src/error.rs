@@ -43,6 +43,9 @@ pub enum Error {
     /// A worker's thread could not be set up.
     #[error("worker {0} did not start")]
     Worker(usize),
+    /// A worker's thread is gone.
+    #[error("worker {0} has ended; so does the gateway")]
+    WorkerEnded(usize),
     /// No randomness.
     #[error("the system gives no random numbers: {0}")]
     Random(getrandom::Error),

@@ -1,4 +1,12 @@
 //! A gateway from start to end: DPDK, ports, workers, the slow path's loop, and the way out.
+//!
+//! ```text
+//! start: DPDK -> ports -> control socket -> crypto devices -> workers -> IKE -> policy agent -> its first policy
+//! end:   workers -> what is left in the rings -> IKE with its keys, the policy -> ports -> DPDK
+//! ```
+//! Until there is a policy the workers have one that discards everything, and a port receives only once its worker
+//! has that. IKE is begun anew without the rest, see [`Control::restart_ike`]. Everything else that fails ends the
+//! process: nothing forwards then, in clear or otherwise, and whoever supervises it starts it again.
 
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
@@ -17,6 +25,7 @@ use portcullis_ipsec::neighbor::{LocalInterface, Resolver};
 use portcullis_ipsec::pipeline::Pipeline;
 
 use crate::Error;
+use crate::agent::Agent;
 use crate::capture::Capture;
 use crate::control::{COMMAND_RING, Control, WorkerLink, fixed_neighbors};
 use crate::cycles::StopWatch;
@@ -24,6 +33,7 @@ use crate::eal::{self, Pools};
 use crate::engine::cryptodev::{CryptoDevices, DeviceQueues};
 use crate::events::{Event, Events};
 use crate::ike::Ike;
+use crate::ike_status::Begun;
 use crate::install::Installed;
 use crate::metrics::Metrics;
 use crate::negotiated::Negotiated;
@@ -31,7 +41,7 @@ use crate::numbers::ChildNumbers;
 use crate::port::Ports;
 use crate::prepare::{Basis, Prepared, prepare};
 use crate::reclaim::Reclaimer;
-use crate::reload::{self, Reloader};
+use crate::reload;
 use crate::report::ReloadReport;
 use crate::ring::{Receiver, Sender, ring};
 use crate::service_manager::{self, Watchdog};
@@ -141,7 +151,14 @@ pub fn run(file: &Path, policy: Policy, drain: bool, signals: &Signals) -> Resul
         devices: Arc::new(devices),
         numbers: Arc::new(ChildNumbers::default()),
     };
-    let prepared = prepare(&basis, Arc::new(policy), &engine, 0)?;
+    let store = policy.store.clone();
+    // With a store, the agent looks for the policy when all runs that serves it.
+    let first = if store.is_some() {
+        policy.before_first()
+    } else {
+        policy
+    };
+    let prepared = prepare(&basis, Arc::new(first), &engine, 0)?;
     let clock = Clock(Instant::now());
     let stop_workers = Arc::new(AtomicBool::new(false));
     let refusals = engine.refusals();
@@ -158,6 +175,7 @@ pub fn run(file: &Path, policy: Policy, drain: bool, signals: &Signals) -> Resul
     keep_off_workers(&placement);
     while !control.is_running() && !signals.stop.load(Ordering::Relaxed) {
         control.round(clock.now());
+        all_live(&threads)?;
     }
     let policy = &control.installed.policy;
     let started = Event::Started {
@@ -177,9 +195,10 @@ pub fn run(file: &Path, policy: Policy, drain: bool, signals: &Signals) -> Resul
     let mut desk = Desk {
         socket,
         telemetry: Telemetry::default(),
-        reloader: Reloader::new(file, engine),
+        agent: Agent::new(file, engine, store)?,
     };
-    control_loop(&mut control, &mut desk, clock, drain, signals);
+    desk.agent.start(&mut control, clock.now());
+    let ended = control_loop(&mut control, &mut desk, clock, drain, (signals, &threads));
     service_manager::stopping();
     drop(metrics);
     control.raise(clock.now(), Event::Stopping {});
@@ -188,6 +207,7 @@ pub fn run(file: &Path, policy: Policy, drain: bool, signals: &Signals) -> Resul
         // A worker that panicked has said so; in a release the process is gone by then.
         drop(thread.join());
     }
+    ended?;
     control.finish(clock.now());
     let status = desk.telemetry.finish(&control, clock.now());
     drop(control);
@@ -199,7 +219,7 @@ pub fn run(file: &Path, policy: Policy, drain: bool, signals: &Signals) -> Resul
 struct Desk {
     socket: ControlSocket,
     telemetry: Telemetry,
-    reloader: Reloader,
+    agent: Agent,
 }
 
 impl Desk {
@@ -208,13 +228,13 @@ impl Desk {
         let Desk {
             socket,
             telemetry,
-            reloader,
+            agent,
         } = self;
         telemetry.tick(control, now);
-        if reloader.is_idle() && signals.reload.swap(false, Ordering::Relaxed) {
+        if agent.is_idle() && signals.reload.swap(false, Ordering::Relaxed) {
             let log = control.installed.policy.runtime.event_log.clone();
             control.events.reopen(log.as_deref());
-            reloader.begin(control, now, false);
+            agent.request(control, now, false);
         }
         socket.serve(|request| match request {
             Request::Show(query) => Reply::Answer(json(&telemetry.status(control, now, &query))),
@@ -229,7 +249,16 @@ impl Desk {
             Request::Terminate { connection } => {
                 Reply::Answer(json(&control.terminate(now, connection)))
             }
-            Request::Reload { trial } => match reloader.begin(control, now, trial) {
+            Request::RestartIke => {
+                control.restart_ike(now);
+                let begun = Begun {
+                    error: None,
+                    at_ms: now,
+                };
+                Reply::Answer(json(&begun))
+            }
+            Request::Policy => Reply::Answer(json(&agent.status(control, now))),
+            Request::Reload { trial } => match agent.request(control, now, trial) {
                 true => Reply::Later,
                 false => Reply::Answer(json(&busy())),
             },
@@ -237,7 +266,7 @@ impl Desk {
         while let Some((stream, order)) = socket.take_watcher() {
             control.begin_capture(now, stream, order);
         }
-        if let Some(report) = reloader.advance(control, now) {
+        if let Some(report) = agent.advance(control, now) {
             reload::tell(control, now, &report);
             socket.answer(&json(&report));
             telemetry.note_reload(&report);
@@ -258,11 +287,12 @@ fn control_loop(
     desk: &mut Desk,
     clock: Clock,
     drain: bool,
-    signals: &Signals,
-) {
+    (signals, threads): (&Signals, &[JoinHandle<()>]),
+) -> Result<(), Error> {
     let mut quiet_since: Option<(Instant, u64)> = None;
     let mut watchdog = Watchdog::of_environment();
     while !signals.stop.load(Ordering::Relaxed) {
+        all_live(threads)?;
         let now = clock.now();
         let busy = control.round(now);
         desk.serve(control, now, signals);
@@ -273,7 +303,7 @@ fn control_loop(
             match quiet_since {
                 Some((since, before)) if quiet && before == received => {
                     if since.elapsed() >= QUIET && !control.resolver.is_waiting() {
-                        return;
+                        return Ok(());
                     }
                 }
                 _ => quiet_since = quiet.then(|| (Instant::now(), received)),
@@ -283,6 +313,16 @@ fn control_loop(
             true => control.await_ike(NAP),
             false => std::thread::sleep(NAP),
         }
+    }
+    Ok(())
+}
+
+/// A worker that ends by itself leaves its queues to nobody: the gateway ends, and whoever supervises it starts it
+/// again. (In a release a panic ends the process at once.)
+fn all_live(threads: &[JoinHandle<()>]) -> Result<(), Error> {
+    match threads.iter().position(JoinHandle::is_finished) {
+        Some(worker) => Err(Error::WorkerEnded(worker)),
+        None => Ok(()),
     }
 }
 
@@ -364,9 +404,10 @@ fn assemble(
         .change(hits.collect(), prepared.entries_before);
     // Two for each SA, so that a flow in each finds its place.
     let flows = (control.installed.sas.len() * 2).clamp(FLOWS.0, FLOWS.1);
-    let (found, _) = control
+    let found = control
         .negotiated
-        .change_index(prepared.plan.index, &control.installed);
+        .change_index(prepared.plan.index, &control.installed)
+        .found;
     let (neighbors, epoch) = (Arc::new(control.neighbors()), dpdk::thread::cycles());
     let orders = prepared.plan.before_view.into_iter().zip(found);
     let orders = prepared.views.into_iter().zip(orders);

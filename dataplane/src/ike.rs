@@ -179,6 +179,19 @@ impl Control {
         }
     }
 
+    /// Begins IKE anew, for an operator or because it is stuck: IKE SAs are forgotten, workers and children go on. A
+    /// panic is no case for it: that ends the process, closed, and what supervises it starts it again.
+    pub fn restart_ike(&mut self, now: u64) {
+        if self.ike.pool.is_stuck() {
+            match Pool::start(self.ike.pool.size()) {
+                Ok(pool) => std::mem::replace(&mut self.ike.pool, pool).abandon(),
+                Err(error) => tracing::error!(%error, "IKE goes on with the threads that it has"),
+            }
+        }
+        tracing::warn!("IKE begins anew");
+        self.command_ike(now, Command::Restart);
+    }
+
     fn command_ike(&mut self, now: u64, command: Command) {
         self.ike.endpoint.handle_command(time(now), command);
         self.settle_ike(now);
@@ -209,6 +222,10 @@ impl Control {
             .is_some_and(|due| due <= time(now))
         {
             self.ike.endpoint.handle_timeout(time(now));
+        }
+        if self.ike.pool.is_stuck() {
+            tracing::error!("a computation for IKE does not end");
+            self.restart_ike(now);
         }
         self.tell_traffic(now);
         let orders = self.negotiated.tick(now);
@@ -311,7 +328,8 @@ impl Control {
             reason: reason_text(reason),
         };
         self.raise(now, event);
-        let orders = self.negotiated.remove(child, now);
+        let may_come = matches!(reason, CloseReason::Terminated | CloseReason::Idle);
+        let orders = self.negotiated.remove(child, now, may_come);
         self.send_orders(orders);
     }
 

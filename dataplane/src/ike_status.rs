@@ -361,6 +361,7 @@ pub fn reason_text(reason: &CloseReason) -> String {
         CloseReason::Expired => "its lifetime is over".into(),
         CloseReason::Idle => "no traffic".into(),
         CloseReason::PeerDead => "the peer does not answer".into(),
+        CloseReason::Restarted => "IKE began anew".into(),
         CloseReason::NoAnswer => "the peer does not answer at all".into(),
         CloseReason::Overloaded => "too many half-open ones".into(),
         CloseReason::Error(error) => error.to_string(),

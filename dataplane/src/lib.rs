@@ -1,6 +1,8 @@
 //! The gateway: DPDK workers, the slow-path thread that feeds them, and what an operator sees of both.
 
+pub mod agent;
 pub mod capture;
+pub mod changes;
 pub mod cli;
 pub mod control;
 mod cycles;

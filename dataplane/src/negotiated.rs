@@ -8,7 +8,7 @@
 //! removed:   Unbind (all), RemoveOutbound, ForgetFlows (all); Unindex (all), RemoveInbound
 //! ```
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 
 use portcullis_config::{Direction, Limits, SaConfig, Selector};
@@ -76,6 +76,17 @@ pub struct Child {
     bound: bool,
     /// Packets in and out that IKE knows of.
     told: (u64, u64),
+}
+
+/// What brings the workers' SPI indexes from one policy to the next, for each worker.
+#[derive(Debug)]
+pub struct IndexOrders {
+    /// Before the new view.
+    pub found: Vec<Vec<WorkerCommand>>,
+    /// After it.
+    pub lost: Vec<Vec<WorkerCommand>>,
+    /// When nothing is on its way any more that needs the old SAs.
+    pub late: Vec<Vec<WorkerCommand>>,
 }
 
 impl Child {
@@ -379,8 +390,8 @@ impl Negotiated {
         orders
     }
 
-    /// Removes both directions of a child.
-    pub fn remove(&mut self, id: ChildId, now: u64) -> Orders {
+    /// Removes both directions of a child; if the peer may still send with it, the inbound one a little later.
+    pub fn remove(&mut self, id: ChildId, now: u64, may_come: bool) -> Orders {
         let alike = self
             .children
             .get(&id)
@@ -408,7 +419,7 @@ impl Negotiated {
             self.places
                 .remove(&(sa.sa.place.worker, side, sa.sa.place.slot));
         }
-        match others.is_empty() {
+        match others.is_empty() && !may_come {
             true => orders.extend(self.remove_inbound(inbound, now)),
             false => self.leaving.push_back((now + LINGER, inbound)),
         }
@@ -625,52 +636,57 @@ impl Negotiated {
         self.to_all(|| Command::SetIndex(index.clone()))
     }
 
-    /// Brings the workers' SPI indexes to the inbound SAs of another policy: for each worker the orders before its
-    /// new view, and those after it.
-    pub fn change_index(
-        &mut self,
-        change: IndexChange,
-        policy: &Installed,
-    ) -> (Vec<Vec<WorkerCommand>>, Vec<Vec<WorkerCommand>>) {
+    /// Orders that bring the workers' indexes to a new policy.
+    pub fn change_index(&mut self, change: IndexChange, policy: &Installed) -> IndexOrders {
         self.indexed.0 = policy.entries().count();
         let count = self.indexed.0 + change.removed.len() + self.indexed.1;
+        // One whose place another takes goes at once; what is on its way may still need the others.
+        let identity = |entry: &SpiEntry| (entry.spi, entry.protocol, entry.destination);
+        let taken: HashSet<_> = change.added.iter().map(identity).collect();
+        let (at_once, late): (Vec<_>, Vec<_>) = change
+            .removed
+            .iter()
+            .partition(|entry| taken.contains(&identity(entry)));
         let whole = match change.whole {
             Some(mut index) => {
-                let all_fit = self.entries().all(|entry| index.insert(entry));
+                let mut more = self.entries().chain(late.iter().copied());
+                let all_fit = more.all(|entry| index.insert(entry));
+                drop(more);
                 Some(index)
                     .filter(|_| all_fit)
-                    .or_else(|| self.whole_index(policy))
+                    .or_else(|| self.whole_index(policy, &late))
             }
-            None if count > self.index_room => self.whole_index(policy),
+            None if count > self.index_room => self.whole_index(policy, &late),
             None => None,
         };
-        let each = || 0..self.slots.len();
-        match whole {
-            Some(index) => {
-                self.index_room = index.room();
-                let set = |_| vec![Command::SetIndex(index.clone())];
-                (
-                    each().map(set).collect(),
-                    each().map(|_| Vec::new()).collect(),
-                )
-            }
-            None => {
-                let found = |_| change.added.iter().copied().map(Command::Index).collect();
-                let lost = |_| {
-                    change
-                        .removed
-                        .iter()
-                        .copied()
-                        .map(Command::Unindex)
-                        .collect()
-                };
-                (each().map(found).collect(), each().map(lost).collect())
-            }
+        let for_each = |orders: &dyn Fn() -> Vec<WorkerCommand>| -> Vec<Vec<WorkerCommand>> {
+            self.slots.iter().map(|_| orders()).collect()
+        };
+        let unindex = |entries: &[SpiEntry]| -> Vec<WorkerCommand> {
+            entries.iter().copied().map(Command::Unindex).collect()
+        };
+        let orders = match &whole {
+            Some(index) => IndexOrders {
+                found: for_each(&|| vec![Command::SetIndex(index.clone())]),
+                lost: for_each(&Vec::new),
+                late: for_each(&|| unindex(&late)),
+            },
+            None => IndexOrders {
+                found: for_each(&|| change.added.iter().copied().map(Command::Index).collect()),
+                lost: for_each(&|| unindex(&at_once)),
+                late: for_each(&|| unindex(&late)),
+            },
+        };
+        if let Some(index) = whole {
+            self.index_room = index.room();
         }
+        orders
     }
 
-    fn whole_index(&self, policy: &Installed) -> Option<SpiIndex> {
-        Some(index_of(policy.entries().chain(self.entries()), LEAST_ROOM))
+    fn whole_index(&self, policy: &Installed, late: &[SpiEntry]) -> Option<SpiIndex> {
+        let late = late.iter().copied();
+        let entries = policy.entries().chain(self.entries()).chain(late);
+        Some(index_of(entries, LEAST_ROOM))
     }
 }
 

@@ -3,11 +3,14 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use portcullis_ike::{RandomSource, Work, WorkDone};
 
 use crate::Error;
+
+/// The slowest computation takes tens of milliseconds.
+const STUCK: Duration = Duration::from_secs(30);
 
 /// Randomness of the system.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,6 +34,8 @@ pub struct Pool {
     next: Option<WorkDone>,
     threads: Vec<JoinHandle<()>>,
     outstanding: usize,
+    /// When work last began or ended.
+    moved: Instant,
 }
 
 fn run(work: &Mutex<Receiver<Work>>, done: &Sender<WorkDone>) {
@@ -69,6 +74,7 @@ impl Pool {
             next: None,
             threads,
             outstanding: 0,
+            moved: Instant::now(),
         })
     }
 
@@ -77,6 +83,9 @@ impl Pool {
         if let Some(sender) = &self.work {
             // The threads end only with this end of the channel.
             if sender.send(work).is_ok() {
+                if self.outstanding == 0 {
+                    self.moved = Instant::now();
+                }
                 self.outstanding += 1;
             }
         }
@@ -86,6 +95,7 @@ impl Pool {
     pub fn poll(&mut self) -> Option<WorkDone> {
         let done = self.next.take().or_else(|| self.done.try_recv().ok())?;
         self.outstanding -= 1;
+        self.moved = Instant::now();
         Some(done)
     }
 
@@ -94,6 +104,21 @@ impl Pool {
         if self.is_busy() && self.next.is_none() {
             self.next = self.done.recv_timeout(longest).ok();
         }
+    }
+
+    /// True if nothing has been computed for much longer than anything takes.
+    pub fn is_stuck(&self) -> bool {
+        self.is_busy() && self.moved.elapsed() > STUCK
+    }
+
+    /// Number of threads.
+    pub fn size(&self) -> usize {
+        self.threads.len()
+    }
+
+    /// Leaves the threads to themselves.
+    pub fn abandon(mut self) {
+        self.threads.clear();
     }
 
     /// True while something is being computed.
@@ -109,5 +134,28 @@ impl Drop for Pool {
             // It can only end.
             drop(thread.join());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_work_that_does_not_end_is_stuck() {
+        let mut pool = Pool::start(2).unwrap();
+        let long_ago = Instant::now().checked_sub(2 * STUCK).unwrap();
+        pool.moved = long_ago;
+        assert!(!pool.is_stuck(), "there is nothing to do");
+        pool.outstanding = 1;
+        assert!(pool.is_stuck());
+        pool.moved = Instant::now();
+        assert!(!pool.is_stuck());
+        // Threads that never end do not hold up whoever leaves them.
+        pool.threads.push(std::thread::spawn(|| {
+            std::thread::sleep(Duration::from_secs(3600))
+        }));
+        assert_eq!(pool.size(), 3);
+        pool.abandon();
     }
 }

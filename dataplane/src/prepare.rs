@@ -112,39 +112,39 @@ fn entries_before(old: &Policy, new: &Policy) -> Vec<u32> {
     new.spd.iter().map(|entry| before(&entry.name)).collect()
 }
 
-/// True if both entries do the same, their SAs told by name.
-pub fn is_same_entry(old: (&Policy, usize), new: (&Policy, usize)) -> bool {
-    let Some((a, b)) = old.0.spd.get(old.1).zip(new.0.spd.get(new.1)) else {
-        return false;
-    };
+/// True if both entries do the same, their SAs, connections and children told by name.
+pub fn is_same_action(old: (&Policy, &SpdEntry), new: (&Policy, &SpdEntry)) -> bool {
     let same_sas = |a: &[usize], b: &[usize]| names(old.0, a).eq(names(new.0, b));
-    a.selector == b.selector
-        && match (&a.action, &b.action) {
-            (
-                Action::Protect { outbound, inbound },
-                Action::Protect {
-                    outbound: new_outbound,
-                    inbound: new_inbound,
-                },
-            ) => same_sas(outbound, new_outbound) && same_sas(inbound, new_inbound),
-            (
-                Action::Negotiate {
-                    connection,
-                    child,
-                    clear,
-                },
-                Action::Negotiate {
-                    connection: new_connection,
-                    child: new_child,
-                    clear: new_clear,
-                },
-            ) => {
-                let (old, new) = (old.0, new.0);
-                old.connections.get(*connection) == new.connections.get(*new_connection)
-                    && (child, clear) == (new_child, new_clear)
-            }
-            (a, b) => a == b,
+    match (&old.1.action, &new.1.action) {
+        (
+            Action::Protect { outbound, inbound },
+            Action::Protect {
+                outbound: new_outbound,
+                inbound: new_inbound,
+            },
+        ) => same_sas(outbound, new_outbound) && same_sas(inbound, new_inbound),
+        (Action::Negotiate { clear, .. }, Action::Negotiate { clear: new, .. }) if clear != new => {
+            false
         }
+        (
+            Action::Negotiate {
+                connection, child, ..
+            },
+            Action::Negotiate {
+                connection: new_connection,
+                child: new_child,
+                ..
+            },
+        ) => {
+            child_name(old.0, *connection, *child) == child_name(new.0, *new_connection, *new_child)
+        }
+        (a, b) => a == b,
+    }
+}
+
+fn child_name(policy: &Policy, connection: usize, child: usize) -> Option<(&str, &str)> {
+    let connection = policy.connections.get(connection)?;
+    Some((&connection.name, &connection.children.get(child)?.name))
 }
 
 fn names<'a>(policy: &'a Policy, sas: &'a [usize]) -> impl Iterator<Item = Option<&'a str>> {

@@ -11,7 +11,8 @@ pub fn explain_reason(reason: &CloseReason) -> String {
         CloseReason::InitialContact => "the peer began anew, as after a restart",
         CloseReason::Expired => "its lifetime was over before anything replaced it",
         CloseReason::Idle => "there was no traffic for as long as the policy allows",
-        CloseReason::PeerDead | CloseReason::NoAnswer => {
+        CloseReason::Restarted => "IKE began anew here; SAs that carry packets go on",
+        CloseReason::PeerDead => {
             "the peer did not answer: is it reachable, and are UDP 500 and 4500 open on the way?"
         }
         CloseReason::NoAnswer => {

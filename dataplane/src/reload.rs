@@ -4,6 +4,8 @@
 //! read, check, compare, build     new SAs, index, view          no old view, no packet    old SAs go
 //! (a thread of its own)       ->  (orders to the workers)  ->   in flight of one      ->  (orders)    -> done
 //! ```
+//! Outbound SAs go first, inbound ones a little later, so that nothing is lost that a peer has already sent.
+//!
 //! A worker meets a new SA before the entry that names it, and an old one is there until no worker has a view, a
 //! remembered flow or a packet on its way to another worker that refers to it.
 
@@ -12,14 +14,19 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::Instant;
 
-use portcullis_config::load;
+use portcullis_config::load_with;
+use portcullis_ipsec::command::Command;
 
+use crate::agent::store::Fetched;
 use crate::control::Control;
 use crate::events::Event;
 use crate::install::Plan;
 use crate::prepare::{Basis, Prepared, prepare};
 use crate::report::{Difference, Outcome, ReloadReport, fixed_differences, is_reordered};
 use crate::worker::{GRACE_ROUNDS, GatewayEngine, WorkerCommand};
+
+/// Milliseconds for which an inbound SA that goes still takes what is on its way.
+const LINGER: u64 = 200;
 
 /// What came of the work beside the loop.
 struct Answer {
@@ -57,8 +64,15 @@ impl Reloader {
         matches!(self.work, Work::Idle)
     }
 
-    /// Begins a reload, or with `trial` finds out what it would do; false if one is under way.
-    pub fn begin(&mut self, control: &Control, now: u64, trial: bool) -> bool {
+    /// Begins a reload, with what a store has brought, or with `trial` finds out what it would do; false if one is under
+    /// way.
+    pub fn begin(
+        &mut self,
+        control: &Control,
+        now: u64,
+        fetched: Option<Arc<Fetched>>,
+        trial: bool,
+    ) -> bool {
         if !self.is_idle() {
             return false;
         }
@@ -68,7 +82,8 @@ impl Reloader {
         let (file, basis) = (self.file.clone(), control.basis());
         let (sender, receiver) = channel();
         let body = move || {
-            let (prepared, report) = read(&file, basis, &engine, now, trial);
+            let source = (file.as_path(), fetched.as_deref());
+            let (prepared, report) = read(source, basis, &engine, now, trial);
             let answer = Answer {
                 engine,
                 prepared: prepared.map(Box::new),
@@ -113,7 +128,7 @@ impl Reloader {
                 }
             },
             Work::Applying(change, report, begun) => {
-                if !change.advance(control) {
+                if !change.advance(control, now) {
                     return None;
                 }
                 report.apply_ms = milliseconds(*begun);
@@ -131,14 +146,15 @@ fn milliseconds(since: Instant) -> f64 {
 
 /// Reads the policy, compares it with the one in force, and makes all that it takes.
 fn read(
-    file: &Path,
+    (file, fetched): (&Path, Option<&Fetched>),
     basis: Basis,
     engine: &GatewayEngine,
     now: u64,
     trial: bool,
 ) -> (Option<Prepared>, ReloadReport) {
     let begun = Instant::now();
-    let loaded = match load(file) {
+    let documents = fetched.map_or(&[][..], |fetched| &fetched.documents);
+    let loaded = match load_with(file, documents) {
         Ok(loaded) => loaded,
         Err(mistakes) => {
             let reasons = mistakes.iter().map(ToString::to_string).collect();
@@ -167,6 +183,7 @@ fn read(
     let new = &prepared.plan.installed.policy;
     report.sas = Difference::of_sas(old, new, &prepared.plan.moves);
     report.spd = Difference::of_spd(old, new);
+    report.connections = Difference::of_connections(old, new);
     report.spd_reordered = is_reordered(&prepared.entries_before);
     report.routes = Difference::of_routes(old, new);
     report.neighbors = Difference::of_neighbors(old, new);
@@ -185,6 +202,8 @@ enum Step {
     View,
     /// Until packets that old views sent from worker to worker have arrived.
     Grace,
+    /// Until then nothing is on its way any more that a peer sent to an old SA.
+    Linger(u64),
     /// Until every worker has let go of the old SAs.
     Removal,
 }
@@ -194,7 +213,10 @@ struct Change {
     step: Step,
     /// For each worker, what it must have come to.
     marks: Vec<u64>,
-    last: Vec<Vec<WorkerCommand>>,
+    /// Outbound SAs go first.
+    outbound: Vec<Vec<WorkerCommand>>,
+    /// Inbound ones later.
+    inbound: Vec<Vec<WorkerCommand>>,
 }
 
 impl Change {
@@ -220,13 +242,13 @@ impl Change {
         control.entries.change(hits, entries_before);
         control.adopt(installed, fib, spd);
         control.ike.numbers = numbers;
-        let (found, lost) = control.negotiated.change_index(index, &control.installed);
+        let index = control.negotiated.change_index(index, &control.installed);
         let neighbors = Arc::new(control.neighbors());
         for view in &mut views {
             view.neighbors = neighbors.clone();
         }
         let orders = before_view.into_iter().zip(views).zip(after_view);
-        let orders = orders.zip(found.into_iter().zip(lost));
+        let orders = orders.zip(index.found.into_iter().zip(index.lost));
         for (link, (((before, view), after), (found, lost))) in
             control.workers.iter_mut().zip(orders)
         {
@@ -235,15 +257,23 @@ impl Change {
             link.send_all(before.chain(view).chain(after).chain(lost));
         }
         control.configure_ike(now);
+        let is_outbound = |order: &WorkerCommand| matches!(order, Command::RemoveOutbound(_));
+        let (outbound, inbound): (_, Vec<Vec<_>>) = last
+            .into_iter()
+            .map(|orders| orders.into_iter().partition(is_outbound))
+            .unzip();
+        let inbound = index.late.into_iter().zip(inbound);
+        let inbound = inbound.map(|(late, removed)| late.into_iter().chain(removed).collect());
         Change {
             step: Step::View,
             marks: sent(control),
-            last,
+            outbound,
+            inbound: inbound.collect(),
         }
     }
 
     /// True when all is done.
-    fn advance(&mut self, control: &mut Control) -> bool {
+    fn advance(&mut self, control: &mut Control, now: u64) -> bool {
         let links = control.workers.iter().zip(&self.marks);
         let passed = match self.step {
             Step::View | Step::Removal => links
@@ -252,29 +282,37 @@ impl Change {
             Step::Grace => links
                 .clone()
                 .all(|(link, mark)| link.status.rounds.get() >= *mark),
+            Step::Linger(until) => now >= until,
         };
         if !passed {
             return false;
         }
-        match self.step {
+        self.step = match self.step {
             Step::View => {
                 control.entries.settle();
                 let rounds = control.workers.iter().map(|link| link.status.rounds.get());
                 self.marks = rounds.map(|rounds| rounds + GRACE_ROUNDS).collect();
-                self.step = Step::Grace;
-                false
+                Step::Grace
             }
             Step::Grace => {
-                let last = std::mem::take(&mut self.last);
-                for (link, orders) in control.workers.iter_mut().zip(last) {
-                    link.send_all(orders);
-                }
-                self.marks = sent(control);
-                self.step = Step::Removal;
-                false
+                send(control, &mut self.outbound);
+                let nothing = self.inbound.iter().all(Vec::is_empty);
+                Step::Linger(if nothing { now } else { now + LINGER })
             }
-            Step::Removal => true,
-        }
+            Step::Linger(_) => {
+                send(control, &mut self.inbound);
+                self.marks = sent(control);
+                Step::Removal
+            }
+            Step::Removal => return true,
+        };
+        false
+    }
+}
+
+fn send(control: &mut Control, orders: &mut [Vec<WorkerCommand>]) {
+    for (link, orders) in control.workers.iter_mut().zip(orders) {
+        link.send_all(std::mem::take(orders));
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use portcullis_config::{Interface, Policy, Runtime};
+use portcullis_config::{Interface, Policy, Runtime, SaConfig};
 use serde::{Deserialize, Serialize};
 
+use crate::changes::{Fields, of_connections, of_entries, of_sas};
 use crate::install::Moves;
-use crate::prepare::is_same_entry;
 
 /// Names given of each kind; the counts are of all.
 const NAMED: usize = 100;
@@ -40,12 +40,18 @@ pub struct ReloadReport {
     pub sas: Difference,
     /// SPD entries.
     pub spd: Difference,
+    /// Connections.
+    #[serde(default)]
+    pub connections: Difference,
     /// The order of SPD entries changes.
     pub spd_reordered: bool,
     /// Routes.
     pub routes: Difference,
     /// Static neighbours.
     pub neighbors: Difference,
+    /// Why the store was of no help, if it was none.
+    #[serde(default)]
+    pub store_failure: Option<String>,
     /// Milliseconds to read and check the file.
     pub read_ms: f64,
     /// Milliseconds to make what it takes.
@@ -76,6 +82,9 @@ pub struct Difference {
     pub added_names: Vec<String>,
     pub removed_names: Vec<String>,
     pub changed_names: Vec<String>,
+    /// For each of `changed_names`: what of it.
+    #[serde(default)]
+    pub changed_fields: Vec<String>,
 }
 
 impl Difference {
@@ -91,8 +100,8 @@ impl Difference {
         }
     }
 
-    /// Compares lists by name; `same` gets the places of two of one name.
-    fn new(old: &[String], new: &[String], same: impl Fn(usize, usize) -> bool) -> Self {
+    /// Compares lists by name; `fields` gets the places of two of one name, and names what differs.
+    fn new(old: &[String], new: &[String], fields: impl Fn(usize, usize) -> Fields) -> Self {
         let mut difference = Difference::default();
         let mut known: HashMap<&str, usize> = HashMap::new();
         known.extend(
@@ -102,8 +111,7 @@ impl Difference {
         );
         for (place, name) in new.iter().enumerate() {
             match known.remove(name.as_str()) {
-                Some(before) if same(before, place) => difference.unchanged += 1,
-                Some(_) => Self::add(&mut difference.changed, &mut difference.changed_names, name),
+                Some(before) => difference.compare(name, fields(before, place)),
                 None => Self::add(&mut difference.added, &mut difference.added_names, name),
             }
         }
@@ -113,6 +121,17 @@ impl Difference {
             Self::add(&mut difference.removed, &mut difference.removed_names, name);
         }
         difference
+    }
+
+    fn compare(&mut self, name: &str, fields: Fields) {
+        if fields.is_empty() {
+            self.unchanged += 1;
+            return;
+        }
+        if self.changed_names.len() < NAMED {
+            self.changed_fields.push(fields.join(", "));
+        }
+        Self::add(&mut self.changed, &mut self.changed_names, name);
     }
 
     /// SAs that a plan moves.
@@ -138,6 +157,7 @@ impl Difference {
             added_names: names(new, &moves.added),
             removed_names: names(old, &moves.removed),
             changed_names: names(new, &moves.altered),
+            changed_fields: altered_fields(old, new, moves),
         }
     }
 
@@ -145,7 +165,18 @@ impl Difference {
     pub fn of_spd(old: &Policy, new: &Policy) -> Self {
         let names = |p: &Policy| -> Vec<_> { p.spd.iter().map(|e| e.name.clone()).collect() };
         Self::new(&names(old), &names(new), |a, b| {
-            is_same_entry((old, a), (new, b))
+            let pair = old.spd.get(a).zip(new.spd.get(b));
+            pair.map_or_else(Fields::new, |(a, b)| of_entries((old, a), (new, b)))
+        })
+    }
+
+    /// Connections.
+    pub fn of_connections(old: &Policy, new: &Policy) -> Self {
+        let names =
+            |p: &Policy| -> Vec<_> { p.connections.iter().map(|c| c.name.clone()).collect() };
+        Self::new(&names(old), &names(new), |a, b| {
+            let pair = old.connections.get(a).zip(new.connections.get(b));
+            pair.map_or_else(Fields::new, |(a, b)| of_connections(a, b))
         })
     }
 
@@ -153,8 +184,9 @@ impl Difference {
     pub fn of_routes(old: &Policy, new: &Policy) -> Self {
         let names =
             |p: &Policy| -> Vec<_> { p.routes.iter().map(|r| r.destination.to_string()).collect() };
-        let same = |a: usize, b: usize| old.routes.get(a) == new.routes.get(b);
-        Self::new(&names(old), &names(new), same)
+        Self::new(&names(old), &names(new), |a, b| {
+            said("next hop", old.routes.get(a) != new.routes.get(b))
+        })
     }
 
     /// Static neighbours.
@@ -166,9 +198,32 @@ impl Difference {
             };
             p.neighbors.iter().map(name).collect()
         };
-        let same = |a: usize, b: usize| old.neighbors.get(a) == new.neighbors.get(b);
-        Self::new(&names(old), &names(new), same)
+        Self::new(&names(old), &names(new), |a, b| {
+            said("MAC address", old.neighbors.get(a) != new.neighbors.get(b))
+        })
     }
+}
+
+fn said(what: &str, differs: bool) -> Fields {
+    differs.then(|| what.to_owned()).into_iter().collect()
+}
+
+/// What differs in the first SAs that stay under other terms.
+fn altered_fields(old: &Policy, new: &Policy, moves: &Moves) -> Vec<String> {
+    let fields = |number: &u32| {
+        let sa = new.sas.get(*number as usize);
+        let same = |other: &&SaConfig| {
+            sa.is_some_and(|sa| {
+                (sa.direction, sa.spi, sa.destination)
+                    == (other.direction, other.spi, other.destination)
+            })
+        };
+        let before = old.sas.iter().find(same);
+        before
+            .zip(sa)
+            .map_or_else(String::new, |(a, b)| of_sas(a, b).join(", "))
+    };
+    moves.altered.iter().take(NAMED).map(fields).collect()
 }
 
 /// True if entries that are in both stand in another order.
@@ -180,6 +235,9 @@ pub fn is_reordered(entries_before: &[u32]) -> bool {
 /// What differs and cannot change while the gateway runs.
 pub fn fixed_differences(old: &Policy, new: &Policy) -> Vec<String> {
     let mut reasons = runtime_differences(&old.runtime, &new.runtime);
+    if old.store != new.store {
+        reasons.push("[store] differs: it cannot change while the gateway runs".into());
+    }
     if old.metrics != new.metrics {
         reasons.push("[metrics] differs: it cannot change while the gateway runs".into());
     }

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::agent::status::PolicyStatus;
 use crate::events::EventPage;
 use crate::explain::{Explanation, Question};
 use crate::ike_status::Begun;
@@ -52,6 +53,10 @@ pub enum Request {
         /// Only say what would change.
         trial: bool,
     },
+    /// Where the policy came from.
+    Policy,
+    /// Begin IKE anew.
+    RestartIke,
     /// Begin a key exchange.
     Initiate {
         /// Connection.
@@ -265,6 +270,16 @@ pub fn explain(path: &Path, question: &Question) -> Result<Explanation, Error> {
 /// Has a running gateway read its policy file again.
 pub fn reload(path: &Path, trial: bool) -> Result<ReloadReport, Error> {
     request(path, &Request::Reload { trial }, RELOAD_PATIENCE)
+}
+
+/// Has a running gateway begin IKE anew.
+pub fn restart_ike(path: &Path) -> Result<Begun, Error> {
+    request(path, &Request::RestartIke, PATIENCE)
+}
+
+/// Asks a running gateway where its policy came from.
+pub fn policy(path: &Path) -> Result<PolicyStatus, Error> {
+    request(path, &Request::Policy, PATIENCE)
 }
 
 /// Has a running gateway begin a key exchange.

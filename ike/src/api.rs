@@ -77,8 +77,11 @@ pub trait SpiSource: Send {
 /// What the endpoint is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// These are the connections from now on. What is no longer among them, or is changed, is closed.
+    /// These are the connections from now on. What is no longer among them, or is changed, is closed; where only
+    /// children changed, only they are.
     Configure(Vec<Arc<Connection>>),
+    /// All IKE SAs and exchanges are forgotten, and nobody is told; the children go on.
+    Restart,
     /// Starts a connection: one of its children, or all.
     Initiate {
         /// Which connection.
@@ -260,6 +263,8 @@ pub enum CloseReason {
     NoAnswer,
     /// Half-open SAs are too many.
     Overloaded,
+    /// IKE began anew.
+    Restarted,
     /// What went wrong, and whose fault it was.
     Error(crate::Error),
 }

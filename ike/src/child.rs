@@ -231,6 +231,10 @@ impl Children {
         self.table.get_mut(&id)
     }
 
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut ChildSa> {
+        self.table.values_mut()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &ChildSa> {
         self.table.values()
     }

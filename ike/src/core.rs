@@ -42,13 +42,16 @@ pub(crate) enum Request {
     Restart(Arc<Connection>),
 }
 
+/// A connection's own certificates, each with what was made of it.
+pub(crate) type OwnCertificates = Vec<(Vec<u8>, Arc<LoadedCredentials>)>;
+
 pub(crate) struct Core {
     pub(crate) settings: Settings,
     pub(crate) random: Box<dyn RandomSource + Send>,
     pub(crate) spis: Box<dyn SpiSource>,
     pub(crate) connections: Vec<Arc<Connection>>,
-    /// Certificates of the connections that have some, by name and own certificate.
-    pub(crate) credentials: HashMap<String, Vec<(Vec<u8>, Arc<LoadedCredentials>)>>,
+    /// Certificates of the connections that have some, by name.
+    pub(crate) credentials: HashMap<String, OwnCertificates>,
     /// IKE SAs by the peer's address, half-open ones too.
     pub(crate) peers: HashMap<IpAddr, usize>,
     pub(crate) children: Children,

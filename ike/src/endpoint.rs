@@ -2,6 +2,7 @@
 
 mod agenda;
 mod commands;
+mod configure;
 mod directory;
 mod half_open;
 

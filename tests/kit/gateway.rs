@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::path::PathBuf;
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Output};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -86,6 +86,39 @@ impl Gateway {
             .map_err(|e| format!("reload: {e}\n{}", String::from_utf8_lossy(&run.stderr)))
     }
 
+    /// `portcullis` with these arguments, for this gateway: what it prints, read as JSON whatever its exit code.
+    pub fn command(&self, args: &[&str]) -> Result<Value, String> {
+        let run = self.invoke(args)?;
+        let said = String::from_utf8_lossy(&run.stderr);
+        serde_json::from_slice(&run.stdout).map_err(|e| format!("{args:?}: {e}\n{said}"))
+    }
+
+    /// The same where it must succeed: what it prints.
+    pub fn run(&self, args: &[&str]) -> Result<String, String> {
+        let run = self.invoke(args)?;
+        let [out, error] = [&run.stdout, &run.stderr].map(|text| String::from_utf8_lossy(text));
+        match run.status.success() {
+            true => Ok(out.into_owned()),
+            false => Err(format!("{args:?}: {}\n{out}{error}", run.status)),
+        }
+    }
+
+    /// The same without waiting for its end.
+    pub fn spawn_command(&self, args: &[&str]) -> Process {
+        Process::start("portcullis", &mut self.command_line(args))
+    }
+
+    fn invoke(&self, args: &[&str]) -> Result<Output, String> {
+        self.command_line(args).output().map_err(|e| e.to_string())
+    }
+
+    fn command_line(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        let socket = self.scratch.path("control.sock");
+        command.args(args).arg("--socket").arg(socket);
+        command
+    }
+
     /// Sends it a signal, such as `HUP`.
     pub fn signal(&mut self, signal: &str) {
         self.process.signal(signal);
@@ -117,7 +150,8 @@ impl Gateway {
         }
     }
 
-    fn spawn(netns: Option<&Netns>, runtime: &str, policy: &str, args: &[&str]) -> Gateway {
+    /// Starts one and waits for nothing.
+    pub fn spawn(netns: Option<&Netns>, runtime: &str, policy: &str, args: &[&str]) -> Gateway {
         let scratch = Scratch::new("gateway");
         let file = write_policy(&scratch, runtime, policy);
         let mut command = match netns {

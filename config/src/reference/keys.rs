@@ -23,18 +23,18 @@ pub const ROOT: Table = Table {
             doc: "How the process runs.",
         },
         Key {
-            name: "metrics",
-            kind: "table",
-            presence: Optional,
-            example: "{ listen = \"127.0.0.1:9469\" }",
-            doc: "Figures for Prometheus.",
-        },
-        Key {
             name: "store",
             kind: "table",
             presence: Optional,
             example: "{ path = \"policy.d\" }",
             doc: "Where the policy comes from.",
+        },
+        Key {
+            name: "metrics",
+            kind: "table",
+            presence: Optional,
+            example: "{ listen = \"127.0.0.1:9469\" }",
+            doc: "Figures for Prometheus.",
         },
         Key {
             name: "port",

@@ -7,7 +7,7 @@ use super::{Key, Table};
 pub const STORE: Table = Table {
     header: "[store]",
     doc: "Where the policy comes from. With it, the file given to `portcullis run` keeps to what belongs to the \
-          machine (`runtime`, `port`, `route`, `neighbor` and `store` itself), and everything else comes in the documents \
+          machine (`runtime`, `metrics`, `port`, `route`, `neighbor` and `store` itself), and everything else comes in the documents \
           of the store, which may have further routes and neighbours. The order is: the store; if it cannot be \
           had, the cache; if there is none, the policy that stands in the machine's own file; if none stands there, \
           all packets are discarded until there is a policy. Relative file names in a document are looked for beside \

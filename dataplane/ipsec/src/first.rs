@@ -41,7 +41,7 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             return None;
         };
         let key = SelectorKey::of(packet, &ip, Flow::Outbound);
-        let Match::Yes((entry, action)) = self.view.spd.lookup(&key) else {
+        let Match::Yes((entry, action)) = self.view.spd.lookup(&key, Flow::Outbound) else {
             return None;
         };
         let verdict = match action {

@@ -6,6 +6,7 @@ mod connection;
 mod events;
 mod explain;
 mod generate;
+mod policy;
 mod reload;
 mod run;
 mod show;
@@ -21,6 +22,7 @@ use std::sync::atomic::AtomicBool;
 
 use clap::{Parser, Subcommand};
 
+use crate::socket;
 use crate::status::What;
 
 /// A bare-metal IPsec VPN concentrator on DPDK.
@@ -126,7 +128,28 @@ enum Command {
         #[arg(long, value_name = "PATH", default_value = "/run/portcullis.sock")]
         socket: PathBuf,
     },
-    /// Have a running gateway read its policy file again; also done on SIGHUP.
+    /// Begin a part of a running gateway anew; SAs go on carrying packets.
+    Restart {
+        /// What.
+        what: Part,
+        /// Control socket of the gateway.
+        #[arg(long, value_name = "PATH", default_value = "/run/portcullis.sock")]
+        socket: PathBuf,
+    },
+    /// Where the policy comes from: poll the store, show, export and import.
+    Policy {
+        #[command(subcommand)]
+        action: policy::Action,
+        /// Control socket of the gateway.
+        #[arg(
+            long,
+            global = true,
+            value_name = "PATH",
+            default_value = "/run/portcullis.sock"
+        )]
+        socket: PathBuf,
+    },
+    /// Have a running gateway read its policy file again, and ask its store if it has one; also done on SIGHUP.
     ///
     /// SPD, SAs, routes and static neighbours change while traffic runs, all or nothing. What stays as it is keeps
     /// its counters, sequence numbers and replay windows.
@@ -141,6 +164,13 @@ enum Command {
         #[arg(long, value_name = "PATH", default_value = "/run/portcullis.sock")]
         socket: PathBuf,
     },
+}
+
+/// What can begin anew by itself.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Part {
+    /// IKE: its SAs are forgotten, those of the workers stay and are renewed in time.
+    Ike,
 }
 
 /// Runs the command.
@@ -177,6 +207,14 @@ pub fn main() -> ExitCode {
         } => events::events(follow, json, &socket),
         Command::Initiate { name, wait, socket } => connection::initiate(&name, wait, &socket),
         Command::Terminate { name, socket } => connection::terminate(&name, &socket),
+        Command::Restart {
+            what: Part::Ike,
+            socket,
+        } => match socket::restart_ike(&socket) {
+            Ok(_) => ExitCode::SUCCESS,
+            Err(error) => fail(&error),
+        },
+        Command::Policy { action, socket } => policy::policy(&action, &socket),
         Command::Reload {
             dry_run,
             json,

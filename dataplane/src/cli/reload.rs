@@ -7,15 +7,19 @@ use super::{fail, show};
 use crate::report::{Difference, Outcome, ReloadReport};
 use crate::socket;
 
-/// Has the gateway behind `socket` read its policy file again, and prints what came of it.
+/// Has the gateway behind `socket` read its policy again, and prints what came of it.
 pub(super) fn reload(trial: bool, json: bool, socket: &Path) -> ExitCode {
-    let report = match socket::reload(socket, trial) {
-        Ok(report) => report,
-        Err(error) => return fail(&error),
-    };
+    match socket::reload(socket, trial) {
+        Ok(report) => tell(&report, json),
+        Err(error) => fail(&error),
+    }
+}
+
+/// Prints what came of it, and gives the exit code for that.
+pub(super) fn tell(report: &ReloadReport, json: bool) -> ExitCode {
     match json {
-        true => show::print_json(&report),
-        false => print(&report),
+        true => show::print_json(report),
+        false => print(report),
     }
     match report.outcome {
         Outcome::Refused => ExitCode::FAILURE,
@@ -32,6 +36,9 @@ fn print(report: &ReloadReport) {
         .reasons
         .iter()
         .for_each(|reason| eprintln!("{reason}"));
+    if let Some(failure) = &report.store_failure {
+        eprintln!("policy store: {failure}");
+    }
     match report.outcome {
         Outcome::Refused => return eprintln!("portcullis: refused; nothing has changed"),
         Outcome::Unchanged => return println!("the policy is as before"),
@@ -41,6 +48,7 @@ fn print(report: &ReloadReport) {
     for (what, difference) in [
         ("SAs", &report.sas),
         ("SPD entries", &report.spd),
+        ("connections", &report.connections),
         ("routes", &report.routes),
         ("static neighbours", &report.neighbors),
     ] {
@@ -70,5 +78,12 @@ fn print_difference(what: &str, difference: &Difference) {
             };
             println!("    {how} {count}: {}{more}", names.join(", "));
         }
+    }
+    for (name, fields) in difference
+        .changed_names
+        .iter()
+        .zip(&difference.changed_fields)
+    {
+        println!("      {name}: {fields}");
     }
 }

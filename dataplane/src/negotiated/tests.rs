@@ -187,7 +187,7 @@ fn a_successor_takes_the_slot_and_no_flow_is_forgotten() {
             "0: swap 1 3"
         ]
     );
-    let orders = rig.negotiated.remove(ChildId::with_number(1), 100);
+    let orders = rig.negotiated.remove(ChildId::with_number(1), 100, false);
     assert_eq!(words(&orders), ["0: -out 3"]);
     // What is on its way is still taken for a while.
     assert_eq!(words(&rig.negotiated.tick(100 + LINGER - 1)), [""; 0]);
@@ -210,7 +210,7 @@ fn the_last_one_leaves_nothing() {
     rig.add(inbound, 0);
     rig.add(event(1, None, Direction::Outbound, &[ESP]), 0);
     rig.negotiated.serve(ChildId::with_number(1), None);
-    let orders = rig.negotiated.remove(ChildId::with_number(1), 100);
+    let orders = rig.negotiated.remove(ChildId::with_number(1), 100, false);
     let gone = format!("unindex {spi:x}");
     assert_eq!(
         words(&orders),
@@ -234,7 +234,7 @@ fn the_last_one_leaves_nothing() {
     // Nothing comes of it twice.
     assert!(
         rig.negotiated
-            .remove(ChildId::with_number(1), 200)
+            .remove(ChildId::with_number(1), 200, false)
             .is_empty()
     );
 }
@@ -251,9 +251,9 @@ fn another_child_of_the_same_traffic_inherits() {
             .child(ChildId::with_number(3))
             .is_some_and(|child| child.bound)
     );
-    let orders = rig.negotiated.remove(ChildId::with_number(3), 0);
+    let orders = rig.negotiated.remove(ChildId::with_number(3), 0, false);
     assert_eq!(words(&orders), ["0: swap 5 3", "0: -out 3"]);
-    let orders = rig.negotiated.remove(ChildId::with_number(2), 0);
+    let orders = rig.negotiated.remove(ChildId::with_number(2), 0, false);
     // The first, which is still there, has slot 5 since.
     assert!(
         words(&orders).contains(&"0: -out 1".into()),
@@ -341,9 +341,10 @@ fn a_change_of_policy_keeps_them_findable() {
         whole: Some(index_of(std::iter::empty(), 0)),
         ..IndexChange::default()
     };
-    let (before, after) = rig.negotiated.change_index(change, &rig.policy);
-    assert!(after.iter().all(Vec::is_empty) && before.len() == WORKERS);
-    for orders in before {
+    let orders = rig.negotiated.change_index(change, &rig.policy);
+    let after = orders.lost.iter().chain(&orders.late);
+    assert!(after.clone().all(Vec::is_empty) && orders.found.len() == WORKERS);
+    for orders in orders.found {
         let [Command::SetIndex(index)] = orders.as_slice() else {
             panic!("{orders:?}");
         };
@@ -374,4 +375,45 @@ fn traffic_is_told_when_it_changes() {
     );
     assert_eq!(rig.negotiated.sas().next().map(|sa| sa.mbps), Some(1.0));
     assert_eq!(rig.negotiated.traffic(1000), []);
+}
+
+/// Inbound SAs that go for good stay findable for what is on its way; one with another's identity goes at once.
+#[test]
+fn what_a_change_removes_is_found_a_little_longer() {
+    let rig = Rig::new();
+    let place = |slot| SaRef { worker: 0, slot };
+    let entry = |spi, slot| SpiEntry {
+        spi,
+        protocol: 50,
+        destination: Address::v4([192, 0, 2, 1]),
+        sa: place(slot),
+    };
+    for whole in [None, Some(index_of(std::iter::once(entry(0x2000, 3)), 0))] {
+        let mut negotiated = Negotiated::new(WORKERS, Spis::default());
+        let is_whole = whole.is_some();
+        negotiated.index_room = 1000;
+        let change = IndexChange {
+            whole,
+            added: vec![entry(0x2000, 3)],
+            removed: vec![entry(0x2000, 1), entry(0x2001, 2)],
+        };
+        let orders = negotiated.change_index(change, &rig.policy);
+        let at_once: &[&str] = if is_whole { &[] } else { &["unindex 2000"] };
+        let said = |orders: &Vec<WorkerCommand>| -> Vec<String> {
+            let unindexed = orders.iter().filter_map(|order| match order {
+                Command::Unindex(entry) => Some(format!("unindex {:x}", entry.spi)),
+                _ => None,
+            });
+            unindexed.collect()
+        };
+        for worker in 0..WORKERS {
+            assert_eq!(said(&orders.lost[worker]), at_once);
+            assert_eq!(said(&orders.late[worker]), ["unindex 2001"]);
+            if let [Command::SetIndex(index)] = orders.found[worker].as_slice() {
+                let to = Address::v4([192, 0, 2, 1]);
+                assert_eq!(index.lookup(0x2000, 50, to), Some(place(3)));
+                assert_eq!(index.lookup(0x2001, 50, to), Some(place(2)));
+            }
+        }
+    }
 }

@@ -4,14 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_config::{
-    Authentication, Connection, DpdAction, Identity, Mode, RemoteAddress, Selector, Start,
-};
+use portcullis_config::{Connection, DpdAction, Identity, Mode, RemoteAddress, Selector, Start};
 
 use super::{Endpoint, Item};
 use crate::child::{ChildSa, ChildState};
 use crate::core::{Path, Request};
-use crate::crypto::credentials::LoadedCredentials;
 use crate::traffic::{self, Wanted};
 use crate::v1::ike_sa::{IkeSa, Role, State};
 use crate::v1::{informational, quick_mode};
@@ -30,6 +27,7 @@ impl Endpoint {
     pub(super) fn command(&mut self, now: Time, command: Command) {
         match command {
             Command::Configure(connections) => self.configure(now, connections),
+            Command::Restart => self.start_anew(now),
             Command::Initiate { connection, child } => {
                 self.start_named(now, &connection, child.as_deref());
             }
@@ -75,53 +73,13 @@ impl Endpoint {
         }
     }
 
-    fn connection(&self, name: &str) -> Option<Arc<Connection>> {
+    pub(super) fn connection(&self, name: &str) -> Option<Arc<Connection>> {
         let mut all = self.core.connections.iter();
         all.find(|connection| connection.name == name).cloned()
     }
 
-    fn configure(&mut self, now: Time, connections: Vec<Arc<Connection>>) {
-        let old = std::mem::replace(&mut self.core.connections, connections);
-        for gone in old {
-            match self.connection(&gone.name) {
-                Some(same) if same == gone => {}
-                _ => self.terminate(now, &gone.name, CloseReason::Terminated),
-            }
-        }
-        let connections = self.core.connections.clone();
-        self.core.credentials.clear();
-        for connection in &connections {
-            self.load_credentials(now, connection);
-        }
-        for connection in connections.iter().filter(|c| c.start == Start::Load) {
-            if self.ikes_of(&connection.name).next().is_none() {
-                self.start_named(now, &connection.name, None);
-            }
-        }
-    }
-
-    fn load_credentials(&mut self, now: Time, connection: &Connection) {
-        let further = connection.further.iter().map(|way| &way.authentication);
-        for authentication in std::iter::once(&connection.authentication).chain(further) {
-            let Authentication::Certificates(credentials) = authentication else {
-                continue;
-            };
-            match (
-                LoadedCredentials::new(credentials),
-                credentials.chain.first(),
-            ) {
-                (Ok(loaded), Some(own)) => {
-                    let name = connection.name.clone();
-                    let of_name = self.core.credentials.entry(name).or_default();
-                    of_name.push((own.clone(), Arc::new(loaded)));
-                }
-                _ => self.fail(now, &connection.name, None, Local::Credentials),
-            }
-        }
-    }
-
     /// Starts one child, or all.
-    fn start_named(&mut self, now: Time, name: &str, child: Option<&str>) {
+    pub(super) fn start_named(&mut self, now: Time, name: &str, child: Option<&str>) {
         let Some(connection) = self.connection(name) else {
             self.fail(now, name, child, Local::NotConfigured);
             return;
@@ -185,7 +143,7 @@ impl Endpoint {
         self.negotiate(now, connection, wanted);
     }
 
-    fn fail(&mut self, now: Time, name: &str, child: Option<&str>, error: Local) {
+    pub(super) fn fail(&mut self, now: Time, name: &str, child: Option<&str>, error: Local) {
         let remote = (std::net::Ipv4Addr::UNSPECIFIED, 0).into();
         let reason = CloseReason::Error(error.into());
         let names = (Some(name), child);
@@ -231,7 +189,7 @@ impl Endpoint {
     }
 
     /// IKE SAs of a connection, the newest first.
-    fn ikes_of(&self, name: &str) -> impl Iterator<Item = &IkeSa> {
+    pub(super) fn ikes_of(&self, name: &str) -> impl Iterator<Item = &IkeSa> {
         let ids = self.directory.of_connection(name);
         ids.filter_map(|id| self.ikes.get(&id))
     }
@@ -411,7 +369,7 @@ impl Endpoint {
         }
     }
 
-    fn terminate(&mut self, now: Time, name: &str, reason: CloseReason) {
+    pub(super) fn terminate(&mut self, now: Time, name: &str, reason: CloseReason) {
         let children = self.core.children.iter();
         let children = children.filter(|child| child.connection.name == name);
         let children: Vec<_> = children.map(|child| child.id).collect();
@@ -553,7 +511,7 @@ impl Endpoint {
     }
 
     /// Removes a child at both ends.
-    fn drop_child(&mut self, now: Time, id: ChildId, reason: CloseReason) {
+    pub(super) fn drop_child(&mut self, now: Time, id: ChildId, reason: CloseReason) {
         let Some(child) = self.core.children.get(id) else {
             return;
         };
@@ -566,7 +524,7 @@ impl Endpoint {
         self.remove_child(id, reason);
     }
 
-    fn remove_child(&mut self, id: ChildId, reason: CloseReason) {
+    pub(super) fn remove_child(&mut self, id: ChildId, reason: CloseReason) {
         if self.core.children.remove(id).is_some() {
             let event = Event::RemoveSa { child: id, reason };
             self.core.events.push_back(event);

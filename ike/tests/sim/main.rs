@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers of tests, which may
 
 mod attacker;
+mod change;
 mod establish;
 mod harness;
 mod life;

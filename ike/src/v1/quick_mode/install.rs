@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use portcullis_config::{Direction, Secret, Transform};
 
-use super::Agreement;
+use super::{Agreement, release};
 use crate::child::{ChildSa, ChildState, DirectionKeys, limits};
 use crate::core::{Core, Request};
 use crate::crypto::dh::SharedSecret;
@@ -29,6 +29,11 @@ pub(super) fn inbound(
     shared: Option<&SharedSecret>,
 ) -> Result<(ChildId, DirectionKeys), Error> {
     let connection = sa.connection.clone().ok_or(Local::NotConfigured)?;
+    // The policy may have changed meanwhile.
+    if !connection.children.contains(&agreement.policy) {
+        release(core, agreement.spis);
+        return Err(Local::NotConfigured.into());
+    }
     let peer = sa.remote_id.clone().ok_or(Local::NotConfigured)?;
     let skeyid = &sa.keys()?.skeyid;
     let Agreement {

@@ -1,0 +1,98 @@
+//! Does for the agent what may take long: asking the store, reading and writing the cache. Control never waits for it.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use portcullis_config::{Store, StorePlace};
+
+use super::cache;
+use super::store::{self, Fetched};
+use crate::Error;
+
+/// Something to do.
+#[derive(Debug)]
+pub enum Errand {
+    /// Ask the store for something else than this.
+    Fetch(Option<Arc<Fetched>>),
+    /// Look into the cache.
+    ReadCache,
+    /// Keep this.
+    WriteCache(Arc<Fetched>),
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub enum Return {
+    /// A policy, nothing new, or why not.
+    Fetched(Result<Option<Fetched>, String>),
+    /// A policy, or why not.
+    Cache(Result<Fetched, String>),
+    /// It is kept, or why not.
+    Kept(Result<(), String>),
+}
+
+/// A thread that runs errands, one after the other; it ends with the process, or when nobody sends it any more.
+#[derive(Debug)]
+pub struct Hands {
+    errands: Sender<Errand>,
+    returns: Receiver<Return>,
+}
+
+fn run(errands: &Receiver<Errand>, returns: &Sender<Return>, store: &Store) {
+    while let Ok(errand) = errands.recv() {
+        let done = match errand {
+            Errand::Fetch(known) => {
+                let fetched = store::fetch(&store.place, known.as_deref());
+                Return::Fetched(fetched.map_err(|error| error.to_string()))
+            }
+            Errand::ReadCache => Return::Cache(read_cache(store)),
+            Errand::WriteCache(policy) => Return::Kept(write_cache(store, &policy)),
+        };
+        if returns.send(done).is_err() {
+            return;
+        }
+    }
+}
+
+fn read_cache(store: &Store) -> Result<Fetched, String> {
+    let StorePlace::Remote(remote) = &store.place else {
+        return Err("a local store has no cache".to_owned());
+    };
+    let path = remote.cache.display();
+    cache::read(&remote.cache, &remote.url).map_err(|error| format!("policy cache {path}: {error}"))
+}
+
+fn write_cache(store: &Store, policy: &Fetched) -> Result<(), String> {
+    let StorePlace::Remote(remote) = &store.place else {
+        return Ok(());
+    };
+    let path = remote.cache.display();
+    let kept = cache::write(&remote.cache, &remote.url, policy);
+    kept.map_err(|error| format!("policy cache {path}: {error}"))
+}
+
+impl Hands {
+    /// Starts the thread.
+    pub fn start(store: Store) -> Result<Self, Error> {
+        let (errands, receiver) = channel();
+        let (sender, returns) = channel();
+        std::thread::Builder::new()
+            .name("policy-store".into())
+            .spawn(move || run(&receiver, &sender, &store))
+            .map_err(|error| Error::Io {
+                what: "thread for the policy store".into(),
+                error,
+            })?;
+        Ok(Hands { errands, returns })
+    }
+
+    /// Has something done.
+    pub fn send(&self, errand: Errand) {
+        drop(self.errands.send(errand));
+    }
+
+    /// What is done. (The thread cannot be gone: it would have taken the process with it.)
+    pub fn poll(&self) -> Option<Return> {
+        self.returns.try_recv().ok()
+    }
+}

@@ -1,0 +1,229 @@
+//! The policy agent: finds the policy of this gateway, puts it into force, looks for the next one, and remembers the
+//! last one.
+//!
+//! Its parts: the [`store`] brings policies, the [`cache`] keeps the last one, the machine's own file (given to
+//! `portcullis run`) is the local registry, [`state`] decides, [`hands`] does what takes long, and the
+//! [`Reloader`] puts a policy into force. The first policy comes after ports, workers and IKE
+//! run, and until then the workers have one that discards everything.
+
+pub mod cache;
+pub mod hands;
+pub mod state;
+pub mod status;
+pub mod store;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use portcullis_config::{Store, StorePlace};
+
+use self::hands::{Errand, Hands, Return};
+use self::state::{Fetch, Machine, Origin, State, Task, Terms, Verdict};
+use self::status::{Failure, PolicyStatus};
+use self::store::Fetched;
+use crate::Error;
+use crate::control::Control;
+use crate::reload::{self, Reloader};
+use crate::report::{Outcome, ReloadReport};
+use crate::worker::GatewayEngine;
+
+/// The agent.
+pub struct Agent {
+    machine: Machine,
+    reloader: Reloader,
+    store: Option<(Store, Hands)>,
+    file: PathBuf,
+    /// What the store or the cache has brought, and is in force.
+    in_force: Option<Arc<Fetched>>,
+    /// What may come into force.
+    candidate: Option<Arc<Fetched>>,
+    /// Why the store was of no help the last time.
+    failure: Option<(String, u64)>,
+    loaded_at: u64,
+    polled_at: Option<u64>,
+}
+
+impl Agent {
+    /// For the machine's own file, and the store that it names.
+    pub fn new(file: &Path, engine: GatewayEngine, store: Option<Store>) -> Result<Self, Error> {
+        let is_remote = |store: &Store| matches!(store.place, StorePlace::Remote(_));
+        let seconds = store
+            .as_ref()
+            .map_or(Store::POLL_INTERVAL, |store| store.poll_interval);
+        let terms = Terms {
+            store: store.is_some(),
+            cache: store.as_ref().is_some_and(is_remote),
+            interval: seconds * 1000,
+        };
+        let with_hands = |store: Store| Ok::<_, Error>((store.clone(), Hands::start(store)?));
+        Ok(Agent {
+            machine: Machine::new(terms),
+            reloader: Reloader::new(file, engine),
+            store: store.map(with_hands).transpose()?,
+            file: std::path::absolute(file).unwrap_or_else(|_| file.to_owned()),
+            in_force: None,
+            candidate: None,
+            failure: None,
+            loaded_at: 0,
+            polled_at: None,
+        })
+    }
+
+    /// Everything that serves the policy runs.
+    pub fn start(&mut self, control: &mut Control, now: u64) {
+        let task = self.machine.start();
+        self.carry_out(control, now, task);
+    }
+
+    /// True if there is nothing to wait for.
+    pub fn is_idle(&self) -> bool {
+        self.machine.is_idle()
+    }
+
+    /// Looks for the newest policy, or with `trial` finds out what it would change; false if something is under way.
+    pub fn request(&mut self, control: &mut Control, now: u64, trial: bool) -> bool {
+        let task = self.machine.request(trial);
+        let begun = task.is_some();
+        self.carry_out(control, now, task);
+        begun
+    }
+
+    /// Goes on as far as is possible without waiting. A report when a policy was tried and nothing else is left to
+    /// try.
+    pub fn advance(&mut self, control: &mut Control, now: u64) -> Option<ReloadReport> {
+        let done = self.store.as_ref().and_then(|(_, hands)| hands.poll());
+        let task = done.and_then(|done| self.take(now, done));
+        let task = task.or_else(|| self.machine.handle_timeout(now));
+        self.carry_out(control, now, task);
+        let mut report = self.reloader.advance(control, now)?;
+        let task = self.conclude(control, now, &report);
+        let last = self.machine.is_idle();
+        self.carry_out(control, now, task);
+        if !last {
+            reload::tell(control, now, &report);
+            return None;
+        }
+        report.store_failure = self.failure.as_ref().map(|(failure, _)| failure.clone());
+        Some(report)
+    }
+
+    fn take(&mut self, now: u64, done: Return) -> Option<Task> {
+        match done {
+            Return::Fetched(fetched) => {
+                self.polled_at = Some(now);
+                let (fetch, failure) = match fetched {
+                    Ok(Some(policy)) => {
+                        self.candidate = Some(Arc::new(policy));
+                        (Fetch::New, None)
+                    }
+                    Ok(None) => (Fetch::Same, None),
+                    Err(failure) => (Fetch::Failed, Some(failure)),
+                };
+                if let Some(failure) = &failure {
+                    tracing::warn!("policy store: {failure}");
+                }
+                self.failure = failure.map(|failure| (failure, now));
+                self.machine.fetched(now, fetch)
+            }
+            Return::Cache(read) => {
+                let found = read.is_ok();
+                match read {
+                    Ok(policy) => self.candidate = Some(Arc::new(policy)),
+                    Err(failure) => tracing::warn!("{failure}"),
+                }
+                self.machine.cache_read(found)
+            }
+            Return::Kept(kept) => {
+                if let Err(failure) = kept {
+                    tracing::error!("{failure}");
+                }
+                None
+            }
+        }
+    }
+
+    /// A policy was tried.
+    fn conclude(&mut self, control: &Control, now: u64, report: &ReloadReport) -> Option<Task> {
+        let candidate = self.candidate.take();
+        let about = &control.installed.policy.about;
+        let verdict = match report.outcome {
+            Outcome::Refused => Verdict::Refused,
+            _ => Verdict::Taken {
+                interval: about.poll_interval.map(|seconds| seconds * 1000),
+                is_policy: !about.is_absent,
+            },
+        };
+        let task = self.machine.applied(now, verdict);
+        match (report.outcome, self.machine.state()) {
+            (Outcome::Planned, _) => {}
+            (Outcome::Refused, _) if candidate.is_some() && self.store.is_some() => {
+                let reason = report.reasons.first().map_or("", String::as_str);
+                self.failure = Some((format!("its policy is refused: {reason}"), now));
+            }
+            (Outcome::Refused, _) => {}
+            (_, State::Initial | State::LocalDownloaded) => {
+                (self.in_force, self.loaded_at) = (None, now);
+            }
+            (_, State::CentralDownloaded | State::Cached) => {
+                self.in_force = candidate.or(self.in_force.take());
+                self.loaded_at = now;
+            }
+        }
+        task
+    }
+
+    fn carry_out(&mut self, control: &Control, now: u64, task: Option<Task>) {
+        let errand = match task {
+            None => return,
+            Some(Task::Apply { origin, trial }) => {
+                let documents = match origin {
+                    Origin::Store | Origin::Cache => self.candidate.clone(),
+                    Origin::InForce => self.in_force.clone(),
+                    Origin::Machine => None,
+                };
+                self.reloader.begin(control, now, documents, trial);
+                return;
+            }
+            Some(Task::Fetch) => Errand::Fetch(self.in_force.clone()),
+            Some(Task::ReadCache) => Errand::ReadCache,
+            Some(Task::WriteCache) => match self.in_force.clone() {
+                Some(policy) => Errand::WriteCache(policy),
+                None => return,
+            },
+        };
+        if let Some((_, hands)) = &self.store {
+            hands.send(errand);
+        }
+    }
+
+    /// What `portcullis policy status` tells.
+    pub fn status(&self, control: &Control, now: u64) -> PolicyStatus {
+        let in_force = self.in_force.as_deref();
+        let files = in_force.map(|policy| policy.documents.iter().map(|document| &document.name));
+        let place = self.store.as_ref().map(|(store, _)| &store.place);
+        PolicyStatus {
+            state: self.machine.state(),
+            version: control.installed.policy.about.version.clone(),
+            etag: in_force.and_then(|policy| policy.tag.clone()),
+            checksum: in_force.map(|policy| policy.checksum.clone()),
+            file: self.file.clone(),
+            store: place.map(|place| match place {
+                StorePlace::Local(path) => path.display().to_string(),
+                StorePlace::Remote(remote) => remote.url.clone(),
+            }),
+            cache: place.and_then(|place| match place {
+                StorePlace::Local(_) => None,
+                StorePlace::Remote(remote) => std::path::absolute(&remote.cache).ok(),
+            }),
+            documents: files.map_or_else(Vec::new, |files| files.cloned().collect()),
+            poll_interval_ms: self.store.as_ref().map(|_| self.machine.interval()),
+            next_poll_ms: self.machine.next_poll().map(|due| due.saturating_sub(now)),
+            polled_ms_ago: self.polled_at.map(|at| now - at),
+            loaded_ms_ago: now - self.loaded_at,
+            failure: self.failure.as_ref().map(|(text, at)| Failure {
+                text: text.clone(),
+                ms_ago: now - at,
+            }),
+        }
+    }
+}

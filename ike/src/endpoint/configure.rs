@@ -1,0 +1,153 @@
+//! What the policy says of connections, and what becomes of those that change: of one whose children alone change, the
+//! IKE SA and the other children stay.
+//!
+//! And a new start: IKE forgets all exchanges and IKE SAs, and knows of the children only what does not depend on them
+//! (requirement 75), so that their SAs go on carrying packets and are renewed in time.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use portcullis_config::{Authentication, Connection, RemoteAddress, Start};
+
+use super::Endpoint;
+use crate::child::ChildState;
+use crate::crypto::credentials::LoadedCredentials;
+use crate::{CloseReason, Local, Time};
+
+impl Endpoint {
+    pub(super) fn configure(&mut self, now: Time, connections: Vec<Arc<Connection>>) {
+        let old = std::mem::replace(&mut self.core.connections, connections);
+        let mut changed = Vec::new();
+        for old in old {
+            match self.connection(&old.name) {
+                Some(same) if same == old => {}
+                Some(new) if differ_in_children(&old, &new) => {
+                    self.change_children(now, &new);
+                    changed.push((old, new));
+                }
+                _ => self.terminate(now, &old.name, CloseReason::Terminated),
+            }
+        }
+        let connections = self.core.connections.clone();
+        self.core.credentials.clear();
+        for connection in &connections {
+            self.load_credentials(now, connection);
+        }
+        for connection in connections.iter().filter(|c| c.start == Start::Load) {
+            if self.ikes_of(&connection.name).next().is_none() {
+                self.start_named(now, &connection.name, None);
+            }
+        }
+        for (old, new) in changed.iter().filter(|(_, new)| new.start == Start::Load) {
+            let added = new
+                .children
+                .iter()
+                .filter(|child| !old.children.contains(child));
+            for child in added {
+                self.start_named(now, &new.name, Some(&child.name));
+            }
+        }
+    }
+
+    /// Children that are no longer as they were go; nothing else does.
+    fn change_children(&mut self, now: Time, new: &Arc<Connection>) {
+        let mut gone = Vec::new();
+        for child in self.core.children.iter_mut() {
+            if child.connection.name == new.name {
+                match new.children.contains(&child.policy) {
+                    true => child.connection = new.clone(),
+                    false => gone.push(child.id),
+                }
+            }
+        }
+        for id in gone {
+            self.drop_child(now, id, CloseReason::Terminated);
+        }
+        let ids: Vec<_> = self.directory.of_connection(&new.name).collect();
+        for id in ids {
+            self.with(now, id, |sa, _| {
+                sa.connection = Some(new.clone());
+                let is_there = |name: &str| new.children.iter().any(|child| child.name == name);
+                sa.queue.retain(|wanted| is_there(&wanted.child));
+            });
+        }
+    }
+
+    fn load_credentials(&mut self, now: Time, connection: &Connection) {
+        let further = connection.further.iter().map(|way| &way.authentication);
+        for authentication in std::iter::once(&connection.authentication).chain(further) {
+            let Authentication::Certificates(credentials) = authentication else {
+                continue;
+            };
+            match (
+                LoadedCredentials::new(credentials),
+                credentials.chain.first(),
+            ) {
+                (Ok(loaded), Some(own)) => {
+                    let name = connection.name.clone();
+                    let of_name = self.core.credentials.entry(name).or_default();
+                    of_name.push((own.clone(), Arc::new(loaded)));
+                }
+                _ => self.fail(now, &connection.name, None, Local::Credentials),
+            }
+        }
+    }
+
+    /// Begins anew, and keeps the children that are whole. Peers are not told: they would delete the children, too.
+    /// Where a peer is known beforehand, phase 1 is negotiated at once.
+    pub(super) fn start_anew(&mut self, now: Time) {
+        let mut again = HashMap::new();
+        let ids: Vec<_> = self.ikes.keys().copied().collect();
+        for id in ids {
+            if let Some(sa) = self.ikes.get(&id).filter(|sa| sa.is_established()) {
+                if let Some(connection) = &sa.connection {
+                    again.insert(connection.name.clone(), (connection.clone(), sa.path));
+                }
+            }
+            self.with(now, id, |sa, core| {
+                sa.close(core, now, CloseReason::Restarted)
+            });
+        }
+        self.core.requests.clear();
+        self.core.works.clear();
+        self.core.transmits.clear();
+        self.keep_whole_children();
+        for (connection, path) in again.into_values() {
+            if !matches!(connection.remote, RemoteAddress::Host(_)) {
+                continue;
+            }
+            if let Err(error) = self.initiate(now, &connection, path) {
+                let names = (Some(connection.name.as_str()), None);
+                let reason = CloseReason::Error(error);
+                self.core.fail(now, path.remote, names, reason, Vec::new());
+            }
+        }
+    }
+
+    fn keep_whole_children(&mut self) {
+        let (mut half, mut whole) = (Vec::new(), Vec::new());
+        for child in self.core.children.iter_mut() {
+            match child.state {
+                ChildState::Inbound => half.push(child.id),
+                ChildState::Rekeying => child.state = ChildState::Installed,
+                ChildState::Installed | ChildState::Replaced { .. } => {}
+            }
+            whole.push(child.id);
+        }
+        for id in half {
+            self.remove_child(id, CloseReason::Restarted);
+        }
+        for id in whole {
+            self.plan(id);
+        }
+    }
+}
+
+/// True if all that the IKE SA depends on is as before.
+fn differ_in_children(old: &Connection, new: &Connection) -> bool {
+    let with_children = Connection {
+        children: new.children.clone(),
+        ..old.clone()
+    };
+    with_children == *new
+}

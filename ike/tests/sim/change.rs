@@ -1,0 +1,164 @@
+//! A policy that changes under a connection, and IKE that begins anew: what is not touched stays.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_config::{Connection, Start};
+use portcullis_ike::{ChildId, Command, Event};
+
+use crate::harness::{Pair, gateways, range};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Gateways with a second child, for other networks.
+fn two_children() -> [Connection; 2] {
+    let mut connections = gateways();
+    let lans = [["10.3.0", "10.4.0"], ["10.4.0", "10.3.0"]];
+    for (connection, lans) in connections.iter_mut().zip(lans) {
+        let mut other = connection.children[0].clone();
+        let lan = |lan: &str| vec![range(&format!("{lan}.0"), &format!("{lan}.255"))];
+        other.name = "other".to_owned();
+        (other.selector.local, other.selector.remote) = (lan(lans[0]), lan(lans[1]));
+        connection.children.push(other);
+    }
+    connections
+}
+
+fn established() -> Pair {
+    let mut pair = Pair::new(70, two_children());
+    pair.initiate(0);
+    pair.run(SECOND);
+    assert_eq!(pair.agreed(), 2);
+    pair
+}
+
+/// Children with this name at an end.
+fn children(pair: &Pair, end: usize, name: &str) -> Vec<ChildId> {
+    let snapshot = pair.ends[end].endpoint.snapshot();
+    let named = snapshot.children.iter().filter(|child| child.name == name);
+    named.map(|child| child.id).collect()
+}
+
+fn ikes(pair: &Pair) -> Vec<u64> {
+    let snapshot = pair.ends[0].endpoint.snapshot();
+    snapshot.ikes.iter().map(|ike| ike.id.number()).collect()
+}
+
+#[test]
+fn one_child_changes_and_the_other_stays() {
+    let mut pair = established();
+    let (before, kept) = (ikes(&pair), children(&pair, 0, "lan"));
+    let mut changed = two_children();
+    for (end, connection) in changed.iter_mut().enumerate() {
+        connection.children[1].hard.seconds = Some(1800);
+        pair.command(end, Command::Configure(vec![Arc::new(connection.clone())]));
+    }
+    pair.run(SECOND);
+    assert_eq!(pair.agreed(), 1);
+    assert_eq!(ikes(&pair), before, "phase 1 stays");
+    assert_eq!(children(&pair, 0, "lan"), kept);
+    assert!(children(&pair, 0, "other").is_empty());
+    pair.initiate(0);
+    pair.run(SECOND);
+    assert_eq!(children(&pair, 0, "other").len(), 1, "on new terms");
+    assert_eq!(ikes(&pair), before);
+}
+
+#[test]
+fn a_child_that_comes_is_started_and_one_that_goes_is_deleted() {
+    let [mut a, b] = two_children();
+    a.start = Start::Load;
+    let mut one = a.clone();
+    one.children.truncate(1);
+    let mut pair = Pair::new(71, [one.clone(), b]);
+    pair.run(SECOND);
+    assert_eq!(pair.agreed(), 1);
+    let before = ikes(&pair);
+    pair.command(0, Command::Configure(vec![Arc::new(a)]));
+    pair.run(SECOND);
+    assert_eq!(pair.agreed(), 2);
+    pair.command(0, Command::Configure(vec![Arc::new(one)]));
+    pair.run(SECOND);
+    assert_eq!(pair.agreed(), 1, "at both ends");
+    assert_eq!(ikes(&pair), before);
+    pair.no_leak();
+}
+
+#[test]
+fn a_child_that_goes_while_it_is_negotiated_does_not_come() {
+    let [a, b] = two_children();
+    let mut one = a.clone();
+    one.children.truncate(1);
+    // At every moment of the exchange.
+    for delay in 0..40 {
+        let mut pair = Pair::new(72 + delay, [a.clone(), b.clone()]);
+        pair.initiate(0);
+        pair.run(Duration::from_millis(delay));
+        pair.command(0, Command::Configure(vec![Arc::new(one.clone())]));
+        pair.run(120 * SECOND);
+        assert!(children(&pair, 0, "other").is_empty(), "after {delay} ms");
+        pair.no_leak();
+    }
+}
+
+#[test]
+fn another_peer_key_closes_the_connection() {
+    let mut pair = established();
+    let [mut a, _] = two_children();
+    a.ike_lifetime = 1000;
+    pair.command(0, Command::Configure(vec![Arc::new(a)]));
+    pair.run(SECOND);
+    assert_eq!(pair.agreed(), 0);
+}
+
+#[test]
+fn children_go_on_when_ike_begins_anew() {
+    for end in 0..2 {
+        let mut pair = established();
+        let old = ikes(&pair);
+        let kept = [0, 1].map(|end| (children(&pair, end, "lan"), children(&pair, end, "other")));
+        pair.command(end, Command::Restart);
+        pair.run(5 * SECOND);
+        let now = [0, 1].map(|end| (children(&pair, end, "lan"), children(&pair, end, "other")));
+        assert_eq!(now, kept, "neither end has removed any");
+        assert_eq!(pair.traffic(), [true; 2]);
+        assert_eq!(pair.ends[end].established(), 1, "phase 1 is there again");
+        assert_ne!(ikes(&pair), old);
+        // Renewed like any other, from either end.
+        for side in 0..2 {
+            let child = children(&pair, side, "lan")[0];
+            pair.command(side, Command::SoftExpired(child));
+            pair.run(3 * SECOND);
+            pair.traffic();
+            pair.run(60 * SECOND);
+            assert!(!children(&pair, side, "lan").contains(&child));
+            assert_eq!(pair.agreed(), 2);
+        }
+        pair.no_leak();
+    }
+}
+
+#[test]
+fn nothing_is_lost_when_ike_begins_anew_in_the_middle() {
+    for delay in 0..60 {
+        let mut pair = Pair::new(200 + delay, two_children());
+        pair.initiate(0);
+        pair.run(Duration::from_millis(delay));
+        pair.command(0, Command::Restart);
+        pair.run(200 * SECOND);
+        pair.initiate(0);
+        pair.run(10 * SECOND);
+        pair.traffic();
+        pair.run(60 * SECOND);
+        let removed = |event: &&Event| matches!(event, Event::RemoveSa { .. });
+        let ends = pair
+            .ends
+            .each_ref()
+            .map(|end| end.events.iter().filter(removed).count());
+        assert!(
+            !children(&pair, 0, "lan").is_empty(),
+            "after {delay} ms: {ends:?}"
+        );
+        pair.no_leak();
+    }
+}
