@@ -50,13 +50,6 @@ pub const POLICY: Table = Table {
             example: "\"2026-11-22.1\"",
             doc: "Shown by `portcullis policy status`; it need not grow.",
         },
-        Key {
-            name: "poll-interval",
-            kind: "1..604800 seconds",
-            presence: Optional,
-            example: "900",
-            doc: "Time between two polls for the next policy; left out, that of `[store]`.",
-        },
     ],
 };
 
