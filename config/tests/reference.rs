@@ -209,6 +209,17 @@ fn every_listed_key_is_read() {
 }
 
 #[test]
+fn keys_are_listed_once() {
+    for table in TABLES {
+        let mut names: Vec<_> = table.keys.iter().map(|key| key.name).collect();
+        names.sort_unstable();
+        let all = names.len();
+        names.dedup();
+        assert_eq!(names.len(), all, "{}", table.header);
+    }
+}
+
+#[test]
 fn key_that_is_not_listed_is_refused() {
     for table in TABLES {
         let mistakes = load(&with(table, "frobnicate", "frobnicate = 1")).expect_err(table.header);

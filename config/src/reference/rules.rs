@@ -43,13 +43,6 @@ pub const POLICY: Table = Table {
             example: "[{ remote = \"192.0.2.0/24\", local-port = 22 }]",
             doc: "Ways in that must stay open in clear: whatever would close one is warned of.",
         },
-        Key {
-            name: "version",
-            kind: "at most 128 bytes",
-            presence: Optional,
-            example: "\"2026-11-22.1\"",
-            doc: "Shown by `portcullis policy status`; it need not grow.",
-        },
     ],
 };
 
