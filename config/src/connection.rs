@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use crate::{AddressRange, Integrity, Limits, Mode, Secret, Selector, Transform};
+use crate::{AddressRange, Integrity, Limits, Mode, RemoteAccess, Secret, Selector, Transform};
 
 /// One kind of peer, and what may be negotiated with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Connection {
     pub remote_id: Option<Identity>,
     /// How both prove it.
     pub authentication: Authentication,
+    /// Road warriors: users and addresses.
+    pub remote_access: RemoteAccess,
     /// What phase 1 may use, best first.
     pub ike_proposals: Vec<IkeProposal>,
     /// Seconds after which phase 1 is renewed, and ends.

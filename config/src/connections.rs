@@ -10,6 +10,7 @@ use crate::address::{self, family};
 use crate::ports::{Interfaces, Names};
 use crate::reader::{Item, Section};
 use crate::reference::{CHILD, CONNECTION, DPD};
+use crate::remote_access::{self, Pools};
 use crate::sa::{read_lifetimes, read_window};
 use crate::spd::Entry;
 use crate::{
@@ -50,6 +51,7 @@ pub(crate) struct Connections<'a> {
 impl<'a> Connections<'a> {
     /// Reads every `[[connection]]`; files are looked for in `base`.
     pub(crate) fn read(root: Section<'a>, interfaces: &Interfaces<'_>, base: &Path) -> Self {
+        let pools = Pools::read(root);
         let mut names = Names::default();
         let mut list = Vec::new();
         for section in root.sections("connection", &CONNECTION) {
@@ -66,7 +68,7 @@ impl<'a> Connections<'a> {
             }
             list.push(Peer {
                 section,
-                connection: read_connection(section, name, interfaces, base),
+                connection: read_connection(section, name, (interfaces, &pools), base),
                 children,
                 child_names,
             });
@@ -135,6 +137,7 @@ impl<'a> Connections<'a> {
             };
             let selector = check_words(section, &config.selector);
             check_transport(section, policy, &config.selector, connection);
+            remote_access::check_selector(section, &connection.remote_access, &config.selector);
             policy.selector = selector.unwrap_or_default();
         }
         for (number, peer) in self.list.iter().enumerate().filter(|_| all_read) {
@@ -164,7 +167,7 @@ impl<'a> Connections<'a> {
 fn read_connection(
     section: Section<'_>,
     name: &str,
-    interfaces: &Interfaces<'_>,
+    (interfaces, pools): (&Interfaces<'_>, &Pools<'_>),
     base: &Path,
 ) -> Option<Connection> {
     let exchanges = [
@@ -193,6 +196,7 @@ fn read_connection(
             .and_then(|i| i.parse(identity::read)),
     };
     let remote_id = read_remote_id(section, remote.as_ref());
+    let remote_access = pools.read_access(section, authentication.as_ref(), remote.as_ref(), base);
     let ike_proposals = proposals::read_ike(section, exchange.unwrap_or_default());
     let ike_lifetime = integer(section, "lifetime", 60, 604_800, IKE_LIFETIME);
     let quick_modes = match section.get("quick-modes") {
@@ -227,6 +231,7 @@ fn read_connection(
         local_id: local_id?,
         remote_id: remote_id?,
         authentication: authentication?,
+        remote_access: remote_access?,
         ike_proposals: ike_proposals?,
         ike_lifetime: ike_lifetime?,
         quick_modes: quick_modes?,

@@ -8,7 +8,7 @@ mod protection;
 use std::fmt::Write;
 
 use crate::{Cipher, Group, Integrity};
-pub use connection::{CHILD, CHILD_PROPOSAL, CONNECTION, DPD, IKE_PROPOSAL};
+pub use connection::{CHILD, CHILD_PROPOSAL, CONNECTION, DPD, IKE_PROPOSAL, POOL, XAUTH};
 pub use keys::{NEIGHBOR, PORT, ROOT, ROUTE, RUNTIME, VLAN};
 pub use protection::{LIFETIME, SA, SPD, UDP_ENCAPSULATION};
 
@@ -58,6 +58,8 @@ pub const TABLES: &[&Table] = &[
     &NEIGHBOR,
     &CONNECTION,
     &IKE_PROPOSAL,
+    &XAUTH,
+    &POOL,
     &DPD,
     &CHILD,
     &CHILD_PROPOSAL,
