@@ -8,8 +8,10 @@ use portcullis_config::Connection;
 
 use crate::child::Children;
 use crate::crypto::credentials::LoadedCredentials;
+use crate::leases::Leases;
 use crate::show::{Counters, Mismatch};
 use crate::traffic::Wanted;
+use crate::v1::xauth::WrongPasswords;
 use crate::work::{Job, Work};
 use crate::{
     ChildId, CloseReason, Event, Failure, IkeId, RandomSource, Settings, SpiSource, Time, Transmit,
@@ -52,6 +54,8 @@ pub(crate) struct Core {
     /// IKE SAs by the peer's address, half-open ones too.
     pub(crate) peers: HashMap<IpAddr, usize>,
     pub(crate) children: Children,
+    pub(crate) leases: Leases,
+    pub(crate) wrong_passwords: WrongPasswords,
     pub(crate) failures: VecDeque<Failure>,
     pub(crate) counters: Counters,
     pub(crate) transmits: VecDeque<Transmit>,
@@ -76,6 +80,8 @@ impl Core {
             credentials: HashMap::new(),
             peers: HashMap::new(),
             children: Children::default(),
+            leases: Leases::default(),
+            wrong_passwords: WrongPasswords::default(),
             failures: VecDeque::new(),
             counters: Counters::default(),
             transmits: VecDeque::new(),

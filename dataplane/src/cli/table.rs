@@ -1,6 +1,6 @@
 //! Tables for people.
 
-use crate::ike_status::IkeStatus;
+use crate::ike_status::{IkeSaStatus, IkeStatus};
 use crate::status::{DropStatus, Status, What};
 
 /// Prints one part of a status, or all of it.
@@ -148,6 +148,7 @@ fn ike(status: &IkeStatus) {
                 sa.role.clone(),
                 sa.remote.clone(),
                 dash(sa.remote_id.clone()),
+                dash(road_warrior(sa)),
                 dash(sa.proposal.clone()),
                 nat.into(),
                 dash(sa.established_s.map(|s| format!("{s} s"))),
@@ -162,6 +163,7 @@ fn ike(status: &IkeStatus) {
         "role ",
         "peer ",
         "identity ",
+        "user ",
         "algorithms ",
         "NAT ",
         "age",
@@ -182,6 +184,12 @@ fn ike(status: &IkeStatus) {
             println!("    offered {mismatch}");
         }
     }
+}
+
+/// The user behind a peer, and the address that mode config has given.
+fn road_warrior(sa: &IkeSaStatus) -> Option<String> {
+    let parts: Vec<_> = sa.user.iter().chain(&sa.addresses).cloned().collect();
+    (!parts.is_empty()).then(|| parts.join(" at "))
 }
 
 fn children(status: &IkeStatus) {

@@ -4,12 +4,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_config::{Authentication, Connection, DpdAction, Identity, Start};
+use portcullis_config::{Authentication, Connection, DpdAction, Start};
 
 use super::{Endpoint, Item};
 use crate::child::{ChildSa, ChildState};
 use crate::core::Request;
 use crate::crypto::credentials::LoadedCredentials;
+use crate::peer_id::PeerId;
 use crate::traffic::{self, Wanted};
 use crate::v1::ike_sa::{IkeSa, Role, State};
 use crate::v1::{informational, quick_mode};
@@ -86,6 +87,11 @@ impl Endpoint {
             }
         }
         let connections = self.core.connections.clone();
+        let pools: Vec<_> = connections
+            .iter()
+            .filter_map(|c| c.remote_access.pool())
+            .collect();
+        self.core.leases.retain(&pools);
         self.core.credentials.clear();
         for connection in &connections {
             self.load_credentials(now, connection);
@@ -131,6 +137,7 @@ impl Endpoint {
                     selector,
                     replaces: None,
                     peer: None,
+                    said: None,
                 };
                 self.negotiate(now, &connection, wanted);
             }
@@ -158,6 +165,7 @@ impl Endpoint {
             selector,
             replaces: None,
             peer: None,
+            said: None,
         };
         self.negotiate(now, connection, wanted);
     }
@@ -187,10 +195,9 @@ impl Endpoint {
             None => self.path_of(connection),
         };
         let id = path.and_then(|path| {
-            let half_open = self.ikes_of(name).find(|sa| {
-                sa.path.remote.ip() == path.remote.ip()
-                    && matches!(sa.state, State::MainMode(_) | State::AggressiveMode(_))
-            });
+            let half_open = self
+                .ikes_of(name)
+                .find(|sa| sa.path.remote.ip() == path.remote.ip() && sa.state.is_half_open());
             match half_open.map(|sa| sa.id) {
                 Some(id) => Ok(id),
                 None => self.initiate(now, connection, path),
@@ -220,7 +227,7 @@ impl Endpoint {
     }
 
     /// The newest phase 1 of a connection, with this peer if one is named, that can serve one more quick mode.
-    fn usable(&self, name: &str, peer: Option<&Identity>) -> Option<IkeId> {
+    fn usable(&self, name: &str, peer: Option<&PeerId>) -> Option<IkeId> {
         let fits = |id: &IkeId| {
             let sa = self.ikes.get(id);
             self.is_usable(*id) && sa.is_some_and(|sa| sa.connection_name() == Some(name))
@@ -284,7 +291,7 @@ impl Endpoint {
         let Some(new) = self.ikes.get(&id) else {
             return;
         };
-        let peer = new.remote_id.iter();
+        let peer = new.peer_id.iter();
         let all = peer.flat_map(|peer| self.directory.of_peer(peer));
         let all = all.filter_map(|id| self.ikes.get(&id)).filter(|sa| {
             sa.is_established()
@@ -318,13 +325,15 @@ impl Endpoint {
     /// The peer has lost everything from before: so do we (RFC 2407 4.6.3.3). What was made since this phase 1 began
     /// is not from before.
     fn initial_contact(&mut self, now: Time, id: IkeId) {
-        let Some(sa) = self.ikes.get(&id) else {
+        let Some(sa) = self.ikes.get_mut(&id) else {
             return;
         };
-        let (name, peer) = (
-            sa.connection_name().map(str::to_owned),
-            sa.remote_id.clone(),
-        );
+        // Only a peer that has proved itself may end what is there.
+        if matches!(sa.state, State::Admission(_)) {
+            sa.initial_contact = true;
+            return;
+        }
+        let (name, peer) = (sa.connection_name().map(str::to_owned), sa.peer_id.clone());
         let began = sa.began;
         let Some(peer) = peer else {
             return;
@@ -418,6 +427,7 @@ impl Endpoint {
             selector: child.selector.clone(),
             replaces: Some(id),
             peer: Some((child.peer.clone(), child.path)),
+            said: child.said.clone(),
         };
         if let Some(child) = self.core.children.get_mut(id) {
             child.state = ChildState::Rekeying;

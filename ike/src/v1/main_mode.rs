@@ -86,7 +86,9 @@ impl State {
 /// Message 1.
 pub(crate) fn initiate(sa: &mut IkeSa, core: &mut Core, now: Time) -> Result<(), Error> {
     let connection = sa.connection.clone().ok_or(Local::NotConfigured)?;
-    let body = phase1::policy(core, &connection)?.offer().encode();
+    let body = phase1::policy(core, &connection, Role::Initiator)?
+        .offer()
+        .encode();
     let mut writer = message(sa.cookies, IDENTITY_PROTECTION, 0);
     writer.payload(kind::SA, &body);
     phase1::write_vendor_ids(&mut writer, &connection);
@@ -145,7 +147,7 @@ fn receive_selection(sa: &mut IkeSa, core: &mut Core, incoming: Incoming<'_>) ->
     let (selected, _) = phase1::read_sa(&payloads)?;
     let connection = sa.connection.clone().ok_or(Local::NotConfigured)?;
     // Requirement 72: what is not one of our transforms, unchanged, is refused.
-    let chosen = phase1::policy(core, &connection)?.chosen(&selected)?;
+    let chosen = phase1::policy(core, &connection, Role::Initiator)?.chosen(&selected)?;
     let chosen = chosen.ok_or(PeerMisbehaved::ChangedProposal)?;
     let State::AwaitSelection { sa: body } = take(sa)? else {
         return Ok(());
@@ -364,7 +366,7 @@ fn receive_authentication(
         let payloads = Payloads::parse(incoming.header.next_payload, &body)?;
         let identification = payloads.one(kind::IDENTIFICATION)?;
         let proof = authentication::read_proof(sa, core, transcript, &payloads, identification)?;
-        let identity = phase1::read_identity(identification)?;
+        let identity = phase1::read_identity(sa, identification)?;
         Ok((proof, identity, phase1::has_initial_contact(&payloads)))
     };
     let (proof, identity, initial_contact) = match read(&mut iv) {

@@ -9,6 +9,7 @@ use crate::connections::{candidates, expects};
 use crate::core::{Core, Path};
 use crate::crypto::dh::SharedSecret;
 use crate::crypto::keymat::{Nonces, PublicValues, Skeyid};
+use crate::peer_id::PeerId;
 use crate::proposal::ike::{Chosen, Policy};
 use crate::v1::ike_sa::{IkeSa, Role};
 use crate::v1::keys::Keys;
@@ -70,11 +71,15 @@ pub(crate) struct Transcript {
     pub(crate) nonces: Both,
 }
 
-/// What a connection allows in phase 1.
-pub(crate) fn policy<'a>(core: &Core, connection: &'a Connection) -> Result<Policy<'a>, Error> {
+/// What a connection allows in phase 1, to us in this role.
+pub(crate) fn policy<'a>(
+    core: &Core,
+    connection: &'a Connection,
+    role: Role,
+) -> Result<Policy<'a>, Error> {
     Ok(Policy {
         proposals: &connection.ike_proposals,
-        method: authentication::method(core, connection)?,
+        method: authentication::number(core, connection, role)?,
         lifetime: connection.ike_lifetime,
     })
 }
@@ -84,6 +89,13 @@ pub(crate) fn write_vendor_ids(writer: &mut Writer, connection: &Connection) {
     let nat_traversal = connection.nat_traversal != portcullis_config::NatTraversal::Off;
     for id in vendor_id::ours(nat_traversal) {
         writer.payload(kind::VENDOR_ID, &id);
+    }
+    let access = &connection.remote_access;
+    if access.xauth.is_some() {
+        writer.payload(kind::VENDOR_ID, &vendor_id::XAUTH);
+    }
+    if access.mode_config.is_some() {
+        writer.payload(kind::VENDOR_ID, &vendor_id::UNITY);
     }
 }
 
@@ -135,7 +147,7 @@ pub(crate) fn choose(
             continue;
         }
         found = true;
-        match policy(core, connection)?.choose(offered)? {
+        match policy(core, connection, Role::Responder)?.choose(offered)? {
             Ok(chosen) => {
                 sa.connection = Some(connection.clone());
                 accept(sa, &chosen);
@@ -203,8 +215,15 @@ pub(crate) fn our_identity(connection: &Connection) -> Vec<u8> {
 }
 
 /// Reads the peer's identification: protocol and port are not said, or are IKE's (RFC 2407 4.6.2, RFC 3947 4).
-pub(crate) fn read_identity(body: &[u8]) -> Result<Identity, InvalidMessage> {
+pub(crate) fn read_identity(sa: &IkeSa, body: &[u8]) -> Result<Identity, InvalidMessage> {
     let identification = Identification::parse(body)?;
+    // The client of hybrid authentication need not say who it is (draft-ietf-ipsec-isakmp-hybrid-auth-05 4.2). Whether
+    // it is one, aggressive mode tells only when the connection is found.
+    let connection = sa.connection.as_ref().map(|c| &c.remote_access);
+    let may_be_silent = connection.is_none_or(|access| access.hybrid && access.asks());
+    if may_be_silent && identification.kind == 0 && identification.data.is_empty() {
+        return Ok(Identity::KeyId(Vec::new()));
+    }
     match (identification.protocol, identification.port) {
         (0 | 17, 0 | 500 | 4500) => identification.identity(),
         _ => Err(InvalidMessage::Identification),
@@ -220,6 +239,7 @@ pub(crate) fn identify(sa: &mut IkeSa, core: &Core, identity: Identity) -> Resul
     let fits = |connection: &&Arc<Connection>| {
         expects(connection, &identity)
             && connection.authentication == current.authentication
+            && connection.remote_access.is_like(&current.remote_access)
             && connection.ike_proposals.contains(&proposal)
     };
     let found = match (sa.role, fits(&&current)) {
@@ -279,7 +299,10 @@ pub(crate) fn write_initial_contact(sa: &IkeSa, core: &Core, writer: &mut Writer
     let same = |child: &ChildSa| Some(child.connection.name.as_str()) == name;
     // Who the peer is tells it at once; where it may be anybody, all are looked at.
     let known = match sa.connection.as_ref().and_then(|c| c.remote_id.as_ref()) {
-        Some(peer) => core.children.of_peer(peer).any(same),
+        Some(peer) => {
+            let peer = PeerId::proven(peer.clone());
+            core.children.of_peer(&peer).any(same)
+        }
         None => core.children.iter().any(same),
     };
     let alone = core.peers.get(&sa.home) == Some(&1);

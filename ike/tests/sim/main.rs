@@ -8,5 +8,6 @@ mod life;
 mod lying;
 mod nat;
 mod rekey;
+mod road_warrior;
 mod storms;
 mod weather;

@@ -29,7 +29,7 @@ pub(super) fn inbound(
     shared: Option<&SharedSecret>,
 ) -> Result<(ChildId, DirectionKeys), Error> {
     let connection = sa.connection.clone().ok_or(Local::NotConfigured)?;
-    let peer = sa.remote_id.clone().ok_or(Local::NotConfigured)?;
+    let peer = sa.peer_id.clone().ok_or(Local::NotConfigured)?;
     let skeyid = &sa.keys()?.skeyid;
     let Agreement {
         wanted,
@@ -56,6 +56,7 @@ pub(super) fn inbound(
         path: sa.path,
         state: ChildState::Inbound,
         selector: wanted.selector,
+        said: wanted.said,
         proposal: chosen.proposal,
         udp: sa.nat.udp.is_some(),
         inbound: spis,
