@@ -306,12 +306,12 @@ fn read_local_id(
     if let Some(item) = section.get("local-id") {
         return item.parse(identity::read);
     }
-    if let Authentication::Certificates(credentials) = authentication {
-        let subject = credentials
-            .chain
-            .first()
-            .and_then(|own| identity::subject(own));
-        return subject.map(Identity::DistinguishedName);
+    let own = match authentication {
+        Authentication::Certificates(credentials) => credentials.chain.first(),
+        Authentication::PreSharedKey(_) => None,
+    };
+    if let Some(own) = own {
+        return identity::subject(own).map(Identity::DistinguishedName);
     }
     let speaks = |net: &&IpNet| match remote {
         RemoteAddress::Host(remote) => remote.is_ipv4() == net.addr().is_ipv4(),

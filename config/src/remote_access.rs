@@ -334,12 +334,8 @@ fn read_xauth(item: Item<'_>, base: &Path) -> Option<Xauth> {
 }
 
 fn read_pool(section: Section<'_>, name: &str) -> Option<AddressPool> {
-    let ranges = read_list(section, "addresses", address::range);
-    if !section.has("addresses") {
-        section.error("addresses", "missing `addresses`: what clients get");
-        return None;
-    }
-    let ranges = ranges?;
+    section.require("addresses")?;
+    let ranges = read_list(section, "addresses", address::range)?;
     check_ranges(section, &ranges);
     let mask = |text: &str| text.parse().map_err(|_| netmask_expected(text));
     let netmask = match section.get("netmask") {

@@ -48,7 +48,7 @@ fn every_example_loads_without_a_word() {
         check_selectors(&loaded.policy);
         count += 1;
     }
-    assert_eq!(count, 11);
+    assert_eq!(count, 12);
 }
 
 /// Each SA carries exactly the selectors of the entries that name it.

@@ -18,6 +18,7 @@ const SA: &str = "[[sa]]\nname = \"from-b\"\ndirection = \"inbound\"\nprotocol =
                   encryption = \"aes128-cbc\"\n\
                   key = \"000102030405060708090a0b0c0d0e0f\"\nintegrity = \"hmac-md5-96\"\n\
                   integrity-key = \"000102030405060708090a0b0c0d0e0f\"\n";
+const POOL: &str = "[[pool]]\nname = \"warriors\"\naddresses = \"10.4.0.0/28\"\n";
 const CONNECTION: &str = "[[connection]]\nname = \"b\"\nremote = \"192.0.2.2\"\n\
                           psk = \"correct horse battery staple\"\n";
 const CHILD: &str = "[[connection.child]]\nname = \"lans\"\n";
@@ -41,9 +42,9 @@ fn with(table: &Table, key: &str, line: &str) -> String {
     let (home, key, line) = match table.header {
         "udp-encapsulation" => ("[[sa]]", table.header, in_place),
         "soft-lifetime, hard-lifetime" => ("[[sa]]", "hard-lifetime", in_place),
-        "dpd" => (
+        "dpd" | "xauth" => (
             "[[connection]]",
-            "dpd",
+            table.header,
             in_place.replace("{ ", &others(table, key)),
         ),
         "proposals of [[connection]]" => (
@@ -66,12 +67,17 @@ fn with(table: &Table, key: &str, line: &str) -> String {
         true => format!("certificate = \"absent.crt\"\n{line}"),
         false => line,
     };
+    let line = match key {
+        "mode-config" => format!("pool = \"warriors\"\n{line}"),
+        _ => line,
+    };
     let bases = [
         "[runtime]\n",
         PORT,
         VLAN,
         ROUTE,
         NEIGHBOR,
+        POOL,
         CONNECTION,
         CHILD,
         NEGOTIATE,
@@ -115,6 +121,11 @@ fn others(table: &Table, key: &str) -> String {
     let needed: String = needed
         .map(|k| format!("{} = {}, ", k.name, k.example))
         .collect();
+    let client = ["user", "password-file"].contains(&key);
+    let needed = match client {
+        true => needed.replace("\"server\"", "\"client\""),
+        false => needed,
+    };
     format!("{{ {needed}")
 }
 
@@ -180,8 +191,16 @@ fn required_keys_are_required_and_no_others() {
             let missing = format!("missing key `{}` in {}", key.name, table.header);
             let missed = load(&text).err().unwrap_or_default();
             let missed = missed.iter().any(|m| m.contains(&missing));
-            let conditional =
-                ["encryption", "integrity", "port", "private-key-file"].contains(&key.name);
+            let conditional = [
+                "encryption",
+                "integrity",
+                "port",
+                "private-key-file",
+                "users-file",
+                "user",
+                "password-file",
+            ]
+            .contains(&key.name);
             let required = matches!(key.presence, Presence::Required);
             assert!(
                 missed == required || conditional,
@@ -204,6 +223,9 @@ fn defaults_are_what_leaving_out_means() {
                 }
                 if WITH_CERTIFICATE.contains(&key.name) {
                     continue; // certificates are files: see the tests of mistakes
+                }
+                if table.header == "xauth" {
+                    continue; // users are a file, too
                 }
                 if ["df", "dscp"].contains(&key.name) {
                     continue; // outbound only: see the test below
