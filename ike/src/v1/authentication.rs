@@ -64,7 +64,7 @@ pub(crate) fn number(core: &Core, connection: &Connection, role: Role) -> Result
 }
 
 /// Whether one end proves itself with a signature: we, or else the peer. In hybrid authentication the user's does not.
-fn signs(connection: &Connection, ours: bool) -> bool {
+pub(crate) fn signs(connection: &Connection, ours: bool) -> bool {
     match connection.authentication {
         Authentication::PreSharedKey(_) => false,
         Authentication::Certificates(_) => {

@@ -325,8 +325,7 @@ impl IkeSa {
             Role::Responder => life / 20,
         };
         let renewal = core.jittered(life - early);
-        // A user can prove themselves only to a phase 1 that they begin.
-        let renewal = Some(renewal).filter(|_| !connection.remote_access.asks());
+        let renewal = Some(renewal).filter(|_| self.may_renew());
         self.renewal = renewal.and_then(|s| now.checked_add(Duration::from_secs(s)));
         self.end = now.checked_add(Duration::from_secs(life));
         self.expiry = self.end;
@@ -348,6 +347,12 @@ impl IkeSa {
         while let Some(wanted) = self.queue.pop_front() {
             quick_mode::initiate(self, core, now, wanted);
         }
+    }
+
+    /// Users can prove themselves only to a phase 1 that they begin.
+    fn may_renew(&self) -> bool {
+        let connection = self.connection.as_ref();
+        !connection.is_some_and(|connection| connection.remote_access.asks())
     }
 
     /// The user behind the peer, who has proved it.
@@ -601,7 +606,7 @@ impl IkeSa {
             self.retired = false;
             self.expiry = self.end;
         }
-        if !self.retired {
+        if !self.retired && self.may_renew() {
             let left = self.end.map(|end| end.saturating_sub(now));
             let planned = left.and_then(|left| now.checked_add(left - left / 10));
             self.renewal = self.renewal.or(planned);

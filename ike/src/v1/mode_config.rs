@@ -80,9 +80,8 @@ fn ask(
     now: Time,
     connection: &Arc<Connection>,
 ) -> Result<(), Error> {
-    let identifier = u16::from_be_bytes(core.random());
     sa.half_open_until = Some(now + TIME);
-    sa.state = IkeState::Admission(Admission::AwaitAddress { identifier });
+    sa.state = IkeState::Admission(Admission::AwaitAddress);
     let ours = core.children.iter().find_map(|child| {
         let range = child.selector.local.first()?;
         (child.connection.name == connection.name && range.start == range.end)
@@ -98,7 +97,7 @@ fn ask(
     };
     let request = Configuration {
         kind: Type::Request,
-        identifier,
+        identifier: u16::from_be_bytes(core.random()),
         attributes: ASKED.map(|kind| bytes(kind, &value(kind))).into(),
     };
     transaction::begin(sa, core, now, &request)
@@ -127,9 +126,7 @@ pub(super) fn answered(
     answer: &Configuration,
 ) -> Result<(), Error> {
     match sa.state {
-        IkeState::Admission(Admission::AwaitAddress { identifier })
-            if answer.kind == Type::Reply && answer.identifier == identifier =>
-        {
+        IkeState::Admission(Admission::AwaitAddress) if answer.kind == Type::Reply => {
             take(sa, answer).ok_or(PeerMisbehaved::NoAddress)?;
             sa.ready(core, now);
             Ok(())
@@ -175,10 +172,7 @@ pub(super) fn asked(
 }
 
 fn awaits_address(sa: &IkeSa) -> bool {
-    matches!(
-        sa.state,
-        IkeState::Admission(Admission::AwaitAddress { .. })
-    )
+    matches!(sa.state, IkeState::Admission(Admission::AwaitAddress))
 }
 
 /// What we have of one thing that is asked for.

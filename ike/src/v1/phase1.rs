@@ -235,7 +235,7 @@ pub(crate) fn read_identity(sa: &IkeSa, body: &[u8]) -> Result<Identity, Invalid
 pub(crate) fn identify(sa: &mut IkeSa, core: &Core, identity: Identity) -> Result<(), Error> {
     let (current, proposal) = agreed(sa)?;
     // A certificate may vouch for more than the name that the peer has chosen: that is for `verify` to tell.
-    let by_certificate = matches!(current.authentication, Authentication::Certificates(_));
+    let by_certificate = authentication::signs(&current, false);
     let fits = |connection: &&Arc<Connection>| {
         expects(connection, &identity)
             && connection.authentication == current.authentication

@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::core::Core;
 use crate::crypto::cipher::Iv;
+use crate::header::LENGTH;
 use crate::retransmit::{Due, Retransmission};
 use crate::v1::exchange::TRANSACTION;
 use crate::v1::ike_sa::IkeSa;
@@ -31,7 +32,6 @@ const OPEN: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Transaction {
     iv: Iv,
-    identifier: u16,
     /// What the peer's message must be; `None`: there is none to come.
     awaits: Option<Type>,
     retransmission: Retransmission,
@@ -56,7 +56,6 @@ pub(super) fn begin(
     let message_id = core.message_id();
     let mut transaction = Transaction {
         iv: sa.keys()?.exchange_iv(message_id),
-        identifier: configuration.identifier,
         awaits: Some(match configuration.kind {
             Type::Request => Type::Reply,
             _ => Type::Acknowledge,
@@ -95,12 +94,13 @@ pub(super) fn receive(
         }
         return Ok(());
     }
-    let (Some(awaits), identifier) = (transaction.awaits, transaction.identifier) else {
+    let Some(awaits) = transaction.awaits else {
         return Ok(());
     };
     let mut iv = transaction.iv.clone();
     let answer = open(sa, &mut iv, incoming)?;
-    if answer.kind != awaits || answer.identifier != identifier {
+    // The message id tells what is answered; as identifier strongSwan says zero.
+    if answer.kind != awaits {
         return Err(InvalidMessage::Header.into());
     }
     // From here on the message is authentic.
@@ -148,7 +148,6 @@ fn asked(sa: &mut IkeSa, core: &mut Core, now: Time, incoming: Incoming<'_>) -> 
     };
     let mut transaction = Transaction {
         iv,
-        identifier: question.identifier,
         awaits: None,
         retransmission: Retransmission::default(),
         until: Some(now + core.settings.exchange_memory()),
@@ -183,8 +182,10 @@ fn seal(
     let body = Zeroizing::new(configuration.encode());
     let mut covered = message(sa.cookies, TRANSACTION, id);
     covered.payload(kind::CONFIGURATION, &body);
+    let covered = Zeroizing::new(covered.finish());
     let keys = sa.keys()?;
-    let hash = keys.skeyid.hash_1(id, covered.body());
+    let payloads = covered.get(LENGTH..).unwrap_or_default();
+    let hash = keys.skeyid.hash_1(id, payloads);
     let mut writer = message(sa.cookies, TRANSACTION, id);
     writer.payload(kind::HASH, hash.as_ref());
     writer.payload(kind::CONFIGURATION, &body);

@@ -59,7 +59,7 @@ pub(crate) enum Admission {
     /// Client: the verdict has come.
     Judged { right: bool },
     /// Client of mode config: our address.
-    AwaitAddress { identifier: u16 },
+    AwaitAddress,
 }
 
 impl Admission {
@@ -70,7 +70,7 @@ impl Admission {
             Admission::Delaying { .. } => "xauth: lets a wrong password wait",
             Admission::AwaitFarewell { .. } => "xauth: has refused",
             Admission::AwaitVerdict | Admission::Judged { .. } => "xauth: awaits the verdict",
-            Admission::AwaitAddress { .. } => "mode config: awaits an address",
+            Admission::AwaitAddress => "mode config: awaits an address",
         }
     }
 
@@ -350,7 +350,7 @@ pub(super) fn proceed(sa: &mut IkeSa, core: &mut Core, now: Time) -> Result<(), 
             return mode_config::begin(sa, core, now);
         }
         IkeState::Admission(Admission::Judged { right: false }) => {}
-        IkeState::Admission(Admission::AwaitAddress { .. }) if !sa.addresses.is_empty() => {
+        IkeState::Admission(Admission::AwaitAddress) if !sa.addresses.is_empty() => {
             sa.ready(core, now);
             return Ok(());
         }

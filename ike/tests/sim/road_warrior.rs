@@ -359,3 +359,26 @@ fn phase_1_is_renewed_by_the_client_and_keeps_its_address() {
     assert!(counters.users >= 4, "{counters:?}");
     assert_eq!(pair.ends[1].failures() + pair.ends[0].failures(), 0);
 }
+
+#[test]
+fn a_client_that_asks_for_everything_gets_what_there_is() {
+    let mut all = connections();
+    all[0].children[0].selector.remote = vec![range("0.0.0.0", "255.255.255.255")];
+    let mut pair = Pair::new(11, all);
+    pair.initiate(0);
+    stands(&mut pair);
+    let selectors = |pair: &Pair| {
+        let sas = pair.ends[1].installed.inbound.values().next_back();
+        sas.unwrap()[0].selectors[0].local.clone()
+    };
+    assert_eq!(selectors(&pair), [range("10.2.0.0", "10.2.0.255")]);
+    // Whoever renews it says what the client has said.
+    for end in [1, 0] {
+        let child = pair.ends[end].installed.current.unwrap();
+        pair.command(end, Command::SoftExpired(child));
+        pair.run(60 * SECOND);
+        stands(&mut pair);
+        assert_ne!(pair.ends[end].installed.current, Some(child));
+        assert_eq!(selectors(&pair), [range("10.2.0.0", "10.2.0.255")]);
+    }
+}
