@@ -407,9 +407,10 @@ impl IkeSa {
     /// Says why phase 1 failed, once for each child that waited for it.
     fn report(&mut self, core: &mut Core, now: Time, reason: &CloseReason) {
         let (reason, mismatches) = match (reason, self.hint.take()) {
-            (CloseReason::PeerDead | CloseReason::Error(_), Some((error, mismatches))) => {
-                (CloseReason::Error(error), mismatches)
-            }
+            (
+                CloseReason::PeerDead | CloseReason::DeletedByPeer | CloseReason::Error(_),
+                Some((error, mismatches)),
+            ) => (CloseReason::Error(error), mismatches),
             (reason, _) => (reason.clone(), Vec::new()),
         };
         let connection = self.connection_name().map(str::to_owned);

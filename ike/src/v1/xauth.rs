@@ -215,6 +215,8 @@ pub(super) fn computed(
         return admit(sa, core, now, (identifier, user));
     }
     core.counters.wrong_passwords += 1;
+    // The reason, should the client give up.
+    sa.hint = Some((PeerIncompatible::User(user.clone()).into(), Vec::new()));
     let until = now + core.wrong_passwords.note(now, sa.path.remote.ip());
     let state = Admission::Delaying {
         identifier,
