@@ -382,3 +382,24 @@ fn a_client_that_asks_for_everything_gets_what_there_is() {
         assert_eq!(selectors(&pair), [range("10.2.0.0", "10.2.0.255")]);
     }
 }
+
+#[test]
+fn a_client_that_gives_up_after_a_wrong_password_is_told_of() {
+    let mut all = connections();
+    all[0].remote_access.xauth = Some(client("alice", "looking-glass"));
+    let mut pair = Pair::new(12, all);
+    pair.initiate(0);
+    pair.run(SECOND / 2);
+    assert_eq!(pair.ends[1].endpoint.snapshot().counters.wrong_passwords, 1);
+    let terminate = Command::Terminate {
+        connection: "peer".to_owned(),
+    };
+    pair.command(0, terminate);
+    pair.run(SECOND);
+    let told = |event: &Event| match event {
+        Event::Failed(failure) => format!("{:?}", failure.reason).contains("User(\"alice\")"),
+        _ => false,
+    };
+    assert!(pair.ends[1].events.iter().any(told));
+    assert!(pair.ends[1].endpoint.snapshot().ikes.is_empty());
+}
