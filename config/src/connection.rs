@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use crate::{AddressRange, Integrity, Limits, Mode, Secret, Selector, Transform};
+use crate::{AddressRange, Integrity, Limits, Mode, RemoteAccess, Secret, Selector, Transform};
 
 /// One kind of peer, and what may be negotiated with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct Connection {
     pub authentication: Authentication,
     /// Other ways to prove it, with what this gateway says it is then, the preferred one first.
     pub further: Vec<Method>,
+    /// Road warriors: users and addresses.
+    pub remote_access: RemoteAccess,
     /// What phase 1 may use, best first.
     pub ike_proposals: Vec<IkeProposal>,
     /// Seconds after which phase 1 is renewed, and ends.

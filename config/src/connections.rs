@@ -10,6 +10,7 @@ use crate::address::{self, family};
 use crate::ports::{Interfaces, Names};
 use crate::reader::{Item, Section};
 use crate::reference::{CHILD, CONNECTION, DPD};
+use crate::remote_access::{self, Pools};
 use crate::sa::{read_lifetimes, read_window};
 use crate::spd::Entry;
 use crate::{
@@ -63,6 +64,7 @@ impl<'a> Connections<'a> {
         base: &Path,
         profile: Profile,
     ) -> Self {
+        let pools = Pools::read(root);
         let mut names = Names::default();
         let mut list = Vec::new();
         for section in root.sections("connection", &CONNECTION) {
@@ -74,7 +76,7 @@ impl<'a> Connections<'a> {
                 let policy = read_child(section, name, profile);
                 children.push(Child { section, policy });
             }
-            let connection = read_connection(section, name, (interfaces, base, profile));
+            let connection = read_connection(section, name, (interfaces, &pools), (base, profile));
             for child in &children {
                 if let (Some(connection), Some(policy)) = (&connection, &child.policy) {
                     warn_of_lifetimes(child.section, policy.hard, connection.ike_lifetime);
@@ -154,6 +156,7 @@ impl<'a> Connections<'a> {
             };
             let selector = check_words(section, &config.selector);
             check_transport(section, policy, &config.selector, connection);
+            remote_access::check_selector(section, &connection.remote_access, &config.selector);
             policy.selector = selector.unwrap_or_default();
         }
         for (number, peer) in self.list.iter().enumerate().filter(|_| all_read) {
@@ -183,7 +186,8 @@ impl<'a> Connections<'a> {
 fn read_connection(
     section: Section<'_>,
     name: &str,
-    (interfaces, base, profile): (&Interfaces<'_>, &Path, Profile),
+    (interfaces, pools): (&Interfaces<'_>, &Pools<'_>),
+    (base, profile): (&Path, Profile),
 ) -> Option<Connection> {
     let exchanges = [
         ("main", Phase1Exchange::Main),
@@ -201,7 +205,8 @@ fn read_connection(
             );
         }
     }
-    let authentication = credentials::read(section, exchange.unwrap_or_default(), base);
+    let authentication = remote_access::read_hybrid(section)
+        .and_then(|hybrid| credentials::read(section, exchange.unwrap_or_default(), hybrid, base));
     let local_id = match (&authentication, &remote) {
         (Some(authentication), Some(remote)) => {
             read_local_id(section, authentication, remote, local.flatten(), interfaces)
@@ -211,6 +216,7 @@ fn read_connection(
             .and_then(|i| i.parse(identity::read)),
     };
     let remote_id = read_remote_id(section, remote.as_ref());
+    let remote_access = pools.read_access(section, authentication.as_ref(), remote.as_ref(), base);
     let ike_proposals = proposals::read_ike(section, exchange.unwrap_or_default(), profile);
     let ike_lifetime = integer(section, "lifetime", 60, 604_800, profile.ike_lifetime());
     let quick_modes = read_quick_modes(section);
@@ -232,6 +238,7 @@ fn read_connection(
         local_id: local_id?,
         remote_id: remote_id?,
         authentication: authentication?,
+        remote_access: remote_access?,
         ike_proposals: ike_proposals?,
         ike_lifetime: ike_lifetime?,
         quick_modes: quick_modes?,
@@ -324,12 +331,12 @@ pub(crate) fn read_local_id(
     if let Some(item) = section.get("local-id") {
         return item.parse(identity::read);
     }
-    if let Authentication::Certificates(credentials) = authentication {
-        let subject = credentials
-            .chain
-            .first()
-            .and_then(|own| identity::subject(own));
-        return subject.map(Identity::DistinguishedName);
+    let own = match authentication {
+        Authentication::Certificates(credentials) => credentials.chain.first(),
+        Authentication::PreSharedKey(_) => None,
+    };
+    if let Some(own) = own {
+        return identity::subject(own).map(Identity::DistinguishedName);
     }
     let speaks = |net: &&IpNet| match remote {
         RemoteAddress::Host(remote) => remote.is_ipv4() == net.addr().is_ipv4(),

@@ -6,6 +6,7 @@ use crate::keys::{decode, read_closed};
 use crate::pem::{self, Part};
 use crate::ports::members;
 use crate::reader::{Item, Section};
+use crate::remote_access::Hybrid;
 use crate::{Authentication, Credentials, Phase1Exchange, Revocation, Secret, identity};
 
 /// Where the pre-shared key stands: in place, or the name of a file.
@@ -23,19 +24,20 @@ const REVOCATIONS: &[(&str, Revocation)] = &[
     ("required", Revocation::Required),
 ];
 
-/// Reads how both ends prove themselves.
+/// Reads how both ends prove themselves, of which with hybrid authentication one does.
 pub(crate) fn read(
     section: Section<'_>,
     exchange: Phase1Exchange,
+    hybrid: Option<Hybrid>,
     base: &Path,
 ) -> Option<Authentication> {
     let (inline, file) = PSK;
     let has_psk = section.has(inline) || section.has(file);
-    if section.has("certificate") {
+    if hybrid.is_some() || section.has("certificate") {
         for key in [inline, file] {
             section.refuse(key, "expected a pre-shared key or a certificate, not both");
         }
-        return read_credentials(section, base).map(Authentication::Certificates);
+        return read_credentials(section, hybrid, base).map(Authentication::Certificates);
     }
     for key in [
         "private-key-file",
@@ -114,10 +116,37 @@ fn weakness(psk: &[u8]) -> Option<String> {
     (different < VARIED_PSK).then(|| format!("it has only {different} different characters"))
 }
 
-fn read_credentials(section: Section<'_>, base: &Path) -> Option<Credentials> {
+/// With hybrid authentication the server has a certificate and believes nobody's, and the client the other way.
+fn read_credentials(
+    section: Section<'_>,
+    hybrid: Option<Hybrid>,
+    base: &Path,
+) -> Option<Credentials> {
+    let (proves, believes) = (
+        hybrid != Some(Hybrid::Client),
+        hybrid != Some(Hybrid::Server),
+    );
+    if !proves {
+        for key in ["certificate", "private-key-file"] {
+            section.refuse(key, "expected only at the server of hybrid authentication");
+        }
+    }
+    if !believes {
+        for key in ["roots", "crls", "revocation", "name-roots"] {
+            section.refuse(key, "expected only at the client of hybrid authentication");
+        }
+    }
+    if proves {
+        section.require("certificate");
+    }
     let chain = read_parts(section, "certificate", "CERTIFICATE", base);
-    let private_key = section.require("private-key-file");
-    let private_key = private_key.and_then(|item| closed_file(item, base, private_key_part));
+    let private_key = match proves {
+        true => {
+            let item = section.require("private-key-file");
+            item.and_then(|item| closed_file(item, base, private_key_part))
+        }
+        false => Some(Secret::new(Vec::new())),
+    };
     let roots = read_parts(section, "roots", "CERTIFICATE", base);
     let crls = read_parts(section, "crls", "X509 CRL", base);
     let revocation = match section.get("revocation") {
@@ -128,7 +157,7 @@ fn read_credentials(section: Section<'_>, base: &Path) -> Option<Credentials> {
         Some(item) => item.boolean(),
         None => Some(true),
     };
-    if !section.has("roots") {
+    if believes && !section.has("roots") {
         section.error("roots", "missing `roots`: whom this gateway believes");
         return None;
     }

@@ -29,6 +29,7 @@ mod proposals;
 mod protocol;
 mod reader;
 pub mod reference;
+mod remote_access;
 mod routes;
 mod rules;
 mod sa;
@@ -46,6 +47,7 @@ pub use load::{Loaded, load, load_with, parse};
 pub use mistake::{Mistake, Severity};
 pub use model::*;
 pub use profile::Profile;
+pub use remote_access::{AddressPool, ModeConfig, RemoteAccess, Users, Xauth};
 pub use rules::{
     DefaultResponse, Exemptions, Filter, FilterAction, FilterAddress, FilterList, FilterVerb,
     IkeSettings, InterfaceClass, Negotiation, Origin, PolicyId, Rule, RuleSet, Topology,

@@ -73,6 +73,12 @@ impl<'a> Section<'a> {
         items.filter_map(|item| item.section(spec)).collect()
     }
 
+    /// True if the key says true; what is wrong with it is reported elsewhere.
+    pub(crate) fn says_true(self, name: &str) -> bool {
+        let value = self.table.get(name).map(Spanned::get_ref);
+        matches!(value, Some(DeValue::Boolean(true)))
+    }
+
     /// Reports an error at the value of a key, or at the table's header if the key is not there.
     pub(crate) fn error(self, name: &str, message: impl Into<String>) {
         self.report.error(self.place(name), message);

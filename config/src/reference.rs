@@ -10,7 +10,7 @@ mod store;
 use std::fmt::Write;
 
 use crate::{Cipher, Group, Integrity};
-pub use connection::{CHILD, CHILD_PROPOSAL, CONNECTION, DPD, IKE_PROPOSAL};
+pub use connection::{CHILD, CHILD_PROPOSAL, CONNECTION, DPD, IKE_PROPOSAL, POOL, XAUTH};
 pub use keys::{METRICS, NEIGHBOR, PORT, ROOT, ROUTE, RUNTIME, VLAN};
 pub use protection::{LIFETIME, SA, SPD, UDP_ENCAPSULATION};
 pub use rules::{
@@ -69,6 +69,8 @@ pub const TABLES: &[&Table] = &[
     &NEIGHBOR,
     &CONNECTION,
     &IKE_PROPOSAL,
+    &XAUTH,
+    &POOL,
     &DPD,
     &CHILD,
     &CHILD_PROPOSAL,

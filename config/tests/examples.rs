@@ -52,7 +52,7 @@ fn every_example_loads_without_a_word() {
         check_selectors(&loaded.policy);
         count += 1;
     }
-    assert_eq!(count, 13);
+    assert_eq!(count, 14);
 }
 
 /// Each SA carries exactly the selectors of the entries that name it.

@@ -19,6 +19,7 @@ const SA: &str = "[[sa]]\nname = \"from-b\"\ndirection = \"inbound\"\nprotocol =
                   encryption = \"aes128-cbc\"\n\
                   key = \"000102030405060708090a0b0c0d0e0f\"\nintegrity = \"hmac-md5-96\"\n\
                   integrity-key = \"000102030405060708090a0b0c0d0e0f\"\n";
+const POOL: &str = "[[pool]]\nname = \"warriors\"\naddresses = \"10.4.0.0/28\"\n";
 const CONNECTION: &str = "[[connection]]\nname = \"b\"\nremote = \"192.0.2.2\"\n\
                           psk = \"correct horse battery staple\"\n";
 const CHILD: &str = "[[connection.child]]\nname = \"lans\"\n";
@@ -54,9 +55,9 @@ fn with(table: &Table, key: &str, line: &str) -> String {
     let (home, key, line) = match table.header {
         "udp-encapsulation" => ("[[sa]]", table.header, in_place),
         "soft-lifetime, hard-lifetime" => ("[[sa]]", "hard-lifetime", in_place),
-        "dpd" => (
+        "dpd" | "xauth" => (
             "[[connection]]",
-            "dpd",
+            table.header,
             in_place.replace("{ ", &others(table, key)),
         ),
         "proposals of [[connection]]" => (
@@ -97,6 +98,10 @@ fn with(table: &Table, key: &str, line: &str) -> String {
         true => format!("certificate = \"absent.crt\"\n{line}"),
         false => line,
     };
+    let line = match key {
+        "mode-config" => format!("pool = \"warriors\"\n{line}"),
+        _ => line,
+    };
     let bases = [
         POLICY,
         "[ike]\n",
@@ -108,6 +113,7 @@ fn with(table: &Table, key: &str, line: &str) -> String {
         VLAN,
         ROUTE,
         NEIGHBOR,
+        POOL,
         CONNECTION,
         CHILD,
         NEGOTIATE,
@@ -159,6 +165,11 @@ fn others(table: &Table, key: &str) -> String {
     let needed: String = needed
         .map(|k| format!("{} = {}, ", k.name, k.example))
         .collect();
+    let client = ["user", "password-file"].contains(&key);
+    let needed = match client {
+        true => needed.replace("\"server\"", "\"client\""),
+        false => needed,
+    };
     format!("{{ {needed}")
 }
 
@@ -245,6 +256,9 @@ fn required_keys_are_required_and_no_others() {
                 "port",
                 "private-key-file",
                 "authentication",
+                "users-file",
+                "user",
+                "password-file",
             ]
             .contains(&key.name);
             let required = matches!(key.presence, Presence::Required);
@@ -269,6 +283,9 @@ fn defaults_are_what_leaving_out_means() {
                 }
                 if WITH_CERTIFICATE.contains(&key.name) {
                     continue; // certificates are files: see the tests of mistakes
+                }
+                if table.header == "xauth" {
+                    continue; // users are a file, too
                 }
                 if ["df", "dscp"].contains(&key.name) {
                     continue; // outbound only: see the test below

@@ -52,6 +52,10 @@ pub struct IkeSaStatus {
     pub remote: String,
     /// What the peer has proved to be.
     pub remote_id: Option<String>,
+    /// The user behind the peer (XAUTH).
+    pub user: Option<String>,
+    /// Addresses that mode config has given.
+    pub addresses: Vec<String>,
     /// What protects it.
     pub proposal: Option<String>,
     /// There is address translation in front of us; in front of the peer.
@@ -135,6 +139,9 @@ pub struct IkeCounters {
     pub evicted: u64,
     pub established: u64,
     pub failed: u64,
+    pub users: u64,
+    pub wrong_passwords: u64,
+    pub pool_exhausted: u64,
     pub children: u64,
     pub rekeys: u64,
 }
@@ -152,6 +159,9 @@ impl From<Counters> for IkeCounters {
             evicted: c.evicted,
             established: c.established,
             failed: c.failed,
+            users: c.users,
+            wrong_passwords: c.wrong_passwords,
+            pool_exhausted: c.pool_exhausted,
             children: c.children,
             rekeys: c.rekeys,
         }
@@ -224,6 +234,8 @@ fn ike_sa(sa: IkeSnapshot, now: Duration) -> IkeSaStatus {
         local: sa.local.to_string(),
         remote: sa.remote.to_string(),
         remote_id: sa.remote_id.as_ref().map(identity_text),
+        user: sa.user,
+        addresses: sa.addresses.iter().map(ToString::to_string).collect(),
         proposal: sa
             .proposal
             .map(|p| format!("{} {} {}", p.cipher, p.hash, p.group)),

@@ -54,6 +54,12 @@ fn incompatible(what: &PeerIncompatible) -> String {
         PeerIncompatible::Certificate(why) => {
             return format!("the peer's certificate is not believed: {why}");
         }
+        PeerIncompatible::User(name) => {
+            return format!("user `{name}` is unknown here, or the password is wrong");
+        }
+        PeerIncompatible::Address => {
+            "the peer's traffic is not that of the address which it was given"
+        }
         PeerIncompatible::Traffic => {
             "no child has this traffic or this mode: compare the selectors of both ends"
         }
@@ -74,6 +80,7 @@ fn misbehaved(what: PeerMisbehaved) -> &'static str {
         PeerMisbehaved::KeyExchange => "the peer's Diffie-Hellman value is not of the group",
         PeerMisbehaved::ChangedProposal => "the peer chose what was not offered",
         PeerMisbehaved::ChangedIdentities => "the peer changed the traffic that was asked for",
+        PeerMisbehaved::NoAddress => "the peer gave no address, although it was asked for one",
         PeerMisbehaved::NoPhase1 => "the peer began quick mode without a phase 1",
     }
 }
@@ -88,7 +95,7 @@ fn refused(kind: u16) -> String {
         23 => "INVALID-HASH-INFORMATION: the pre-shared keys may differ",
         24 => "AUTHENTICATION-FAILED: it does not believe who we are",
         25 => "INVALID-SIGNATURE: our signature does not verify there",
-        other => return format!("the peer refused with notification {other}"),
+        other => return Error::PeerRefused(other).to_string(),
     };
     format!("the peer refused with {words}")
 }
@@ -99,6 +106,8 @@ fn local(what: Local) -> &'static str {
         Local::Crypto => "a key could not be made or used here",
         Local::Credentials => "our own certificate or its key cannot be used",
         Local::NoAddress => "there is no route, or no address of ours, to the peer",
+        Local::OnlyPeer => "only the peer can begin: its user has to prove who they are",
+        Local::PoolExhausted => "all addresses of the pool are in use",
         Local::NotConfigured => "the connection or the child is no longer configured",
         Local::Selector => {
             "the child's traffic cannot be said in quick mode: one range and one port a side"

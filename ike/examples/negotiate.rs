@@ -19,8 +19,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use portcullis_config::{
     AddressRange, AeadIcv, AesKey, Authentication, ChildPolicy, ChildProposal, Cipher, Connection,
     Credentials, Direction, Dpd, DpdAction, Group, Identity, IkeCipher, IkeHash, IkeProposal,
-    Integrity, Limits, Mode, NatTraversal, Phase1Exchange, RemoteAddress, Revocation, Secret,
-    Selector, Start, Transform, UpperLayer,
+    Integrity, Limits, Mode, NatTraversal, Phase1Exchange, RemoteAccess, RemoteAddress, Revocation,
+    Secret, Selector, Start, Transform, UpperLayer,
 };
 use portcullis_ike::{
     ChildId, Command, Datagram, Endpoint, Event, RandomSource, Settings, SpiSource,
@@ -92,6 +92,7 @@ fn connection(args: &[String], words: &[String]) -> Connection {
         remote: RemoteAddress::Host(remote.parse().expect("REMOTE")),
         local_id: Identity::Fqdn(local_id.clone()),
         remote_id: Some(Identity::Fqdn(remote_id.clone())),
+        remote_access: RemoteAccess::default(),
         authentication: authentication(secret, words),
         further: Vec::new(),
         ike_proposals: vec![IkeProposal {

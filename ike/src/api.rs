@@ -200,6 +200,8 @@ pub struct Established {
     pub remote: SocketAddr,
     /// What the peer has proved to be.
     pub remote_id: Identity,
+    /// The user behind the peer, who has proved it by XAUTH.
+    pub user: Option<String>,
     /// The IKE SA that this one renews.
     pub replaces: Option<IkeId>,
 }

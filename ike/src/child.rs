@@ -6,11 +6,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use portcullis_config::{
-    ChildPolicy, ChildProposal, Connection, Df, Direction, Dscp, Identity, Limits, Mode, SaConfig,
-    Secret, Selector, Transform, UdpEncapsulation,
+    ChildPolicy, ChildProposal, Connection, Df, Direction, Dscp, Limits, Mode, SaConfig, Secret,
+    Selector, Transform, UdpEncapsulation,
 };
 
 use crate::core::Path;
+use crate::peer_id::PeerId;
 use crate::proposal::ipsec::Spis;
 use crate::show::ChildSnapshot;
 use crate::{AddSa, ChildId, IkeId, Time};
@@ -35,10 +36,12 @@ pub(crate) struct ChildSa {
     pub(crate) ike: IkeId,
     pub(crate) connection: Arc<Connection>,
     pub(crate) policy: ChildPolicy,
-    pub(crate) peer: Identity,
+    pub(crate) peer: PeerId,
     pub(crate) path: Path,
     pub(crate) state: ChildState,
     pub(crate) selector: Selector,
+    /// What quick mode said, if that was more.
+    pub(crate) said: Option<Selector>,
     pub(crate) proposal: ChildProposal,
     pub(crate) udp: bool,
     /// SPIs of our inbound SAs, and of our outbound ones.
@@ -179,7 +182,9 @@ pub(crate) struct Children {
     table: BTreeMap<ChildId, ChildSa>,
     /// By protocol (50, 51), peer's address and outbound SPI: as the peer names them in a delete.
     by_outbound: HashMap<(u8, IpAddr, u32), ChildId>,
-    by_peer: HashMap<Identity, BTreeSet<ChildId>>,
+    by_peer: HashMap<PeerId, BTreeSet<ChildId>>,
+    /// Peers whose last child went.
+    left: Vec<PeerId>,
     last: u64,
 }
 
@@ -212,13 +217,19 @@ impl Children {
             ids.remove(&id);
             if ids.is_empty() {
                 self.by_peer.remove(&child.peer);
+                self.left.push(child.peer.clone());
             }
         }
         Some(child)
     }
 
+    /// Peers that may have no child any more, since the last time.
+    pub(crate) fn take_left(&mut self) -> Vec<PeerId> {
+        std::mem::take(&mut self.left)
+    }
+
     /// The children that a peer has.
-    pub(crate) fn of_peer(&self, peer: &Identity) -> impl Iterator<Item = &ChildSa> {
+    pub(crate) fn of_peer(&self, peer: &PeerId) -> impl Iterator<Item = &ChildSa> {
         let ids = self.by_peer.get(peer).into_iter().flatten();
         ids.filter_map(|id| self.table.get(id))
     }

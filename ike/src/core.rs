@@ -8,8 +8,10 @@ use portcullis_config::Connection;
 
 use crate::child::Children;
 use crate::crypto::credentials::LoadedCredentials;
+use crate::leases::Leases;
 use crate::show::{Counters, Mismatch};
 use crate::traffic::Wanted;
+use crate::v1::xauth::WrongPasswords;
 use crate::work::{Job, Work};
 use crate::{
     ChildId, CloseReason, Event, Failure, IkeId, RandomSource, Settings, SpiSource, Time, Transmit,
@@ -42,8 +44,8 @@ pub(crate) enum Request {
     Restart(Arc<Connection>),
 }
 
-/// A connection's own certificates, each with what was made of it.
-pub(crate) type OwnCertificates = Vec<(Vec<u8>, Arc<LoadedCredentials>)>;
+/// A connection's own certificates, each with what was made of it; the client of hybrid authentication has none.
+pub(crate) type OwnCertificates = Vec<(Option<Vec<u8>>, Arc<LoadedCredentials>)>;
 
 pub(crate) struct Core {
     pub(crate) settings: Settings,
@@ -55,6 +57,8 @@ pub(crate) struct Core {
     /// IKE SAs by the peer's address, half-open ones too.
     pub(crate) peers: HashMap<IpAddr, usize>,
     pub(crate) children: Children,
+    pub(crate) leases: Leases,
+    pub(crate) wrong_passwords: WrongPasswords,
     pub(crate) failures: VecDeque<Failure>,
     pub(crate) counters: Counters,
     pub(crate) transmits: VecDeque<Transmit>,
@@ -79,6 +83,8 @@ impl Core {
             credentials: HashMap::new(),
             peers: HashMap::new(),
             children: Children::default(),
+            leases: Leases::default(),
+            wrong_passwords: WrongPasswords::default(),
             failures: VecDeque::new(),
             counters: Counters::default(),
             transmits: VecDeque::new(),

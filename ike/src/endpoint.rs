@@ -20,6 +20,7 @@ use self::half_open::HalfOpen;
 use crate::core::{Core, Path};
 use crate::crypto::keymat::Cookies;
 use crate::header::Header;
+use crate::peer_id::PeerId;
 use crate::show::{Counters, Snapshot};
 use crate::v1::ike_sa::{IkeSa, Role, State};
 use crate::v1::message::{Incoming, VERSION};
@@ -333,7 +334,7 @@ impl Endpoint {
             return;
         };
         step(sa, &mut self.core);
-        if !matches!(sa.state, State::MainMode(_) | State::AggressiveMode(_)) {
+        if !sa.state.is_half_open() {
             self.half_open.remove(id);
         }
         if matches!(sa.state, State::Closed) {
@@ -343,6 +344,7 @@ impl Endpoint {
             };
             self.by_cookie.remove(&own);
             self.directory.forget(id);
+            let gone = sa.peer_id.take();
             if let Entry::Occupied(mut count) = self.core.peers.entry(sa.home) {
                 *count.get_mut() -= 1;
                 if *count.get() == 0 {
@@ -351,9 +353,10 @@ impl Endpoint {
             }
             self.ikes.remove(&id);
             self.agenda.set(Item::Ike(id), None);
+            self.vacate(gone);
         } else {
             self.directory
-                .note(id, sa.connection_name(), sa.remote_id.as_ref());
+                .note(id, sa.connection_name(), sa.peer_id.as_ref());
             self.agenda.set(Item::Ike(id), sa.deadline());
         }
     }
@@ -362,6 +365,19 @@ impl Endpoint {
     fn settle(&mut self, now: Time) {
         while let Some(request) = self.core.requests.pop_front() {
             self.request(now, request);
+        }
+        let left = self.core.children.take_left();
+        self.vacate(left);
+    }
+
+    /// Frees the addresses of peers that have neither IKE SA nor child any more.
+    fn vacate(&mut self, peers: impl IntoIterator<Item = PeerId>) {
+        for peer in peers {
+            let is_gone = self.directory.of_peer(&peer).next().is_none()
+                && self.core.children.of_peer(&peer).next().is_none();
+            if is_gone {
+                self.core.leases.release(&peer);
+            }
         }
     }
 
@@ -372,6 +388,10 @@ impl Endpoint {
         connection: &Arc<Connection>,
         path: Path,
     ) -> Result<IkeId, Error> {
+        // Who is to prove themselves by XAUTH begins.
+        if connection.remote_access.asks() {
+            return Err(Local::OnlyPeer.into());
+        }
         let cookies = Cookies {
             initiator: self.core.cookie(),
             responder: [0; 8],

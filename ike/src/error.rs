@@ -73,6 +73,8 @@ pub enum PeerMisbehaved {
     ChangedIdentities,
     /// An exchange for which there is no phase 1 (requirement 73).
     NoPhase1,
+    /// Mode config without the address that was asked for.
+    NoAddress,
 }
 
 /// Why peers do not come together.
@@ -90,6 +92,10 @@ pub enum PeerIncompatible {
     Certificate(String),
     /// No child of the connection has this traffic, or this mode.
     Traffic,
+    /// The user whose name or password is not right (XAUTH).
+    User(String),
+    /// The peer's traffic is not that of the address which it was given.
+    Address,
     /// Aggressive mode, which the connection does not allow, or the other way.
     Exchange,
     /// IKE of another version.
@@ -107,6 +113,10 @@ pub enum Local {
     Credentials,
     /// The connection has no address to start at.
     NoAddress,
+    /// Only the peer can begin: its user has to prove who they are.
+    OnlyPeer,
+    /// All addresses of the pool are in use.
+    PoolExhausted,
     /// The connection, or the child, is not configured.
     NotConfigured,
     /// The child's selector cannot be said in quick mode, which knows one range and one port a side.
@@ -171,14 +181,16 @@ impl Error {
                 PeerMisbehaved::KeyExchange => notify::INVALID_KEY_INFORMATION,
                 PeerMisbehaved::ChangedProposal => notify::NO_PROPOSAL_CHOSEN,
                 PeerMisbehaved::ChangedIdentities => notify::INVALID_ID_INFORMATION,
-                PeerMisbehaved::NoPhase1 => notify::PAYLOAD_MALFORMED,
+                PeerMisbehaved::NoPhase1 | PeerMisbehaved::NoAddress => notify::PAYLOAD_MALFORMED,
             },
             Error::PeerIncompatible(what) => match what {
-                PeerIncompatible::Identity | PeerIncompatible::PreSharedKey => {
-                    notify::AUTHENTICATION_FAILED
-                }
+                PeerIncompatible::Identity
+                | PeerIncompatible::PreSharedKey
+                | PeerIncompatible::User(_) => notify::AUTHENTICATION_FAILED,
                 PeerIncompatible::Certificate(_) => notify::INVALID_CERTIFICATE,
-                PeerIncompatible::Traffic => notify::INVALID_ID_INFORMATION,
+                PeerIncompatible::Traffic | PeerIncompatible::Address => {
+                    notify::INVALID_ID_INFORMATION
+                }
                 PeerIncompatible::Version(_) => notify::INVALID_MAJOR_VERSION,
                 PeerIncompatible::NoConnection
                 | PeerIncompatible::NoProposal

@@ -7,6 +7,7 @@ use portcullis_config::{
 };
 
 use crate::proposal::{ike, ipsec};
+use crate::wire::configuration::Configuration;
 use crate::wire::delete::Delete;
 use crate::wire::fragment::Fragment;
 use crate::wire::identification::Identification;
@@ -57,6 +58,12 @@ fn payload(Payload { kind, body }: Payload<'_>) {
                 }
             }
         }
+        kind::CONFIGURATION => {
+            if let Ok(configuration) = Configuration::parse(body) {
+                let again = Configuration::parse(&configuration.encode());
+                assert_eq!(again.as_ref(), Ok(&configuration));
+            }
+        }
         kind::NAT_OA => {
             if let Ok(address) = nat_original_address::parse(body) {
                 let again = nat_original_address::parse(&nat_original_address::encode(address));
@@ -100,7 +107,7 @@ fn proposals(sa: &SecurityAssociation) {
             ),
             ours(IkeCipher::TripleDesCbc, IkeHash::Sha1, Group::Modp1024),
         ],
-        method: ike::Method::PreSharedKey,
+        method: 1,
         lifetime: 28_800,
     };
     if let Ok(Ok(chosen)) = ike.choose(sa) {

@@ -14,6 +14,8 @@ mod error;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod header;
+mod leases;
+mod peer_id;
 mod proposal;
 mod retransmit;
 pub mod show;

@@ -1,6 +1,6 @@
 //! What `show` prints: the state at a moment, as plain values.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use portcullis_config::{Identity, IkeProposal, Mode, Selector, Transform};
 
@@ -38,6 +38,10 @@ pub struct IkeSnapshot {
     pub remote: SocketAddr,
     /// What the peer has proved to be.
     pub remote_id: Option<Identity>,
+    /// The user behind the peer, who has proved it by XAUTH.
+    pub user: Option<String>,
+    /// Addresses that mode config has given: the peer's, or ours.
+    pub addresses: Vec<IpAddr>,
     /// What protects it.
     pub proposal: Option<IkeProposal>,
     /// A NAT is between us (or we act as if): in front of us, in front of the peer.
@@ -98,6 +102,12 @@ pub struct Counters {
     pub established: u64,
     /// Negotiations that failed.
     pub failed: u64,
+    /// Users who proved themselves by XAUTH.
+    pub users: u64,
+    /// Passwords that were not right.
+    pub wrong_passwords: u64,
+    /// Addresses that a pool had not.
+    pub pool_exhausted: u64,
     /// Children made.
     pub children: u64,
     /// Children that replaced others.

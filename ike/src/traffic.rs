@@ -2,9 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use portcullis_config::{AddressRange, Identity, PortRange, Selector, UpperLayer};
+use portcullis_config::{AddressRange, PortRange, Selector, UpperLayer};
 
 use crate::core::Path;
+use crate::peer_id::PeerId;
 use crate::wire::identification::Identification;
 use crate::{ChildId, InvalidMessage};
 
@@ -18,9 +19,18 @@ pub(crate) struct Wanted {
     /// The child that it takes over from.
     pub(crate) replaces: Option<ChildId>,
     /// With whom, where the connection is for more than one peer, and where that one was.
-    pub(crate) peer: Option<(Identity, Path)>,
+    pub(crate) peer: Option<(PeerId, Path)>,
     /// Where the peer is, if the connection does not say and nothing has been negotiated yet.
     pub(crate) at: Option<Path>,
+    /// What quick mode says, if that is more than `selector`.
+    pub(crate) said: Option<Selector>,
+}
+
+impl Wanted {
+    /// What quick mode says.
+    pub(crate) fn said(&self) -> &Selector {
+        self.said.as_ref().unwrap_or(&self.selector)
+    }
 }
 
 const ANY_V4: AddressRange = AddressRange {
@@ -138,12 +148,16 @@ pub(crate) fn selector(
     })
 }
 
-/// All traffic between two hosts: what quick mode means without identities (RFC 2409 5.5).
-pub(crate) fn between(local: IpAddr, remote: IpAddr) -> Selector {
-    let host = |address| AddressRange {
+/// The range of one address.
+pub(crate) fn host(address: IpAddr) -> AddressRange {
+    AddressRange {
         start: address,
         end: address,
-    };
+    }
+}
+
+/// All traffic between two hosts: what quick mode means without identities (RFC 2409 5.5).
+pub(crate) fn between(local: IpAddr, remote: IpAddr) -> Selector {
     Selector {
         local: vec![host(local)],
         remote: vec![host(remote)],

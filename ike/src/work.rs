@@ -1,12 +1,13 @@
-//! Work that takes milliseconds, to be done elsewhere: Diffie-Hellman and signatures.
+//! Work that takes milliseconds, to be done elsewhere: Diffie-Hellman, signatures and passwords.
 
 use std::sync::Arc;
 
-use portcullis_config::{Group, Identity};
+use portcullis_config::{Group, Identity, Secret, Users};
 
 use crate::crypto::credentials::LoadedCredentials;
 use crate::crypto::dh::{KeyPair, SharedSecret};
 use crate::crypto::hash::Digest;
+use crate::crypto::password;
 use crate::crypto::signature::PrivateKey;
 use crate::proposal::ike::Method;
 use crate::{Error, IkeId, PeerIncompatible, PeerMisbehaved, RandomSource};
@@ -40,6 +41,12 @@ pub(crate) enum Job {
     Sign { key: Arc<PrivateKey>, hash: Digest },
     /// The peer's.
     Verify(Box<Verification>),
+    /// Whether a user's password is right.
+    CheckPassword {
+        users: Arc<Users>,
+        name: String,
+        password: Secret,
+    },
 }
 
 /// A peer's proof by signature.
@@ -62,6 +69,7 @@ pub(crate) enum Outcome {
     Agreed(Option<Agreed>),
     Signed(Option<Vec<u8>>),
     Verified(Result<(), Error>),
+    Checked(bool),
 }
 
 /// Our public value, and the secret.
@@ -83,6 +91,11 @@ impl Work {
             }
             Job::Sign { key, hash } => Outcome::Signed(key.sign(hash.as_ref()).ok()),
             Job::Verify(verification) => Outcome::Verified(verification.run(unix_time)),
+            Job::CheckPassword {
+                users,
+                name,
+                password,
+            } => Outcome::Checked(password::is_right(&users, &name, password.expose())),
         };
         WorkDone {
             ike: self.ike,

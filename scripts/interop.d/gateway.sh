@@ -14,6 +14,7 @@ GW_CHILD=''            # lines of [[connection.child]]
 GW_REMOTE='"192.0.2.2"'
 GW_AUTH="psk-file = \"@WORK@/psk\""
 GW_RUNTIME=''
+GW_PROPOSALS='[{ encryption = "aes128-cbc", hash = "sha2-256", group = "modp2048" }]'
 GW_SPD=$'local = "10.1.0.0/24"\nremote = "10.2.0.0/24"'
 PSK='correct horse battery staple'
 
@@ -47,7 +48,7 @@ via = "$next"
 name = "peer"
 remote = $GW_REMOTE
 ${GW_AUTH//@WORK@/$WORK}
-proposals = [{ encryption = "aes128-cbc", hash = "sha2-256", group = "modp2048" }]
+proposals = $GW_PROPOSALS
 ${GW_CONNECTION//@WORK@/$WORK}
 
 [[connection.child]]

@@ -16,6 +16,7 @@ SS_EXTRA=''
 SS_CHILD=''
 SS_LOCAL_TS=10.2.0.0/24
 SS_REMOTE_TS=10.1.0.0/24
+SS_PLUGINS=''
 SS_SECRET="secret = \"$PSK\""
 CHARON=/usr/lib/ipsec/charon
 
@@ -25,7 +26,7 @@ write_strongswan() {
     mkdir -p "$WORK/run" "$WORK"/swanctl/{x509,x509ca,x509crl,private,rsa,ecdsa,pkcs8}
     cat >"$WORK/strongswan.conf" <<CONF
 charon {
-    load = random nonce aes des sha1 sha2 md5 hmac kdf gmp curve25519 pem pkcs1 pkcs8 x509 revocation constraints pubkey openssl gcm kernel-libipsec kernel-netlink socket-default vici updown
+    load = random nonce aes des sha1 sha2 md5 hmac kdf gmp curve25519 pem pkcs1 pkcs8 x509 revocation constraints pubkey openssl gcm kernel-libipsec kernel-netlink socket-default vici updown $SS_PLUGINS
     i_dont_care_about_security_and_use_aggressive_mode_psk = yes
     retransmit_tries = 3
     retransmit_timeout = 1

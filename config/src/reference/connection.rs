@@ -112,6 +112,43 @@ pub const CONNECTION: Table = Table {
             doc: "Certificate requests name the roots; otherwise they tell nothing. With `certificate`.",
         },
         Key {
+            name: "xauth",
+            kind: "table",
+            presence: Optional,
+            example: "{ role = \"server\", users-file = \"users\" }",
+            doc: "A user proves themselves by name and password after phase 1: the peer's (`server`), or the one of this \
+                  gateway (`client`).",
+        },
+        Key {
+            name: "hybrid",
+            kind: "true or false",
+            presence: Default("false"),
+            example: "true",
+            doc: "In phase 1 only the server of `xauth` proves itself, with its `certificate`; the client has `roots` only.",
+        },
+        Key {
+            name: "pool",
+            kind: "name of a `[[pool]]`",
+            presence: Optional,
+            example: "\"warriors\"",
+            doc: "Peers get addresses from it (mode config), and SAs for those only. A peer is known by its user's name and \
+                  its identity: it gets the same address when it comes again.",
+        },
+        Key {
+            name: "mode-config",
+            kind: "`pull` or `push`",
+            presence: Default("\"pull\""),
+            example: "\"push\"",
+            doc: "Peers ask for their address, or are told without asking. With `pool`.",
+        },
+        Key {
+            name: "request-address",
+            kind: "true or false",
+            presence: Default("false"),
+            example: "true",
+            doc: "Ask the peer for an address (mode config); it becomes the local side of what is negotiated.",
+        },
+        Key {
             name: "proposals",
             kind: "list of tables",
             presence: Optional,
@@ -198,6 +235,116 @@ pub const IKE_PROPOSAL: Table = Table {
             presence: Required,
             example: "\"modp2048\"",
             doc: "Diffie-Hellman group.",
+        },
+    ],
+};
+
+/// `xauth` of a connection.
+pub const XAUTH: Table = Table {
+    header: "xauth",
+    doc: "Extended authentication of a `[[connection]]`, written in place: \
+          `xauth = { role = \"server\", users-file = \"users\" }`.",
+    keys: &[
+        Key {
+            name: "role",
+            kind: "`server` or `client`",
+            presence: Required,
+            example: "\"server\"",
+            doc: "Ask the peer for name and password, or be asked.",
+        },
+        Key {
+            name: "users-file",
+            kind: "path of a file with mode 0600",
+            presence: Optional,
+            example: "\"users\"",
+            doc: "Lines `name:hash`; the hash is what `openssl passwd -6` prints. Required of a server.",
+        },
+        Key {
+            name: "tries",
+            kind: "1..10",
+            presence: Default("3"),
+            example: "1",
+            doc: "Passwords that a client may try before its phase 1 is ended. Server. A wrong one is answered after a delay, \
+                  which grows.",
+        },
+        Key {
+            name: "user",
+            kind: "string",
+            presence: Optional,
+            example: "\"alice\"",
+            doc: "Name. Required of a client.",
+        },
+        Key {
+            name: "password-file",
+            kind: "path of a file with mode 0600",
+            presence: Optional,
+            example: "\"alice.password\"",
+            doc: "File whose first line is the password. Required of a client.",
+        },
+    ],
+};
+
+/// `[[pool]]`.
+pub const POOL: Table = Table {
+    header: "[[pool]]",
+    doc: "Addresses for road warriors, and what else they are told. A connection names it with `pool`. An address is free \
+          again when the peer's phase 1 and its SAs are gone.",
+    keys: &[
+        Key {
+            name: "name",
+            kind: "string, unique among pools",
+            presence: Required,
+            example: "\"warriors\"",
+            doc: "Name.",
+        },
+        Key {
+            name: "addresses",
+            kind: "list of prefixes or ranges",
+            presence: Required,
+            example: "[\"10.64.0.0/16\"]",
+            doc: "What peers get, in order; IPv4 and IPv6.",
+        },
+        Key {
+            name: "netmask",
+            kind: "IPv4 netmask",
+            presence: Default("\"255.255.255.255\""),
+            example: "\"255.255.0.0\"",
+            doc: "Goes with an IPv4 address.",
+        },
+        Key {
+            name: "dns",
+            kind: "list of addresses",
+            presence: Optional,
+            example: "[\"10.1.0.53\"]",
+            doc: "Name servers.",
+        },
+        Key {
+            name: "nbns",
+            kind: "list of IPv4 addresses",
+            presence: Optional,
+            example: "[\"10.1.0.54\"]",
+            doc: "NetBIOS name servers (WINS).",
+        },
+        Key {
+            name: "split-include",
+            kind: "list of IPv4 prefixes",
+            presence: Optional,
+            example: "[\"10.1.0.0/16\"]",
+            doc: "Networks behind this gateway, for clients that send only those through the tunnel.",
+        },
+        Key {
+            name: "domain",
+            kind: "string",
+            presence: Optional,
+            example: "\"example.com\"",
+            doc: "Default domain (Unity).",
+        },
+        Key {
+            name: "banner",
+            kind: "string",
+            presence: Optional,
+            example: "\"Welcome\"",
+            doc: "Greeting (Unity).",
         },
     ],
 };

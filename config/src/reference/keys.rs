@@ -65,6 +65,13 @@ pub const ROOT: Table = Table {
             doc: "Peers with which IKE negotiates SAs.",
         },
         Key {
+            name: "pool",
+            kind: "array of tables",
+            presence: Optional,
+            example: "[]",
+            doc: "Addresses for road warriors.",
+        },
+        Key {
             name: "sa",
             kind: "array of tables",
             presence: Optional,

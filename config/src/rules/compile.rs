@@ -8,7 +8,8 @@ use crate::rules::{
 };
 use crate::{
     Action, AddressRange, ChildPolicy, ClearText, Connection, Direction, Identity, Method, Mode,
-    Phase1Exchange, Profile, RemoteAddress, Selector, Severity, SpdEntry, Start, UpperLayer,
+    Phase1Exchange, Profile, RemoteAccess, RemoteAddress, Selector, Severity, SpdEntry, Start,
+    UpperLayer,
 };
 
 /// What an entry was made from.
@@ -410,6 +411,7 @@ impl<'r> Compiler<'r> {
             remote_id: None,
             authentication: first.authentication.clone(),
             further: further.to_vec(),
+            remote_access: RemoteAccess::default(),
             ike_proposals: ike.proposals.clone(),
             ike_lifetime: ike.lifetime,
             quick_modes: ike.quick_modes,

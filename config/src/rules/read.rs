@@ -360,7 +360,7 @@ fn read_methods<'a>(
         };
         methods.push(table);
         let method = || {
-            let authentication = credentials::read(table, Phase1Exchange::Main, around.base)?;
+            let authentication = credentials::read(table, Phase1Exchange::Main, None, around.base)?;
             let local_id = connections::read_local_id(
                 table,
                 &authentication,

@@ -5,6 +5,7 @@ mod connections;
 mod files;
 mod ports;
 mod protection;
+mod road_warriors;
 mod rules;
 mod selectors;
 mod syntax;

@@ -1,7 +1,7 @@
 //! Tables for people.
 
 use super::tunnel_table;
-use crate::ike_status::IkeStatus;
+use crate::ike_status::{IkeSaStatus, IkeStatus};
 use crate::rule_status::RuleStatus;
 use crate::status::{DropStatus, Status, What};
 
@@ -159,6 +159,7 @@ fn ike(status: &IkeStatus) {
                 sa.role.clone(),
                 sa.remote.clone(),
                 dash(sa.remote_id.clone()),
+                dash(road_warrior(sa)),
                 dash(sa.proposal.clone()),
                 nat.into(),
                 dash(sa.established_s.map(|s| format!("{s} s"))),
@@ -173,6 +174,7 @@ fn ike(status: &IkeStatus) {
         "role ",
         "peer ",
         "identity ",
+        "user ",
         "algorithms ",
         "NAT ",
         "age",
@@ -193,6 +195,12 @@ fn ike(status: &IkeStatus) {
             println!("    offered {mismatch}");
         }
     }
+}
+
+/// The user behind a peer, and the address that mode config has given.
+fn road_warrior(sa: &IkeSaStatus) -> Option<String> {
+    let parts: Vec<_> = sa.user.iter().chain(&sa.addresses).cloned().collect();
+    (!parts.is_empty()).then(|| parts.join(" at "))
 }
 
 fn children(status: &IkeStatus) {

@@ -18,7 +18,7 @@ const STRONG_RSA: u32 = 2048;
 /// Why configured credentials cannot be used. Numbers count from zero.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CredentialsError {
-    /// There is no own certificate.
+    /// There is a private key, and no own certificate.
     NoCertificate,
     /// A certificate of the chain cannot be used.
     Certificate(usize, CertificateError),
@@ -98,37 +98,35 @@ impl fmt::Display for CredentialsWarning {
 /// Credentials of a connection, ready for use on any thread.
 #[derive(Debug)]
 pub struct LoadedCredentials {
-    own: Certificate,
+    own: Option<(Certificate, Arc<PrivateKey>)>,
     issuers: Vec<Vec<u8>>,
     chain: Vec<Vec<u8>>,
-    private_key: Arc<PrivateKey>,
     chains: Chains,
     name_roots: bool,
 }
 
 impl LoadedCredentials {
-    /// Reads all of it, and checks that the parts fit together.
+    /// Reads all of it, and checks that the parts fit together. With neither certificate nor key they prove nothing,
+    /// and are for the client of hybrid authentication.
     pub fn new(credentials: &Credentials) -> Result<Self, CredentialsError> {
         let read = |(number, der): (usize, &Vec<u8>)| {
             let certificate = Certificate::from_der(der);
             certificate.map_err(|error| CredentialsError::Certificate(number, error))
         };
         let mut chain = credentials.chain.iter().enumerate().map(read);
-        let own = chain.next().ok_or(CredentialsError::NoCertificate)??;
-        let mut issuers = vec![own.issuer().to_vec()];
+        let own = chain.next().transpose()?;
+        let mut issuers: Vec<_> = own.iter().map(|own| own.issuer().to_vec()).collect();
         for certificate in chain {
             issuers.push(certificate?.issuer().to_vec());
         }
-        if own.is_authority() {
-            return Err(CredentialsError::Authority);
-        }
-        let wrong_use = |error| CredentialsError::Certificate(0, error);
-        own.check_use().map_err(wrong_use)?;
-        let private_key = PrivateKey::from_pkcs8(credentials.private_key.expose())
-            .map_err(|_| CredentialsError::PrivateKey)?;
-        if !private_key.matches(own.public_key()) {
-            return Err(CredentialsError::KeyMismatch);
-        }
+        let own = match (own, credentials.private_key.expose()) {
+            (None, []) => None,
+            (None, _) => return Err(CredentialsError::NoCertificate),
+            (Some(own), key) => {
+                let key = check_own(&own, key)?;
+                Some((own, Arc::new(key)))
+            }
+        };
         let chains = Chains::new(
             &credentials.roots,
             &credentials.crls,
@@ -138,7 +136,6 @@ impl LoadedCredentials {
             own,
             issuers,
             chain: credentials.chain.clone(),
-            private_key: Arc::new(private_key),
             chains: chains.map_err(|unusable| match unusable {
                 Unusable::Root(number) => CredentialsError::Root(number),
                 Unusable::Crl(number) => CredentialsError::Crl(number),
@@ -153,18 +150,20 @@ impl LoadedCredentials {
     }
 
     /// The own certificate's subject, in DER: the identity that always fits.
-    pub fn subject(&self) -> &[u8] {
-        self.own.subject()
+    pub fn subject(&self) -> Option<&[u8]> {
+        self.own.as_ref().map(|(own, _)| own.subject())
     }
 
     /// What signs.
-    pub fn private_key(&self) -> &Arc<PrivateKey> {
-        &self.private_key
+    pub fn private_key(&self) -> Option<&Arc<PrivateKey>> {
+        self.own.as_ref().map(|(_, key)| key)
     }
 
     /// Whether the own certificate is for this identity, so that a peer can believe it.
     pub fn vouch_for(&self, identity: &Identity) -> bool {
-        self.own.is_for(identity)
+        self.own
+            .as_ref()
+            .is_some_and(|(own, _)| own.is_for(identity))
     }
 
     /// What to ask peers for: the roots' subjects in DER, or one empty name that stands for any (RFC 4945 3.2.7).
@@ -189,7 +188,9 @@ impl LoadedCredentials {
 
     /// Whether the own certificate names a purpose of IKE, which some peers demand.
     pub fn has_ike_purpose(&self) -> bool {
-        self.own.has_ike_purpose()
+        self.own
+            .as_ref()
+            .is_some_and(|(own, _)| own.has_ike_purpose())
     }
 
     /// Verifies what a peer sent at this second since 1970: one certificate must be for the identity in its ID
@@ -218,9 +219,11 @@ impl LoadedCredentials {
     /// What the operator should be told at this second since 1970.
     pub fn warnings(&self, now: u64) -> Vec<CredentialsWarning> {
         let mut out = Vec::new();
-        let own = self.own.check_validity(now).err();
-        out.extend(own.map(CredentialsWarning::OwnCertificate));
-        out.extend(weak(&self.own).map(CredentialsWarning::WeakOwnKey));
+        if let Some((own, _)) = &self.own {
+            let validity = own.check_validity(now).err();
+            out.extend(validity.map(CredentialsWarning::OwnCertificate));
+            out.extend(weak(own).map(CredentialsWarning::WeakOwnKey));
+        }
         for (number, root) in self.chains.roots().enumerate() {
             let validity = root.check_validity(now).err();
             out.extend(validity.map(|error| CredentialsWarning::Root(number, error)));
@@ -229,6 +232,20 @@ impl LoadedCredentials {
         let crls = self.chains.unsupported_crls().iter().copied();
         out.extend(crls.map(CredentialsWarning::Crl));
         out
+    }
+}
+
+/// The private key, if it goes with the own certificate, and that is fit for its purpose.
+fn check_own(own: &Certificate, key: &[u8]) -> Result<PrivateKey, CredentialsError> {
+    if own.is_authority() {
+        return Err(CredentialsError::Authority);
+    }
+    let wrong_use = |error| CredentialsError::Certificate(0, error);
+    own.check_use().map_err(wrong_use)?;
+    let key = PrivateKey::from_pkcs8(key).map_err(|_| CredentialsError::PrivateKey)?;
+    match key.matches(own.public_key()) {
+        true => Ok(key),
+        false => Err(CredentialsError::KeyMismatch),
     }
 }
 

@@ -12,6 +12,7 @@ mod distinguished_name;
 pub mod hash;
 pub mod keymat;
 mod modp_primes;
+pub mod password;
 pub mod pkcs7;
 pub mod signature;
 

@@ -4,11 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_config::{Connection, DpdAction, Identity, Mode, RemoteAddress, Selector, Start};
+use portcullis_config::{Connection, DpdAction, Mode, RemoteAddress, Selector, Start};
 
 use super::{Endpoint, Item};
 use crate::child::{ChildSa, ChildState};
 use crate::core::{Path, Request};
+use crate::peer_id::PeerId;
 use crate::traffic::{self, Wanted};
 use crate::v1::ike_sa::{IkeSa, Role, State};
 use crate::v1::{informational, quick_mode};
@@ -100,6 +101,7 @@ impl Endpoint {
                     replaces: None,
                     peer: None,
                     at: None,
+                    said: None,
                 };
                 self.negotiate(now, &connection, wanted);
             }
@@ -139,6 +141,7 @@ impl Endpoint {
             replaces: None,
             peer: None,
             at,
+            said: None,
         };
         self.negotiate(now, connection, wanted);
     }
@@ -167,10 +170,9 @@ impl Endpoint {
         let known = wanted.peer.as_ref().map(|(_, path)| *path).or(wanted.at);
         let path = known.map_or_else(|| self.path_of(connection), Ok);
         let id = path.and_then(|path| {
-            let half_open = self.ikes_of(name).find(|sa| {
-                sa.path.remote.ip() == path.remote.ip()
-                    && matches!(sa.state, State::MainMode(_) | State::AggressiveMode(_))
-            });
+            let half_open = self
+                .ikes_of(name)
+                .find(|sa| sa.path.remote.ip() == path.remote.ip() && sa.state.is_half_open());
             match half_open.map(|sa| sa.id) {
                 Some(id) => Ok(id),
                 None => self.initiate(now, connection, path),
@@ -201,7 +203,7 @@ impl Endpoint {
 
     /// The newest phase 1 of a connection, with this peer if one is named, or at this place, that can serve one more
     /// quick mode.
-    fn usable(&self, name: &str, peer: Option<&Identity>, at: Option<Path>) -> Option<IkeId> {
+    fn usable(&self, name: &str, peer: Option<&PeerId>, at: Option<Path>) -> Option<IkeId> {
         let fits = |id: &IkeId| {
             let sa = self.ikes.get(id);
             self.is_usable(*id)
@@ -269,7 +271,7 @@ impl Endpoint {
         let Some(new) = self.ikes.get(&id) else {
             return;
         };
-        let peer = new.remote_id.iter();
+        let peer = new.peer_id.iter();
         let all = peer.flat_map(|peer| self.directory.of_peer(peer));
         let all = all.filter_map(|id| self.ikes.get(&id)).filter(|sa| {
             sa.is_established()
@@ -303,13 +305,15 @@ impl Endpoint {
     /// The peer has lost everything from before: so do we (RFC 2407 4.6.3.3). What was made since this phase 1 began
     /// is not from before.
     fn initial_contact(&mut self, now: Time, id: IkeId) {
-        let Some(sa) = self.ikes.get(&id) else {
+        let Some(sa) = self.ikes.get_mut(&id) else {
             return;
         };
-        let (name, peer) = (
-            sa.connection_name().map(str::to_owned),
-            sa.remote_id.clone(),
-        );
+        // Only a peer that has proved itself may end what is there.
+        if matches!(sa.state, State::Admission(_)) {
+            sa.initial_contact = true;
+            return;
+        }
+        let (name, peer) = (sa.connection_name().map(str::to_owned), sa.peer_id.clone());
         let began = sa.began;
         let Some(peer) = peer else {
             return;
@@ -404,6 +408,7 @@ impl Endpoint {
             replaces: Some(id),
             peer: Some((child.peer.clone(), child.path)),
             at: None,
+            said: child.said.clone(),
         };
         if let Some(child) = self.core.children.get_mut(id) {
             child.state = ChildState::Rekeying;

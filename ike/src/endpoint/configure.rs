@@ -11,6 +11,7 @@ use portcullis_config::{Authentication, Connection, RemoteAddress, Start};
 
 use super::Endpoint;
 use crate::child::ChildState;
+use crate::connections::ways;
 use crate::crypto::credentials::LoadedCredentials;
 use crate::{CloseReason, Local, Time};
 
@@ -29,6 +30,8 @@ impl Endpoint {
             }
         }
         let connections = self.core.connections.clone();
+        let pools = connections.iter().filter_map(|c| c.remote_access.pool());
+        self.core.leases.retain(&pools.collect::<Vec<_>>());
         self.core.credentials.clear();
         for connection in &connections {
             self.load_credentials(now, connection);
@@ -66,7 +69,12 @@ impl Endpoint {
         let ids: Vec<_> = self.directory.of_connection(&new.name).collect();
         for id in ids {
             self.with(now, id, |sa, _| {
-                sa.connection = Some(new.clone());
+                // The way to prove who both are was agreed on.
+                let agreed = sa
+                    .connection
+                    .as_ref()
+                    .and_then(|old| ways(new).find(|way| way.authentication == old.authentication));
+                sa.connection = Some(agreed.unwrap_or_else(|| new.clone()));
                 let is_there = |name: &str| new.children.iter().any(|child| child.name == name);
                 sa.queue.retain(|wanted| is_there(&wanted.child));
             });
@@ -79,16 +87,14 @@ impl Endpoint {
             let Authentication::Certificates(credentials) = authentication else {
                 continue;
             };
-            match (
-                LoadedCredentials::new(credentials),
-                credentials.chain.first(),
-            ) {
-                (Ok(loaded), Some(own)) => {
+            match LoadedCredentials::new(credentials) {
+                Ok(loaded) => {
                     let name = connection.name.clone();
+                    let own = credentials.chain.first().cloned();
                     let of_name = self.core.credentials.entry(name).or_default();
-                    of_name.push((own.clone(), Arc::new(loaded)));
+                    of_name.push((own, Arc::new(loaded)));
                 }
-                _ => self.fail(now, &connection.name, None, Local::Credentials),
+                Err(_) => self.fail(now, &connection.name, None, Local::Credentials),
             }
         }
     }

@@ -3,21 +3,20 @@
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 
-use portcullis_config::Identity;
-
 use crate::IkeId;
+use crate::peer_id::PeerId;
 
 /// Names and peers of IKE SAs, as far as they are known.
 #[derive(Debug, Default)]
 pub(super) struct Directory {
     by_connection: HashMap<String, BTreeSet<IkeId>>,
-    by_peer: HashMap<Identity, BTreeSet<IkeId>>,
-    listed: HashMap<IkeId, (Option<String>, Option<Identity>)>,
+    by_peer: HashMap<PeerId, BTreeSet<IkeId>>,
+    listed: HashMap<IkeId, (Option<String>, Option<PeerId>)>,
 }
 
 impl Directory {
     /// Notes where an IKE SA belongs now.
-    pub(super) fn note(&mut self, id: IkeId, connection: Option<&str>, peer: Option<&Identity>) {
+    pub(super) fn note(&mut self, id: IkeId, connection: Option<&str>, peer: Option<&PeerId>) {
         let known = self.listed.get(&id);
         if known.is_some_and(|(c, p)| c.as_deref() == connection && p.as_ref() == peer) {
             return;
@@ -51,7 +50,7 @@ impl Directory {
     }
 
     /// IKE SAs with a peer that has said who it is, the newest first.
-    pub(super) fn of_peer(&self, peer: &Identity) -> impl Iterator<Item = IkeId> {
+    pub(super) fn of_peer(&self, peer: &PeerId) -> impl Iterator<Item = IkeId> {
         self.by_peer.get(peer).into_iter().flatten().rev().copied()
     }
 }
@@ -74,7 +73,7 @@ mod tests {
 
     #[test]
     fn finds_what_is_noted_and_forgets() {
-        let peer = Identity::Fqdn("a".to_owned());
+        let peer = PeerId::proven(portcullis_config::Identity::Fqdn("a".to_owned()));
         let mut directory = Directory::default();
         directory.note(IkeId(1), Some("x"), None);
         directory.note(IkeId(2), Some("x"), Some(&peer));

@@ -81,21 +81,43 @@ impl Method {
         }
     }
 
-    pub(crate) fn number(self) -> u16 {
-        match self {
-            Method::PreSharedKey => 1,
-            Method::RsaSignatures => 3,
-            Method::Ecdsa256 => 9,
-            Method::Ecdsa384 => 10,
-            Method::Ecdsa521 => 11,
-        }
+    /// The method's number; `None` where a user's proof follows that it has no number for.
+    pub(crate) fn number(self, user: Option<User>) -> Option<u16> {
+        let Some(User { initiates, hybrid }) = user else {
+            return Some(match self {
+                Method::PreSharedKey => 1,
+                Method::RsaSignatures => 3,
+                Method::Ecdsa256 => 9,
+                Method::Ecdsa384 => 10,
+                Method::Ecdsa521 => 11,
+            });
+        };
+        // XAUTHInit.. and HybridInit..; ..Resp.. is the next number.
+        let initiator = match (self, hybrid) {
+            (Method::PreSharedKey, false) => 65001,
+            (Method::RsaSignatures, false) => 65005,
+            (Method::RsaSignatures, true) => 64221,
+            _ => return None,
+        };
+        Some(initiator + u16::from(!initiates))
     }
+}
+
+/// A user who has to prove themselves after phase 1 (draft-beaulieu-ike-xauth-02 7.2,
+/// draft-ietf-ipsec-isakmp-hybrid-auth-05 3.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct User {
+    /// Theirs is the end that initiates.
+    pub(crate) initiates: bool,
+    /// In phase 1 their end proves nothing.
+    pub(crate) hybrid: bool,
 }
 
 /// What a connection allows in phase 1.
 pub(crate) struct Policy<'a> {
     pub(crate) proposals: &'a [IkeProposal],
-    pub(crate) method: Method,
+    /// Number of the authentication method.
+    pub(crate) method: u16,
     pub(crate) lifetime: u64,
 }
 
@@ -150,13 +172,13 @@ impl Offer {
         Ok(offer)
     }
 
-    fn of(proposal: &IkeProposal, method: Method) -> Self {
+    fn of(proposal: &IkeProposal, method: u16) -> Self {
         let (cipher, key_length) = cipher_number(proposal.cipher);
         Offer {
             cipher: Some(u64::from(cipher)),
             key_length: key_length.map(u64::from),
             hash: Some(u64::from(hash_number(proposal.hash))),
-            method: Some(u64::from(method.number())),
+            method: Some(method.into()),
             group: Some(u64::from(group_number(proposal.group))),
             seconds: None,
             unknown: None,
@@ -207,7 +229,7 @@ impl Policy<'_> {
                 attributes.extend(key_length.map(|bits| Attribute::basic(KEY_LENGTH, bits)));
                 attributes.extend([
                     Attribute::basic(HASH, hash_number(proposal.hash)),
-                    Attribute::basic(AUTHENTICATION, self.method.number()),
+                    Attribute::basic(AUTHENTICATION, self.method),
                     Attribute::basic(GROUP, group_number(proposal.group)),
                     Attribute::basic(LIFE_TYPE, SECONDS as u16),
                     Attribute::number(LIFE_DURATION, clamp(self.lifetime)),
@@ -360,7 +382,7 @@ mod tests {
     fn policy(proposals: &[IkeProposal]) -> Policy<'_> {
         Policy {
             proposals,
-            method: Method::PreSharedKey,
+            method: 1,
             lifetime: 28800,
         }
     }
@@ -378,6 +400,35 @@ mod tests {
             &[0x80, 11, 0, 1, 0x80, 12, 0x70, 0x80],
         ];
         assert_eq!(offer, expected.concat());
+    }
+
+    #[test]
+    fn methods_with_a_user_have_numbers_of_their_own() {
+        // draft-beaulieu-ike-xauth-02 7.2, draft-ietf-ipsec-isakmp-hybrid-auth-05 3.2.1.
+        let number =
+            |method: Method, initiates, hybrid| method.number(Some(User { initiates, hybrid }));
+        assert_eq!(number(Method::PreSharedKey, true, false), Some(65001));
+        assert_eq!(number(Method::PreSharedKey, false, false), Some(65002));
+        assert_eq!(number(Method::RsaSignatures, true, false), Some(65005));
+        assert_eq!(number(Method::RsaSignatures, false, false), Some(65006));
+        assert_eq!(number(Method::RsaSignatures, true, true), Some(64221));
+        assert_eq!(number(Method::RsaSignatures, false, true), Some(64222));
+        assert_eq!(number(Method::Ecdsa256, true, false), None);
+        // Whoever asks for a user does not do without.
+        let with = |method| Policy {
+            method,
+            ..policy(&[STRONG])
+        };
+        for (ours, theirs) in [
+            (1, 1),
+            (1, 65001),
+            (65001, 1),
+            (65001, 65002),
+            (65001, 65001),
+        ] {
+            let chosen = with(ours).choose(&with(theirs).offer()).unwrap();
+            assert_eq!(chosen.is_ok(), ours == theirs);
+        }
     }
 
     #[test]

@@ -114,7 +114,7 @@ fn policy<'a>(
     connection: &'a Connection,
     proposals: &'a [IkeProposal],
 ) -> Result<Policy<'a>, Error> {
-    let policy = phase1::policy(core, connection)?;
+    let policy = phase1::policy(core, connection, Role::Initiator)?;
     Ok(Policy {
         proposals,
         ..policy
@@ -155,9 +155,11 @@ pub(crate) fn respond(
     let theirs = phase1::read_nonce(&payloads)?;
     let peer = phase1::not_empty(payloads.one(kind::KEY_EXCHANGE)?)?;
     let identification = payloads.one(kind::IDENTIFICATION)?;
-    let identity = phase1::read_identity(identification)?;
+    let identity = phase1::read_identity(sa, identification)?;
     let exchange = Phase1Exchange::Aggressive;
     let chosen = phase1::choose(sa, core, exchange, Some(&identity), &offered)?;
+    // Now it is known whether it may be silent.
+    let identity = phase1::read_identity(sa, identification)?;
     phase1::read_vendor_ids(sa, &payloads);
     let state = State::AgreeingResponder {
         sa: body.to_vec(),
@@ -316,7 +318,8 @@ fn verify_answer(
     let identification = payloads.one(kind::IDENTIFICATION)?;
     let proof = authentication::read_proof(sa, core, &transcript, &payloads, identification)
         .map_err(|error| phase1::unreadable(sa, core, error))?;
-    phase1::identify(sa, core, phase1::read_identity(identification)?)?;
+    let identity = phase1::read_identity(sa, identification)?;
+    phase1::identify(sa, core, identity)?;
     verify(sa, core, now, (transcript, false), proof)
 }
 

@@ -1,15 +1,16 @@
 //! How peers prove who they are: a hash with a pre-shared key, or a signature with certificates (RFC 2409 5.1, 5.4,
-//! RFC 4754).
+//! RFC 4754); with hybrid authentication one signs, and the other's hash proves nothing but the key exchange
+//! (draft-ietf-ipsec-isakmp-hybrid-auth-05).
 
 use std::sync::Arc;
 
-use portcullis_config::{Authentication, Connection, IkeHash};
+use portcullis_config::{Authentication, Connection, IkeHash, Xauth};
 
 use crate::core::Core;
 use crate::crypto::credentials::LoadedCredentials;
 use crate::crypto::hash::Digest;
 use crate::crypto::pkcs7;
-use crate::proposal::ike::Method;
+use crate::proposal::ike::{Method, User};
 use crate::v1::ike_sa::{IkeSa, Role};
 use crate::v1::phase1::{self, Transcript};
 use crate::wire::certificate::{self, PKCS7, X509_SIGNATURE};
@@ -35,7 +36,7 @@ pub(crate) fn credentials(
         Authentication::PreSharedKey(_) => Ok(None),
         Authentication::Certificates(credentials) => {
             let mut loaded = core.credentials.get(&connection.name).into_iter().flatten();
-            let found = loaded.find(|(own, _)| credentials.chain.first() == Some(own));
+            let found = loaded.find(|(own, _)| credentials.chain.first() == own.as_ref());
             let found = found.map(|(_, loaded)| Some(loaded.clone()));
             found.ok_or(Local::Credentials.into())
         }
@@ -45,9 +46,34 @@ pub(crate) fn credentials(
 /// The method that a connection's credentials allow: both ends use the same.
 pub(crate) fn method(core: &Core, connection: &Connection) -> Result<Method, Error> {
     let own = credentials(core, connection)?;
-    Ok(own.map_or(Method::PreSharedKey, |own| {
-        Method::of(own.private_key().algorithm())
-    }))
+    Ok(match own.as_ref().map(|own| own.private_key()) {
+        None => Method::PreSharedKey,
+        Some(Some(key)) => Method::of(key.algorithm()),
+        // The client of hybrid authentication has no key; of its methods only RSA's is in use.
+        Some(None) => Method::RsaSignatures,
+    })
+}
+
+/// The number of that method where we have this role: it tells also which user has to prove themselves after phase 1.
+pub(crate) fn number(core: &Core, connection: &Connection, role: Role) -> Result<u16, Error> {
+    let access = &connection.remote_access;
+    let user = access.xauth.as_ref().map(|xauth| User {
+        initiates: (role == Role::Initiator) != matches!(xauth, Xauth::Server { .. }),
+        hybrid: access.hybrid,
+    });
+    let number = method(core, connection)?.number(user);
+    number.ok_or(Local::Credentials.into())
+}
+
+/// Whether one end proves itself with a signature: we, or else the peer. In hybrid authentication the user's does not.
+pub(crate) fn signs(connection: &Connection, ours: bool) -> bool {
+    match connection.authentication {
+        Authentication::PreSharedKey(_) => false,
+        Authentication::Certificates(_) => {
+            let access = &connection.remote_access;
+            !access.hybrid || access.asks() == ours
+        }
+    }
 }
 
 /// The hash of HASH_I and HASH_R: ECDSA is tied to one (RFC 4754 4).
@@ -84,7 +110,7 @@ pub(crate) fn write_requests(
     core: &Core,
     connection: &Connection,
 ) -> Result<(), Error> {
-    if let Some(own) = credentials(core, connection)? {
+    if let Some(own) = credentials(core, connection)?.filter(|_| signs(connection, false)) {
         for name in own.requests() {
             let body = certificate::encode(X509_SIGNATURE, name);
             writer.payload(kind::CERTIFICATE_REQUEST, &body);
@@ -99,7 +125,7 @@ pub(crate) fn write_certificates(
     core: &Core,
     connection: &Connection,
 ) -> Result<(), Error> {
-    if let Some(own) = credentials(core, connection)? {
+    if let Some(own) = credentials(core, connection)?.filter(|_| signs(connection, true)) {
         for der in own.chain() {
             writer.payload(kind::CERTIFICATE, &certificate::encode(X509_SIGNATURE, der));
         }
@@ -116,10 +142,11 @@ pub(crate) fn prove(
     let (connection, _) = phase1::agreed(sa)?;
     let identification = phase1::our_identity(&connection);
     let hash = hash(sa, core, transcript, sa.role, &identification)?;
-    let Some(own) = credentials(core, &connection)? else {
+    let own = credentials(core, &connection)?;
+    let Some(own) = own.filter(|_| signs(&connection, true)) else {
         return Ok(Some(hash));
     };
-    let key = own.private_key().clone();
+    let key = own.private_key().cloned().ok_or(Local::Credentials)?;
     core.work(sa.id, 0, Job::Sign { key, hash });
     Ok(None)
 }
@@ -138,7 +165,8 @@ pub(crate) fn read_proof(
         Role::Responder => Role::Initiator,
     };
     let expected = hash(sa, core, transcript, theirs, identification)?;
-    let Some(own) = credentials(core, &connection)? else {
+    let own = credentials(core, &connection)?;
+    let Some(own) = own.filter(|_| signs(&connection, false)) else {
         let matches = expected.matches(payloads.one(kind::HASH)?);
         return match matches {
             true => Ok(Proof::Hash),
@@ -149,7 +177,7 @@ pub(crate) fn read_proof(
         method: method(core, &connection)?,
         own,
         certificates: read_certificates(payloads)?,
-        presented: phase1::read_identity(identification)?,
+        presented: phase1::read_identity(sa, identification)?,
         expected: None,
         hash: expected,
         signature: phase1::not_empty(payloads.one(kind::SIGNATURE)?)?,
@@ -175,8 +203,8 @@ fn read_certificates(payloads: &Payloads<'_>) -> Result<Vec<Vec<u8>>, InvalidMes
 
 /// The kind of the payload that carries our proof.
 pub(crate) fn proof_kind(connection: &Connection) -> u8 {
-    match connection.authentication {
-        Authentication::PreSharedKey(_) => kind::HASH,
-        Authentication::Certificates(_) => kind::SIGNATURE,
+    match signs(connection, true) {
+        false => kind::HASH,
+        true => kind::SIGNATURE,
     }
 }

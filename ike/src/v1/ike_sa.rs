@@ -9,6 +9,7 @@ use portcullis_config::{Connection, Identity, IkeProposal};
 
 use crate::core::{Core, Path, Request};
 use crate::crypto::keymat::Cookies;
+use crate::peer_id::PeerId;
 use crate::retransmit::{Due, Retransmission};
 use crate::show::{IkeSnapshot, Mismatch};
 use crate::traffic::Wanted;
@@ -18,6 +19,8 @@ use crate::v1::keys::Keys;
 use crate::v1::message::{Incoming, VERSION, encrypt};
 use crate::v1::nat_traversal::Nat;
 use crate::v1::quick_mode::{self, QuickMode};
+use crate::v1::transaction::{self, Transaction};
+use crate::v1::xauth::{self, Admission};
 use crate::v1::{aggressive_mode, exchange, informational, main_mode};
 use crate::wire::Writer;
 use crate::wire::payload::kind;
@@ -48,10 +51,22 @@ pub(crate) enum Role {
 pub(crate) enum State {
     MainMode(main_mode::State),
     AggressiveMode(aggressive_mode::State),
+    /// Phase 1 stands, and phase 2 may not begin yet.
+    Admission(Admission),
     Established,
     /// Between two states. It stays only if the step fails, and then the negotiation does.
     Changing,
     Closed,
+}
+
+impl State {
+    /// True as long as the peer has not proved all that is asked of it.
+    pub(crate) fn is_half_open(&self) -> bool {
+        matches!(
+            self,
+            State::MainMode(_) | State::AggressiveMode(_) | State::Admission(_)
+        )
+    }
 }
 
 /// An IKE SA.
@@ -69,10 +84,15 @@ pub(crate) struct IkeSa {
     pub(crate) nat: Nat,
     pub(crate) keys: Option<Keys>,
     pub(crate) remote_id: Option<Identity>,
+    /// Who it is, once all is proved.
+    pub(crate) peer_id: Option<PeerId>,
+    /// Addresses of mode config: the peer's, or ours.
+    pub(crate) addresses: Vec<IpAddr>,
     pub(crate) proposal: Option<IkeProposal>,
     /// Seconds that the peer gives phase 1.
     pub(crate) peer_lifetime: Option<u64>,
     pub(crate) exchanges: BTreeMap<u32, QuickMode>,
+    pub(crate) transactions: BTreeMap<u32, Transaction>,
     pub(crate) seen: VecDeque<u32>,
     /// What is to be negotiated when phase 1 stands.
     pub(crate) queue: VecDeque<Wanted>,
@@ -98,6 +118,8 @@ pub(crate) struct IkeSa {
     pub(crate) superseded: bool,
     /// When its life is over, if it is not retired before.
     end: Option<Time>,
+    /// The peer began anew, and has yet to prove who it is.
+    pub(crate) initial_contact: bool,
     /// When the peer was last reminded that an SA is gone.
     pub(crate) reminder: Option<Time>,
 }
@@ -123,9 +145,12 @@ impl IkeSa {
             nat: Nat::default(),
             keys: None,
             remote_id: None,
+            peer_id: None,
+            addresses: Vec::new(),
             proposal: None,
             peer_lifetime: None,
             exchanges: BTreeMap::new(),
+            transactions: BTreeMap::new(),
             seen: VecDeque::new(),
             queue: VecDeque::new(),
             hint: None,
@@ -146,12 +171,18 @@ impl IkeSa {
             retired: false,
             superseded: false,
             end: None,
+            initial_contact: false,
             reminder: None,
         }
     }
 
     pub(crate) fn is_established(&self) -> bool {
         matches!(self.state, State::Established)
+    }
+
+    /// True as soon as phase 1 protects messages.
+    pub(crate) fn is_protected(&self) -> bool {
+        matches!(self.state, State::Established | State::Admission(_))
     }
 
     pub(crate) fn connection_name(&self) -> Option<&str> {
@@ -194,6 +225,7 @@ impl IkeSa {
         let result = match incoming.header.exchange_type {
             exchange::INFORMATIONAL => informational::receive(self, core, now, incoming),
             exchange::QUICK_MODE => quick_mode::receive(self, core, now, incoming),
+            exchange::TRANSACTION => transaction::receive(self, core, now, incoming),
             exchange::IDENTITY_PROTECTION | exchange::AGGRESSIVE => {
                 self.receive_phase1(core, now, incoming)
             }
@@ -203,7 +235,7 @@ impl IkeSa {
             core.counters.unauthentic += 1;
             if matches!(self.state, State::Changing) {
                 self.fail(core, now, error);
-            } else if !self.is_established() {
+            } else if !self.is_protected() {
                 self.suspect(now, error);
             }
         }
@@ -255,6 +287,7 @@ impl IkeSa {
         let result = match &self.state {
             State::MainMode(_) => main_mode::computed(self, core, now, outcome),
             State::AggressiveMode(_) => aggressive_mode::computed(self, core, now, outcome),
+            State::Admission(_) => xauth::computed(self, core, now, &outcome),
             State::Established | State::Changing | State::Closed => Ok(()),
         };
         if let Err(error) = result {
@@ -264,14 +297,24 @@ impl IkeSa {
 
     /// Phase 1 stands.
     pub(crate) fn establish(&mut self, core: &mut Core, now: Time) {
+        self.hint = None;
+        if let Err(error) = xauth::begin(self, core, now) {
+            self.fail(core, now, error);
+        }
+    }
+
+    /// All is proved that has to be: phase 2 may begin.
+    pub(crate) fn ready(&mut self, core: &mut Core, now: Time) {
         let (Some(connection), Some(remote_id)) = (self.connection.clone(), self.remote_id.clone())
         else {
             return;
         };
+        if std::mem::take(&mut self.initial_contact) {
+            core.requests.push_back(Request::InitialContact(self.id));
+        }
         self.state = State::Established;
         self.established = Some(now);
         self.half_open_until = None;
-        self.hint = None;
         let life = self
             .peer_lifetime
             .unwrap_or(u64::MAX)
@@ -282,7 +325,8 @@ impl IkeSa {
             Role::Responder => life / 20,
         };
         let renewal = core.jittered(life - early);
-        self.renewal = now.checked_add(Duration::from_secs(renewal));
+        let renewal = Some(renewal).filter(|_| self.may_renew());
+        self.renewal = renewal.and_then(|s| now.checked_add(Duration::from_secs(s)));
         self.end = now.checked_add(Duration::from_secs(life));
         self.expiry = self.end;
         if self.nat.ours {
@@ -296,12 +340,24 @@ impl IkeSa {
             local: self.path.local,
             remote: self.path.remote,
             remote_id,
+            user: self.user().map(str::to_owned),
             replaces: self.replaces,
         }));
         core.requests.push_back(Request::Established(self.id));
         while let Some(wanted) = self.queue.pop_front() {
             quick_mode::initiate(self, core, now, wanted);
         }
+    }
+
+    /// Users can prove themselves only to a phase 1 that they begin.
+    fn may_renew(&self) -> bool {
+        let connection = self.connection.as_ref();
+        !connection.is_some_and(|connection| connection.remote_access.asks())
+    }
+
+    /// The user behind the peer, who has proved it.
+    fn user(&self) -> Option<&str> {
+        self.peer_id.as_ref().and_then(PeerId::user)
     }
 
     /// True if it may serve one more quick mode.
@@ -351,9 +407,10 @@ impl IkeSa {
     /// Says why phase 1 failed, once for each child that waited for it.
     fn report(&mut self, core: &mut Core, now: Time, reason: &CloseReason) {
         let (reason, mismatches) = match (reason, self.hint.take()) {
-            (CloseReason::PeerDead | CloseReason::Error(_), Some((error, mismatches))) => {
-                (CloseReason::Error(error), mismatches)
-            }
+            (
+                CloseReason::PeerDead | CloseReason::DeletedByPeer | CloseReason::Error(_),
+                Some((error, mismatches)),
+            ) => (CloseReason::Error(error), mismatches),
             // Its cookie comes with its first message (RFC 2408 2.5.3).
             (CloseReason::PeerDead, None)
                 if self.role == Role::Initiator && self.cookies.responder == [0; 8] =>
@@ -428,7 +485,7 @@ impl IkeSa {
             return;
         }
         let old = std::mem::replace(&mut self.path, path);
-        let peer = self.remote_id.iter();
+        let peer = self.peer_id.iter();
         let children = peer.flat_map(|peer| core.children.of_peer(peer));
         let moved: Vec<_> = children
             .filter(|child| child.path == old)
@@ -474,7 +531,13 @@ impl IkeSa {
             self.dead_peer.deadline(),
         ];
         let exchanges = self.exchanges.values().filter_map(QuickMode::deadline);
-        own.into_iter().flatten().chain(exchanges).min()
+        let transactions = self.transactions.values().filter_map(Transaction::deadline);
+        let admission = match &self.state {
+            State::Admission(admission) => admission.deadline(),
+            _ => None,
+        };
+        let own = own.into_iter().flatten().chain(admission);
+        own.chain(exchanges).chain(transactions).min()
     }
 
     /// Does what is due.
@@ -485,6 +548,10 @@ impl IkeSa {
             return;
         }
         self.repeat_phase1(core, now);
+        transaction::timeout(self, core, now);
+        if let Err(error) = xauth::timeout(self, core, now) {
+            self.fail(core, now, error);
+        }
         if due(self.expiry) {
             informational::delete_ike(self, core);
             self.close(core, now, CloseReason::Expired);
@@ -546,7 +613,7 @@ impl IkeSa {
             self.retired = false;
             self.expiry = self.end;
         }
-        if !self.retired {
+        if !self.retired && self.may_renew() {
             let left = self.end.map(|end| end.saturating_sub(now));
             let planned = left.and_then(|left| now.checked_add(left - left / 10));
             self.renewal = self.renewal.or(planned);
@@ -573,6 +640,7 @@ impl IkeSa {
             state: match &self.state {
                 State::MainMode(state) => state.name(),
                 State::AggressiveMode(state) => state.name(),
+                State::Admission(state) => state.name(),
                 State::Established if self.retired => "retired",
                 State::Established => "established",
                 State::Changing | State::Closed => "closed",
@@ -582,6 +650,8 @@ impl IkeSa {
             local: self.path.local,
             remote: self.path.remote,
             remote_id: self.remote_id.clone(),
+            user: self.user().map(str::to_owned),
+            addresses: self.addresses.clone(),
             proposal: self.proposal,
             nat: [self.nat.ours, self.nat.theirs],
             established: self.established,

@@ -27,7 +27,7 @@ pub(crate) fn receive(
     if !incoming.is_encrypted() {
         return hint(sa, incoming);
     }
-    if !sa.is_established() {
+    if !sa.is_protected() {
         return early(sa, now, incoming);
     }
     let id = incoming.header.message_id;
@@ -69,7 +69,7 @@ pub(crate) fn receive(
 
 /// A notification in clear while phase 1 is under way proves nothing, but says why no answer may come.
 fn hint(sa: &mut IkeSa, incoming: Incoming<'_>) -> Result<(), Error> {
-    if sa.is_established() {
+    if sa.is_protected() {
         return Ok(());
     }
     let payloads = Payloads::parse(incoming.header.next_payload, incoming.body())?;
@@ -148,7 +148,7 @@ fn deleted(sa: &mut IkeSa, core: &mut Core, now: Time, delete: &Delete) {
             .by_outbound(protocol, sa.path.remote.ip(), spi);
         let child = found.and_then(|id| core.children.get(id));
         // A peer deletes its own SAs, nobody else's.
-        let Some(child) = child.filter(|child| Some(&child.peer) == sa.remote_id.as_ref()) else {
+        let Some(child) = child.filter(|child| Some(&child.peer) == sa.peer_id.as_ref()) else {
             continue;
         };
         let id = child.id;
@@ -196,7 +196,7 @@ pub(crate) fn delete_ike(sa: &mut IkeSa, core: &mut Core) {
 
 /// One message of an established IKE SA.
 fn send(sa: &mut IkeSa, core: &mut Core, kind: u8, body: &[u8]) {
-    if sa.is_established() {
+    if sa.is_protected() {
         let id = core.message_id();
         sa.take_message_id(id);
         send_protected(sa, core, id, (kind, body));

@@ -363,7 +363,7 @@ fn receive_authentication(
         let payloads = Payloads::parse(incoming.header.next_payload, &body)?;
         let identification = payloads.one(kind::IDENTIFICATION)?;
         let proof = authentication::read_proof(sa, core, transcript, &payloads, identification)?;
-        let identity = phase1::read_identity(identification)?;
+        let identity = phase1::read_identity(sa, identification)?;
         Ok((proof, identity, phase1::has_initial_contact(&payloads)))
     };
     let (proof, identity, initial_contact) = match read(&mut iv) {

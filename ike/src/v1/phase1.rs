@@ -9,6 +9,7 @@ use crate::connections::{candidates, expects, ways};
 use crate::core::{Core, Path};
 use crate::crypto::dh::SharedSecret;
 use crate::crypto::keymat::{Nonces, PublicValues, Skeyid};
+use crate::peer_id::PeerId;
 use crate::proposal::ike::{Chosen, Policy};
 use crate::v1::ike_sa::{IkeSa, Role};
 use crate::v1::keys::Keys;
@@ -70,11 +71,15 @@ pub(crate) struct Transcript {
     pub(crate) nonces: Both,
 }
 
-/// What a connection allows in phase 1.
-pub(crate) fn policy<'a>(core: &Core, connection: &'a Connection) -> Result<Policy<'a>, Error> {
+/// What a connection allows in phase 1, to us in this role.
+pub(crate) fn policy<'a>(
+    core: &Core,
+    connection: &'a Connection,
+    role: Role,
+) -> Result<Policy<'a>, Error> {
     Ok(Policy {
         proposals: &connection.ike_proposals,
-        method: authentication::method(core, connection)?,
+        method: authentication::number(core, connection, role)?,
         lifetime: connection.ike_lifetime,
     })
 }
@@ -86,7 +91,7 @@ pub(crate) fn offer(
 ) -> Result<SecurityAssociation, Error> {
     let mut offer = SecurityAssociation::default();
     for way in ways(connection) {
-        let mut more = policy(core, &way)?.offer();
+        let mut more = policy(core, &way, Role::Initiator)?.offer();
         match (offer.proposals.first_mut(), more.proposals.first_mut()) {
             (Some(all), Some(more)) => all.transforms.append(&mut more.transforms),
             _ => offer = more,
@@ -108,7 +113,7 @@ pub(crate) fn chosen(
     answer: &SecurityAssociation,
 ) -> Result<(Arc<Connection>, Chosen), Error> {
     for way in ways(connection) {
-        if let Some(chosen) = policy(core, &way)?.chosen(answer)? {
+        if let Some(chosen) = policy(core, &way, Role::Initiator)?.chosen(answer)? {
             return Ok((way, chosen));
         }
     }
@@ -120,6 +125,13 @@ pub(crate) fn write_vendor_ids(writer: &mut Writer, connection: &Connection) {
     let nat_traversal = connection.nat_traversal != portcullis_config::NatTraversal::Off;
     for id in vendor_id::ours(nat_traversal) {
         writer.payload(kind::VENDOR_ID, &id);
+    }
+    let access = &connection.remote_access;
+    if access.xauth.is_some() {
+        writer.payload(kind::VENDOR_ID, &vendor_id::XAUTH);
+    }
+    if access.mode_config.is_some() {
+        writer.payload(kind::VENDOR_ID, &vendor_id::UNITY);
     }
 }
 
@@ -172,7 +184,7 @@ pub(crate) fn choose(
         }
         found = true;
         for way in ways(connection) {
-            match policy(core, &way)?.choose(offered)? {
+            match policy(core, &way, Role::Responder)?.choose(offered)? {
                 Ok(chosen) => {
                     sa.connection = Some(way);
                     accept(sa, &chosen);
@@ -241,8 +253,15 @@ pub(crate) fn our_identity(connection: &Connection) -> Vec<u8> {
 }
 
 /// Reads the peer's identification: protocol and port are not said, or are IKE's (RFC 2407 4.6.2, RFC 3947 4).
-pub(crate) fn read_identity(body: &[u8]) -> Result<Identity, InvalidMessage> {
+pub(crate) fn read_identity(sa: &IkeSa, body: &[u8]) -> Result<Identity, InvalidMessage> {
     let identification = Identification::parse(body)?;
+    // The client of hybrid authentication need not say who it is (draft-ietf-ipsec-isakmp-hybrid-auth-05 4.2). Whether
+    // it is one, aggressive mode tells only when the connection is found.
+    let connection = sa.connection.as_ref().map(|c| &c.remote_access);
+    let may_be_silent = connection.is_none_or(|access| access.hybrid && access.asks());
+    if may_be_silent && identification.kind == 0 && identification.data.is_empty() {
+        return Ok(Identity::KeyId(Vec::new()));
+    }
     match (identification.protocol, identification.port) {
         (0 | 17, 0 | 500 | 4500) => identification.identity(),
         _ => Err(InvalidMessage::Identification),
@@ -254,10 +273,11 @@ pub(crate) fn read_identity(body: &[u8]) -> Result<Identity, InvalidMessage> {
 pub(crate) fn identify(sa: &mut IkeSa, core: &Core, identity: Identity) -> Result<(), Error> {
     let (current, proposal) = agreed(sa)?;
     // A certificate may vouch for more than the name that the peer has chosen: that is for `verify` to tell.
-    let by_certificate = matches!(current.authentication, Authentication::Certificates(_));
+    let by_certificate = authentication::signs(&current, false);
     let fits = |connection: &Arc<Connection>| {
         expects(connection, &identity)
             && connection.authentication == current.authentication
+            && connection.remote_access.is_like(&current.remote_access)
             && connection.ike_proposals.contains(&proposal)
     };
     let found = match (sa.role, fits(&current)) {
@@ -317,7 +337,10 @@ pub(crate) fn write_initial_contact(sa: &IkeSa, core: &Core, writer: &mut Writer
     let same = |child: &ChildSa| Some(child.connection.name.as_str()) == name;
     // Who the peer is tells it at once; where it may be anybody, all are looked at.
     let known = match sa.connection.as_ref().and_then(|c| c.remote_id.as_ref()) {
-        Some(peer) => core.children.of_peer(peer).any(same),
+        Some(peer) => {
+            let peer = PeerId::proven(peer.clone());
+            core.children.of_peer(&peer).any(same)
+        }
         None => core.children.iter().any(same),
     };
     let alone = core.peers.get(&sa.home) == Some(&1);

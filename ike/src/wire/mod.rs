@@ -3,6 +3,7 @@
 
 pub(crate) mod attribute;
 pub(crate) mod certificate;
+pub(crate) mod configuration;
 pub(crate) mod delete;
 pub(crate) mod fragment;
 pub(crate) mod identification;

@@ -18,6 +18,8 @@ pub(crate) mod kind {
     pub(crate) const NOTIFICATION: u8 = 11;
     pub(crate) const DELETE: u8 = 12;
     pub(crate) const VENDOR_ID: u8 = 13;
+    /// Attributes of the transaction exchange (draft-dukes-ike-mode-cfg-02 3.2).
+    pub(crate) const CONFIGURATION: u8 = 14;
     pub(crate) const NAT_D: u8 = 20;
     pub(crate) const NAT_OA: u8 = 21;
     /// As draft-ietf-ipsec-nat-t-ike-02 and -03 number NAT-D and NAT-OA.

@@ -9,7 +9,8 @@ use std::time::Duration;
 use portcullis_config::{
     AddressRange, AeadIcv, AesKey, Authentication, ChildPolicy, ChildProposal, Cipher, Connection,
     Direction, Group, Identity, IkeCipher, IkeHash, IkeProposal, Limits, Mode, NatTraversal,
-    Phase1Exchange, RemoteAddress, SaConfig, Secret, Selector, Start, Transform, UpperLayer,
+    Phase1Exchange, RemoteAccess, RemoteAddress, SaConfig, Secret, Selector, Start, Transform,
+    UpperLayer,
 };
 use portcullis_ike::{
     AddSa, ChildId, Command, Datagram, Endpoint, Event, RandomSource, Settings, SpiSource, Time,
@@ -474,6 +475,7 @@ fn connection(hosts: [&str; 2], names: [&str; 2], lans: [&str; 2]) -> Connection
         remote: RemoteAddress::Host(hosts[1].parse().unwrap()),
         local_id: Identity::Fqdn(names[0].to_owned()),
         remote_id: Some(Identity::Fqdn(names[1].to_owned())),
+        remote_access: RemoteAccess::default(),
         authentication: Authentication::PreSharedKey(Secret::new(b"secret of both".to_vec())),
         further: Vec::new(),
         ike_proposals: vec![IkeProposal {

@@ -9,6 +9,7 @@ mod life;
 mod lying;
 mod nat;
 mod rekey;
+mod road_warrior;
 mod rules;
 mod storms;
 mod weather;

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use portcullis_config::{ChildPolicy, Connection, Mode};
+use portcullis_config::{ChildPolicy, Connection, Mode, ModeConfig, Selector};
 
 use super::{Agreement, Bodies, Offer, QuickMode, State, give_up, install, release};
 use crate::core::Core;
@@ -32,6 +32,7 @@ pub(crate) fn initiate(sa: &mut IkeSa, core: &mut Core, now: Time, wanted: Wante
 }
 
 fn begin(sa: &mut IkeSa, core: &mut Core, now: Time, wanted: &Wanted) -> Result<(), Error> {
+    let wanted = &from_our_address(sa, wanted)?;
     let message_id = core.message_id();
     let iv = sa.keys()?.exchange_iv(message_id);
     let (policy, spis, identities) = prepare(sa, core, wanted)?;
@@ -60,12 +61,31 @@ fn begin(sa: &mut IkeSa, core: &mut Core, now: Time, wanted: &Wanted) -> Result<
     Ok(())
 }
 
+/// Where mode config has given us an address, it is our side of the traffic.
+fn from_our_address(sa: &IkeSa, wanted: &Wanted) -> Result<Wanted, Error> {
+    let mut wanted = wanted.clone();
+    let access = sa.connection.as_ref().map(|c| &c.remote_access);
+    let asks = access.is_some_and(|a| matches!(a.mode_config, Some(ModeConfig::Ask)));
+    if let Some(address) = sa.addresses.first().filter(|_| asks) {
+        let ours = traffic::host(*address);
+        let whole = Selector {
+            local: vec![ours],
+            ..wanted.selector.clone()
+        };
+        if !traffic::contains(&wanted.selector, &whole) {
+            return Err(Local::Selector.into());
+        }
+        wanted.selector = whole;
+    }
+    Ok(wanted)
+}
+
 type Prepared = (ChildPolicy, Spis, (Vec<u8>, Vec<u8>));
 
 fn prepare(sa: &IkeSa, core: &mut Core, wanted: &Wanted) -> Result<Prepared, Error> {
     let connection = sa.connection.as_ref().ok_or(Local::NotConfigured)?;
     let policy = child_policy(connection, &wanted.child).ok_or(Local::NotConfigured)?;
-    let (local, remote) = traffic::identities(&wanted.selector).ok_or(Local::Selector)?;
+    let (local, remote) = traffic::identities(wanted.said()).ok_or(Local::Selector)?;
     let (esp, ah) = proposals(sa, &policy).protocols();
     let spis = reserve(core, sa.path.local.ip(), (esp, ah))?;
     Ok((policy, spis, (local.encode(), remote.encode())))

@@ -34,7 +34,7 @@ pub(super) fn inbound(
         release(core, agreement.spis);
         return Err(Local::NotConfigured.into());
     }
-    let peer = sa.remote_id.clone().ok_or(Local::NotConfigured)?;
+    let peer = sa.peer_id.clone().ok_or(Local::NotConfigured)?;
     let skeyid = &sa.keys()?.skeyid;
     let Agreement {
         wanted,
@@ -61,6 +61,7 @@ pub(super) fn inbound(
         path: sa.path,
         state: ChildState::Inbound,
         selector: wanted.selector,
+        said: wanted.said,
         proposal: chosen.proposal,
         udp: sa.nat.udp.is_some(),
         inbound: spis,

@@ -1,6 +1,6 @@
 //! Quick mode's responder.
 
-use portcullis_config::{AddressRange, ChildPolicy, Mode, Selector};
+use portcullis_config::{AddressPool, ChildPolicy, Mode, Selector};
 
 use super::initiator::{original_addresses, proposals, reserve};
 use super::{Agreement, Bodies, QuickMode, State, install};
@@ -80,7 +80,7 @@ fn yields(
     let theirs = phase1::read_nonce(payloads)?;
     let (asked, _) = read_traffic(sa, payloads)?;
     let mut exchanges = sa.exchanges.iter();
-    let rival = exchanges.find(|(_, ours)| ours.wants(|wanted| wanted.selector == asked));
+    let rival = exchanges.find(|(_, ours)| ours.wants(|wanted| *wanted.said() == asked));
     let Some((id, rival)) = rival else {
         return Ok(true);
     };
@@ -138,8 +138,8 @@ fn read_offer(
     let offered = SecurityAssociation::parse(body).map_err(invalid)?;
     let theirs = phase1::read_nonce(payloads).map_err(invalid)?;
     let (asked, bodies) = read_traffic(sa, payloads).map_err(plain)?;
-    let (policy, chosen) = choose(sa, &asked, &offered)?;
-    let selector = effective(sa, policy.mode, asked);
+    let (policy, chosen, selector) = choose(sa, core, &asked, &offered)?;
+    let said = Some(asked).filter(|asked| *asked != selector && policy.mode == Mode::Tunnel);
     let peer = match policy.pfs {
         Some(group) => {
             let value = payloads.one(kind::KEY_EXCHANGE).map_err(invalid)?;
@@ -154,6 +154,7 @@ fn read_offer(
         replaces: predecessor(sa, core, &policy.name, &selector),
         peer: None,
         at: None,
+        said,
         selector,
     };
     let agreement = Agreement {
@@ -194,21 +195,26 @@ fn read_traffic(sa: &IkeSa, payloads: &Payloads<'_>) -> Result<(Selector, Identi
 /// The first child of the connection that has this traffic and a proposal in common.
 fn choose(
     sa: &IkeSa,
+    core: &Core,
     asked: &Selector,
     offered: &SecurityAssociation,
-) -> Result<(ChildPolicy, Chosen), Refused> {
+) -> Result<(ChildPolicy, Chosen, Selector), Refused> {
     let plain = |error: Error| (error, Vec::new());
     let connection = sa.connection.as_ref();
     let connection = connection.ok_or_else(|| plain(crate::Local::NotConfigured.into()))?;
     let mut mismatches = Vec::new();
     let mut found = false;
     for policy in &connection.children {
-        if !traffic::contains(&policy.selector, &effective(sa, policy.mode, asked.clone())) {
+        let selector = match (policy.mode, connection.remote_access.pool()) {
+            (Mode::Tunnel, Some(pool)) => leased(sa, core, (pool, policy), asked).map_err(plain)?,
+            (mode, _) => effective(sa, mode, asked.clone()),
+        };
+        if !traffic::contains(&policy.selector, &selector) {
             continue;
         }
         found = true;
         match proposals(sa, policy).choose(offered) {
-            Ok(Ok(chosen)) => return Ok((policy.clone(), chosen)),
+            Ok(Ok(chosen)) => return Ok((policy.clone(), chosen, selector)),
             Ok(Err(differences)) => mismatches.extend(differences),
             Err(error) => return Err(plain(error.into())),
         }
@@ -219,18 +225,42 @@ fn choose(
     }
 }
 
+/// A road warrior's traffic is that of the address which it was given. Clients that know of split-include by mode
+/// config ask for everything nevertheless (Unity): it is narrowed to what the child has.
+fn leased(
+    sa: &IkeSa,
+    core: &Core,
+    (pool, policy): (&AddressPool, &ChildPolicy),
+    asked: &Selector,
+) -> Result<Selector, Error> {
+    let peer = sa.peer_id.as_ref();
+    let leases = peer.map_or_else(Vec::new, |peer| core.leases.of(pool, peer));
+    let mut leases = leases.into_iter().map(traffic::host);
+    let remote = leases.find(|lease| asked.remote == [*lease]);
+    let remote = vec![remote.ok_or(PeerIncompatible::Address)?];
+    let all = Selector {
+        local: policy.selector.local.clone(),
+        remote: remote.clone(),
+        upper: asked.upper.clone(),
+    };
+    let asked = Selector {
+        local: asked.local.clone(),
+        remote,
+        upper: asked.upper.clone(),
+    };
+    Ok(match traffic::contains(&asked, &all) {
+        true => all,
+        false => asked,
+    })
+}
+
 /// In transport mode through a NAT, packets arrive with the NAT's address, not with the one that the host behind it
 /// knows as its own.
 fn effective(sa: &IkeSa, mode: Mode, asked: Selector) -> Selector {
     if mode == Mode::Tunnel {
         return asked;
     }
-    let host = |address| {
-        vec![AddressRange {
-            start: address,
-            end: address,
-        }]
-    };
+    let host = |address| vec![traffic::host(address)];
     Selector {
         local: match sa.nat.ours {
             true => host(sa.path.local.ip()),
@@ -246,16 +276,13 @@ fn effective(sa: &IkeSa, mode: Mode, asked: Selector) -> Selector {
 
 /// The child of the same peer and traffic that a new one takes over from.
 fn predecessor(sa: &IkeSa, core: &Core, name: &str, selector: &Selector) -> Option<ChildId> {
-    let mut children = core
-        .children
-        .of_peer(sa.remote_id.as_ref()?)
-        .filter(|child| {
-            Some(child.connection.name.as_str()) == sa.connection_name()
-                && child.policy.name == name
-                && child.selector == *selector
-                && child.replaced_by.is_none()
-                && child.state != ChildState::Inbound
-        });
+    let mut children = core.children.of_peer(sa.peer_id.as_ref()?).filter(|child| {
+        Some(child.connection.name.as_str()) == sa.connection_name()
+            && child.policy.name == name
+            && child.selector == *selector
+            && child.replaced_by.is_none()
+            && child.state != ChildState::Inbound
+    });
     children.next().map(|child| child.id)
 }
 

@@ -1,0 +1,434 @@
+//! Extended authentication (draft-beaulieu-ike-xauth-02): a user proves themselves between phase 1 and phase 2.
+//!
+//! ```text
+//! Client                                            Server
+//!                                              <--  REQUEST(NAME="" PASSWORD="")
+//! REPLY(NAME="joe" PASSWORD="foobar")          -->
+//!                                              <--  SET(STATUS=OK), or REQUEST again, or SET(STATUS=FAIL)
+//! ACKNOWLEDGE                                  -->
+//! ```
+//!
+//! All of it has one identifier; each REQUEST and each SET is an exchange of its own.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use portcullis_config::{Secret, Xauth};
+
+use crate::core::Core;
+use crate::peer_id::PeerId;
+use crate::v1::ike_sa::{IkeSa, State as IkeState};
+use crate::v1::transaction::bytes;
+use crate::v1::{informational, mode_config, transaction};
+use crate::wire::attribute::Attribute;
+use crate::wire::configuration::{Configuration, Type, xauth};
+use crate::work::{Job, Outcome};
+use crate::{CloseReason, Error, Local, PeerIncompatible, Time};
+
+/// Time that a user has for all of it.
+pub(super) const TIME: Duration = Duration::from_secs(120);
+/// XAUTH-TYPE: name and password (draft-beaulieu-ike-xauth-02 6.3).
+const GENERIC: u64 = 0;
+/// XAUTH-STATUS (draft-beaulieu-ike-xauth-02 6.2).
+const FAIL: u16 = 0;
+const OK: u16 = 1;
+
+/// What stands between phase 1 and phase 2.
+#[derive(Debug)]
+pub(crate) enum Admission {
+    /// Server: name and password.
+    AwaitReply { identifier: u16, left: u32 },
+    /// Server: whether they are right.
+    Checking {
+        identifier: u16,
+        left: u32,
+        user: String,
+    },
+    /// Server: the time at which a wrong password is answered.
+    Delaying {
+        identifier: u16,
+        left: u32,
+        user: String,
+        until: Time,
+    },
+    /// Server: the acknowledgement of a refusal.
+    AwaitFarewell { user: String },
+    /// Client: a question, or the verdict.
+    AwaitVerdict,
+    /// Client: the verdict has come.
+    Judged { right: bool },
+    /// Client of mode config: our address.
+    AwaitAddress,
+}
+
+impl Admission {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Admission::AwaitReply { .. } => "xauth: awaits name and password",
+            Admission::Checking { .. } => "xauth: checks the password",
+            Admission::Delaying { .. } => "xauth: lets a wrong password wait",
+            Admission::AwaitFarewell { .. } => "xauth: has refused",
+            Admission::AwaitVerdict | Admission::Judged { .. } => "xauth: awaits the verdict",
+            Admission::AwaitAddress => "mode config: awaits an address",
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        match self {
+            Admission::Delaying { until, .. } => Some(*until),
+            _ => None,
+        }
+    }
+}
+
+/// Phase 1 stands: what comes before phase 2 begins.
+pub(super) fn begin(sa: &mut IkeSa, core: &mut Core, now: Time) -> Result<(), Error> {
+    let connection = sa.connection.clone().ok_or(Local::NotConfigured)?;
+    let identity = sa.remote_id.clone().ok_or(Local::NotConfigured)?;
+    match &connection.remote_access.xauth {
+        Some(Xauth::Server { tries, .. }) => {
+            sa.half_open_until = Some(now + TIME);
+            let identifier = u16::from_be_bytes(core.random());
+            ask(sa, core, now, (identifier, *tries))
+        }
+        Some(Xauth::Client { .. }) => {
+            sa.half_open_until = Some(now + TIME);
+            sa.peer_id = Some(PeerId::proven(identity));
+            enter(sa, Admission::AwaitVerdict);
+            Ok(())
+        }
+        None => {
+            sa.peer_id = Some(PeerId::proven(identity));
+            mode_config::begin(sa, core, now)
+        }
+    }
+}
+
+/// True while an answer can only be of XAUTH.
+pub(super) fn is_due(sa: &IkeSa) -> bool {
+    matches!(
+        sa.state,
+        IkeState::Admission(
+            Admission::AwaitReply { .. }
+                | Admission::Checking { .. }
+                | Admission::Delaying { .. }
+                | Admission::AwaitFarewell { .. }
+        )
+    )
+}
+
+/// Server: asks for name and password.
+fn ask(
+    sa: &mut IkeSa,
+    core: &mut Core,
+    now: Time,
+    (identifier, left): (u16, u32),
+) -> Result<(), Error> {
+    let request = Configuration {
+        kind: Type::Request,
+        identifier,
+        attributes: vec![
+            bytes(xauth::USER_NAME, &[]),
+            bytes(xauth::USER_PASSWORD, &[]),
+        ],
+    };
+    enter(sa, Admission::AwaitReply { identifier, left });
+    transaction::begin(sa, core, now, &request)
+}
+
+/// Server: an answer came, authentic as far as phase 1 goes.
+pub(super) fn answered(
+    sa: &mut IkeSa,
+    core: &mut Core,
+    now: Time,
+    answer: &Configuration,
+) -> Result<(), Error> {
+    match &sa.state {
+        IkeState::Admission(Admission::AwaitReply { identifier, left })
+            if answer.kind == Type::Reply =>
+        {
+            let (identifier, left) = (*identifier, *left);
+            check(sa, core, now, (identifier, left), answer)
+        }
+        IkeState::Admission(Admission::AwaitFarewell { .. }) => {
+            farewell(sa, core, now);
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check(
+    sa: &mut IkeSa,
+    core: &mut Core,
+    now: Time,
+    (identifier, left): (u16, u32),
+    reply: &Configuration,
+) -> Result<(), Error> {
+    let connection = sa.connection.clone().ok_or(Local::NotConfigured)?;
+    let Some(Xauth::Server { users, .. }) = &connection.remote_access.xauth else {
+        return Err(Local::NotConfigured.into());
+    };
+    let text = |kind| reply.bytes(kind).unwrap_or_default();
+    let user = String::from_utf8_lossy(text(xauth::USER_NAME)).into_owned();
+    // The client does without (6.1), or cannot say what it is asked for.
+    if reply.attribute(xauth::STATUS).is_some() {
+        return refuse(sa, core, now, (identifier, user));
+    }
+    let job = Job::CheckPassword {
+        users: users.clone(),
+        name: user.clone(),
+        password: Secret::new(text(xauth::USER_PASSWORD).to_vec()),
+    };
+    core.work(sa.id, 0, job);
+    let state = Admission::Checking {
+        identifier,
+        left,
+        user,
+    };
+    enter(sa, state);
+    Ok(())
+}
+
+/// Server: the password is checked.
+pub(super) fn computed(
+    sa: &mut IkeSa,
+    core: &mut Core,
+    now: Time,
+    outcome: &Outcome,
+) -> Result<(), Error> {
+    let (IkeState::Admission(Admission::Checking { .. }), Outcome::Checked(right)) =
+        (&sa.state, outcome)
+    else {
+        return Ok(());
+    };
+    let IkeState::Admission(Admission::Checking {
+        identifier,
+        left,
+        user,
+    }) = std::mem::replace(&mut sa.state, IkeState::Changing)
+    else {
+        return Ok(());
+    };
+    if *right {
+        return admit(sa, core, now, (identifier, user));
+    }
+    core.counters.wrong_passwords += 1;
+    // The reason, should the client give up.
+    sa.hint = Some((PeerIncompatible::User(user.clone()).into(), Vec::new()));
+    let until = now + core.wrong_passwords.note(now, sa.path.remote.ip());
+    let state = Admission::Delaying {
+        identifier,
+        left: left.saturating_sub(1),
+        user,
+        until,
+    };
+    enter(sa, state);
+    Ok(())
+}
+
+/// Server: the user is who they say. The acknowledgement of that ends its repetition, and nothing else waits for it.
+fn admit(
+    sa: &mut IkeSa,
+    core: &mut Core,
+    now: Time,
+    (identifier, user): (u16, String),
+) -> Result<(), Error> {
+    let connection = sa.connection.clone().ok_or(Local::NotConfigured)?;
+    let identity = sa.remote_id.clone().ok_or(Local::NotConfigured)?;
+    core.counters.users += 1;
+    sa.peer_id = Some(PeerId::of_user(&connection, identity, user));
+    transaction::begin(sa, core, now, &status(identifier, OK))?;
+    mode_config::begin(sa, core, now)
+}
+
+/// Server: no more tries.
+fn refuse(
+    sa: &mut IkeSa,
+    core: &mut Core,
+    now: Time,
+    (identifier, user): (u16, String),
+) -> Result<(), Error> {
+    enter(sa, Admission::AwaitFarewell { user });
+    transaction::begin(sa, core, now, &status(identifier, FAIL))
+}
+
+fn status(identifier: u16, value: u16) -> Configuration {
+    Configuration {
+        kind: Type::Set,
+        identifier,
+        attributes: vec![Attribute::basic(xauth::STATUS, value)],
+    }
+}
+
+/// Server: the client knows; phase 1 ends at once (draft-beaulieu-ike-xauth-02 6).
+fn farewell(sa: &mut IkeSa, core: &mut Core, now: Time) {
+    let user = match &sa.state {
+        IkeState::Admission(Admission::AwaitFarewell { user }) => user.clone(),
+        _ => String::new(),
+    };
+    informational::delete_ike(sa, core);
+    sa.fail(core, now, PeerIncompatible::User(user).into());
+}
+
+/// A message is not answered. Without an answer to these there is nothing to come.
+pub(super) fn unanswered(sa: &mut IkeSa, core: &mut Core, now: Time) {
+    match &sa.state {
+        IkeState::Admission(Admission::AwaitFarewell { .. }) => farewell(sa, core, now),
+        IkeState::Admission(_) => sa.close(core, now, CloseReason::PeerDead),
+        _ => {}
+    }
+}
+
+/// Server: a wrong password has waited long enough.
+pub(super) fn timeout(sa: &mut IkeSa, core: &mut Core, now: Time) -> Result<(), Error> {
+    let IkeState::Admission(Admission::Delaying {
+        identifier,
+        left,
+        user,
+        until,
+    }) = &sa.state
+    else {
+        return Ok(());
+    };
+    if *until > now {
+        return Ok(());
+    }
+    let (identifier, left, user) = (*identifier, *left, user.clone());
+    match left {
+        0 => refuse(sa, core, now, (identifier, user)),
+        left => ask(sa, core, now, (identifier, left)),
+    }
+}
+
+/// Client: what to answer to the server's message; `None`: nothing, for it has no place here.
+pub(super) fn asked(sa: &mut IkeSa, question: &Configuration) -> Option<Vec<Attribute>> {
+    if !matches!(
+        sa.state,
+        IkeState::Admission(Admission::AwaitVerdict | Admission::Judged { .. })
+    ) {
+        return None;
+    }
+    match question.kind {
+        Type::Request => Some(credentials(sa, question)),
+        _ => {
+            let status = question.attribute(xauth::STATUS)?.as_number().ok()?;
+            let right = status == u64::from(OK);
+            enter(sa, Admission::Judged { right });
+            // 6.1: the acknowledgement has no attributes.
+            Some(Vec::new())
+        }
+    }
+}
+
+/// Name and password, if nothing else is asked for.
+fn credentials(sa: &IkeSa, question: &Configuration) -> Vec<Attribute> {
+    let unable = vec![Attribute::basic(xauth::STATUS, FAIL)];
+    let connection = sa.connection.as_ref();
+    let xauth = connection.and_then(|c| c.remote_access.xauth.as_ref());
+    let Some(Xauth::Client { user, password }) = xauth else {
+        return unable;
+    };
+    let mut attributes = Vec::new();
+    for asked in &question.attributes {
+        attributes.push(match asked.kind {
+            xauth::USER_NAME => bytes(asked.kind, user.as_bytes()),
+            xauth::USER_PASSWORD => bytes(asked.kind, password.expose()),
+            // 6.2: the type comes back as it was asked for.
+            xauth::TYPE if asked.as_number() == Ok(GENERIC) => asked.clone(),
+            xauth::MESSAGE => continue,
+            other if !xauth::ALL.contains(&other) => continue,
+            _ => return unable,
+        });
+    }
+    attributes
+}
+
+/// Client: goes on after the verdict or an address, once that is acknowledged.
+pub(super) fn proceed(sa: &mut IkeSa, core: &mut Core, now: Time) -> Result<(), Error> {
+    match sa.state {
+        IkeState::Admission(Admission::Judged { right: true }) => {
+            return mode_config::begin(sa, core, now);
+        }
+        IkeState::Admission(Admission::Judged { right: false }) => {}
+        IkeState::Admission(Admission::AwaitAddress) if !sa.addresses.is_empty() => {
+            sa.ready(core, now);
+            return Ok(());
+        }
+        _ => return Ok(()),
+    }
+    let connection = sa.connection.as_ref();
+    let user = match connection.and_then(|c| c.remote_access.xauth.as_ref()) {
+        Some(Xauth::Client { user, .. }) => user.clone(),
+        _ => String::new(),
+    };
+    informational::delete_ike(sa, core);
+    sa.fail(core, now, PeerIncompatible::User(user).into());
+    Ok(())
+}
+
+fn enter(sa: &mut IkeSa, state: Admission) {
+    sa.state = IkeState::Admission(state);
+}
+
+/// Addresses from which wrong passwords came lately: each next one waits twice as long for its answer. How many may
+/// wait at once, the limit of half-open IKE SAs tells.
+#[derive(Debug, Default)]
+pub(crate) struct WrongPasswords {
+    sources: HashMap<IpAddr, (Time, u32)>,
+    order: VecDeque<(Time, IpAddr)>,
+}
+
+/// Time after which a source begins anew, and sources that are remembered.
+const MEMORY: Duration = Duration::from_secs(900);
+const SOURCES: usize = 10_000;
+/// Waiting times: the first, and how often it may double.
+const FIRST: Duration = Duration::from_secs(1);
+const DOUBLED: u32 = 4;
+
+impl WrongPasswords {
+    /// One more; how long its answer waits.
+    fn note(&mut self, now: Time, source: IpAddr) -> Duration {
+        let old = |(at, _): &(Time, IpAddr)| now.saturating_sub(*at) > MEMORY;
+        while self.order.len() >= SOURCES || self.order.front().is_some_and(old) {
+            let Some((at, source)) = self.order.pop_front() else {
+                break;
+            };
+            if self
+                .sources
+                .get(&source)
+                .is_some_and(|(last, _)| *last == at)
+            {
+                self.sources.remove(&source);
+            }
+        }
+        let before = self.sources.get(&source).map_or(0, |(_, count)| *count);
+        self.sources.insert(source, (now, before + 1));
+        self.order.push_back((now, source));
+        FIRST * 2_u32.pow(before.min(DOUBLED))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_passwords_wait_longer_and_longer() {
+        let mut wrong = WrongPasswords::default();
+        let (one, other): (IpAddr, IpAddr) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+        let now = Duration::from_secs(1000);
+        let waits = [1, 2, 4, 8, 16, 16].map(Duration::from_secs);
+        for wait in waits {
+            assert_eq!(wrong.note(now, one), wait);
+        }
+        assert_eq!(wrong.note(now, other), FIRST);
+        // What is long ago is forgotten.
+        assert_eq!(wrong.note(now + MEMORY + FIRST, one), FIRST);
+        for n in 0..20_000_u32 {
+            wrong.note(now, IpAddr::from(n.to_be_bytes()));
+        }
+        assert!(wrong.sources.len() <= SOURCES && wrong.order.len() <= SOURCES);
+    }
+}
