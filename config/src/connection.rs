@@ -24,6 +24,8 @@ pub struct Connection {
     pub authentication: Authentication,
     /// Road warriors: users and addresses.
     pub remote_access: RemoteAccess,
+    /// Other ways to prove it, with what this gateway says it is then, the preferred one first.
+    pub further: Vec<Method>,
     /// What phase 1 may use, best first.
     pub ike_proposals: Vec<IkeProposal>,
     /// Seconds after which phase 1 is renewed, and ends.
@@ -85,6 +87,15 @@ pub enum Authentication {
     PreSharedKey(Secret),
     /// Signatures over certificates, RSA or ECDSA as the key is.
     Certificates(Credentials),
+}
+
+/// A way in which both ends prove who they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Method {
+    /// How.
+    pub authentication: Authentication,
+    /// What this gateway says it is.
+    pub local_id: Identity,
 }
 
 /// This gateway's certificate, and whom it believes.

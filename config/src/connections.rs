@@ -14,19 +14,27 @@ use crate::remote_access::{self, Pools};
 use crate::sa::{read_lifetimes, read_window};
 use crate::spd::Entry;
 use crate::{
-    Action, AddressRange, Authentication, ChildPolicy, Connection, Dpd, DpdAction, Identity,
-    Limits, Mode, NatTraversal, Phase1Exchange, RemoteAddress, Selector, Side, Start, UpperLayer,
-    credentials, identity, proposals,
+    Action, AddressRange, Authentication, ChildPolicy, ChildProposal, Connection, Dpd, DpdAction,
+    Identity, Limits, Mode, NatTraversal, Phase1Exchange, Profile, RemoteAddress, Selector, Side,
+    Start, UpperLayer, credentials, identity, proposals,
 };
 
-/// Seconds that phase 1 lives if the policy does not say (RFC 2407 4.5.4 has the same for phase 2).
-const IKE_LIFETIME: u64 = 28_800;
-/// The same for the SAs of quick mode.
-const CHILD_LIFETIME: u64 = 3600;
 /// Less is most likely a mistake.
 const SHORT_LIFETIME: u64 = 300;
 /// Leaves room for tunnels on the way below the usual 1500.
-const FRAGMENT_SIZE: u16 = 1280;
+pub(crate) const FRAGMENT_SIZE: u16 = 1280;
+
+pub(crate) const NAT_TRAVERSAL: &[(&str, NatTraversal)] = &[
+    ("detect", NatTraversal::Detect),
+    ("force", NatTraversal::Force),
+    ("off", NatTraversal::Off),
+];
+
+pub(crate) const STARTS: &[(&str, Start)] = &[
+    ("manual", Start::Manual),
+    ("traffic", Start::Traffic),
+    ("load", Start::Load),
+];
 
 /// A child as far as it could be read, and where.
 struct Child<'a> {
@@ -50,7 +58,12 @@ pub(crate) struct Connections<'a> {
 
 impl<'a> Connections<'a> {
     /// Reads every `[[connection]]`; files are looked for in `base`.
-    pub(crate) fn read(root: Section<'a>, interfaces: &Interfaces<'_>, base: &Path) -> Self {
+    pub(crate) fn read(
+        root: Section<'a>,
+        interfaces: &Interfaces<'_>,
+        base: &Path,
+        profile: Profile,
+    ) -> Self {
         let pools = Pools::read(root);
         let mut names = Names::default();
         let mut list = Vec::new();
@@ -60,15 +73,21 @@ impl<'a> Connections<'a> {
             let mut children = Vec::new();
             for section in section.sections("child", &CHILD) {
                 let name = child_names.read(section, children.len());
-                let policy = read_child(section, name);
+                let policy = read_child(section, name, profile);
                 children.push(Child { section, policy });
+            }
+            let connection = read_connection(section, name, (interfaces, &pools, base, profile));
+            for child in &children {
+                if let (Some(connection), Some(policy)) = (&connection, &child.policy) {
+                    warn_of_lifetimes(child.section, policy.hard, connection.ike_lifetime);
+                }
             }
             if children.is_empty() {
                 section.error("child", "expected at least one [[connection.child]]");
             }
             list.push(Peer {
                 section,
-                connection: read_connection(section, name, (interfaces, &pools), base),
+                connection,
                 children,
                 child_names,
             });
@@ -94,12 +113,9 @@ impl<'a> Connections<'a> {
         Some((connection, child))
     }
 
-    /// Says at the first pre-shared key in the policy file what is wrong with the file.
-    pub(crate) fn refuse_psk(&self, message: &str) {
-        let psk = credentials::PSK.0;
-        if let Some(peer) = self.list.iter().find(|peer| peer.section.has(psk)) {
-            peer.section.error(psk, message);
-        }
+    /// Their tables.
+    pub(crate) fn sections(&self) -> impl Iterator<Item = Section<'_>> {
+        self.list.iter().map(|peer| peer.section)
     }
 
     /// Gives each child the selector of the entry that names it. Exactly one must, and quick mode must have words
@@ -110,7 +126,10 @@ impl<'a> Connections<'a> {
         let all_read = entries.iter().all(|entry| entry.entry.is_some());
         for entry in entries {
             let Some(config) = &entry.entry else { continue };
-            let Action::Negotiate { connection, child } = config.action else {
+            let Action::Negotiate {
+                connection, child, ..
+            } = config.action
+            else {
                 continue;
             };
             let (section, line) = (entry.section, entry.section.line());
@@ -167,8 +186,7 @@ impl<'a> Connections<'a> {
 fn read_connection(
     section: Section<'_>,
     name: &str,
-    (interfaces, pools): (&Interfaces<'_>, &Pools<'_>),
-    base: &Path,
+    (interfaces, pools, base, profile): (&Interfaces<'_>, &Pools<'_>, &Path, Profile),
 ) -> Option<Connection> {
     let exchanges = [
         ("main", Phase1Exchange::Main),
@@ -197,24 +215,11 @@ fn read_connection(
     };
     let remote_id = read_remote_id(section, remote.as_ref());
     let remote_access = pools.read_access(section, authentication.as_ref(), remote.as_ref(), base);
-    let ike_proposals = proposals::read_ike(section, exchange.unwrap_or_default());
-    let ike_lifetime = integer(section, "lifetime", 60, 604_800, IKE_LIFETIME);
-    let quick_modes = match section.get("quick-modes") {
-        Some(item) => Some(Some(item.integer(1, u32::MAX.into())?)),
-        None => Some(None),
-    };
-    let nat = [
-        ("detect", NatTraversal::Detect),
-        ("force", NatTraversal::Force),
-        ("off", NatTraversal::Off),
-    ];
-    let nat_traversal = choice(section, "nat-traversal", &nat);
-    let starts = [
-        ("manual", Start::Manual),
-        ("traffic", Start::Traffic),
-        ("load", Start::Load),
-    ];
-    let start = choice(section, "start", &starts);
+    let ike_proposals = proposals::read_ike(section, exchange.unwrap_or_default(), profile);
+    let ike_lifetime = integer(section, "lifetime", 60, 604_800, profile.ike_lifetime());
+    let quick_modes = read_quick_modes(section);
+    let nat_traversal = choice(section, "nat-traversal", NAT_TRAVERSAL);
+    let start = choice(section, "start", STARTS);
     let peer_is_known = matches!(remote, Some(RemoteAddress::Host(_)) | None);
     if start == Some(Start::Load) && !peer_is_known {
         section.error(
@@ -239,12 +244,21 @@ fn read_connection(
         nat_traversal: nat_traversal?,
         fragment_size: fragment_size?,
         start: start?,
+        further: Vec::new(),
         children: Vec::new(),
     })
 }
 
+/// How many quick modes one phase 1 serves.
+pub(crate) fn read_quick_modes(section: Section<'_>) -> Option<Option<u32>> {
+    match section.get("quick-modes") {
+        Some(item) => item.integer(1, u32::MAX.into()).map(Some),
+        None => Some(None),
+    }
+}
+
 /// One of a list of names; left out, the usual one.
-fn choice<T: Copy + Default>(
+pub(crate) fn choice<T: Copy + Default>(
     section: Section<'_>,
     key: &'static str,
     names: &[(&str, T)],
@@ -256,14 +270,20 @@ fn choice<T: Copy + Default>(
 }
 
 /// An integer; left out, the usual one.
-fn integer(section: Section<'_>, key: &'static str, min: u64, max: u64, usual: u64) -> Option<u64> {
+pub(crate) fn integer(
+    section: Section<'_>,
+    key: &'static str,
+    min: u64,
+    max: u64,
+    usual: u64,
+) -> Option<u64> {
     match section.get(key) {
         Some(item) => item.integer(min, max),
         None => Some(usual),
     }
 }
 
-fn read_remote(item: Item<'_>) -> Option<RemoteAddress> {
+pub(crate) fn read_remote(item: Item<'_>) -> Option<RemoteAddress> {
     if item.find(&[("any", ())]).is_some() {
         return Some(RemoteAddress::Any);
     }
@@ -283,7 +303,10 @@ fn read_remote(item: Item<'_>) -> Option<RemoteAddress> {
     }
 }
 
-fn read_local(section: Section<'_>, interfaces: &Interfaces<'_>) -> Option<Option<IpAddr>> {
+pub(crate) fn read_local(
+    section: Section<'_>,
+    interfaces: &Interfaces<'_>,
+) -> Option<Option<IpAddr>> {
     let Some(item) = section.get("local") else {
         return Some(None);
     };
@@ -296,7 +319,7 @@ fn read_local(section: Section<'_>, interfaces: &Interfaces<'_>) -> Option<Optio
 }
 
 /// What this gateway says it is; left out: the subject of its certificate, or the one address that it can speak from.
-fn read_local_id(
+pub(crate) fn read_local_id(
     section: Section<'_>,
     authentication: &Authentication,
     remote: &RemoteAddress,
@@ -335,7 +358,7 @@ fn read_local_id(
     }
 }
 
-fn read_remote_id(
+pub(crate) fn read_remote_id(
     section: Section<'_>,
     remote: Option<&RemoteAddress>,
 ) -> Option<Option<Identity>> {
@@ -347,7 +370,7 @@ fn read_remote_id(
     }
 }
 
-fn read_dpd(section: Section<'_>) -> Option<Option<Dpd>> {
+pub(crate) fn read_dpd(section: Section<'_>) -> Option<Option<Dpd>> {
     let Some(item) = section.get("dpd") else {
         return Some(None);
     };
@@ -366,7 +389,7 @@ fn read_dpd(section: Section<'_>) -> Option<Option<Dpd>> {
     }))
 }
 
-fn read_fragment_size(section: Section<'_>) -> Option<Option<u16>> {
+pub(crate) fn read_fragment_size(section: Section<'_>) -> Option<Option<u16>> {
     let Some(item) = section.get("fragment-size") else {
         return Some(Some(FRAGMENT_SIZE));
     };
@@ -380,30 +403,18 @@ fn read_fragment_size(section: Section<'_>) -> Option<Option<u16>> {
     Some((size != 0).then_some(size))
 }
 
-fn read_child(section: Section<'_>, name: &str) -> Option<ChildPolicy> {
+fn read_child(section: Section<'_>, name: &str, profile: Profile) -> Option<ChildPolicy> {
     let mode = match section.get("mode") {
         Some(item) => item.choice(&[("tunnel", Mode::Tunnel), ("transport", Mode::Transport)]),
         None => Some(Mode::Tunnel),
     };
-    let proposals = proposals::read_child(section);
     let pfs = match section.get("pfs") {
         Some(item) => Some(Some(proposals::read_group(Some(item))?)),
         None => Some(None),
     };
-    let (soft, hard) = read_child_lifetimes(section);
-    let replay_window = match section.get("replay-window") {
-        Some(item) => read_window(item),
-        None => Some(crate::sa::DEFAULT_REPLAY_WINDOW),
-    };
-    let esn = proposals.iter().flatten().any(|proposal| proposal.esn);
-    if esn && replay_window == Some(0) {
-        let message = "expected a replay window, since `esn` needs one (RFC 4303 3.3.3)";
-        section.error("replay-window", message);
-    }
-    let idle = match section.get("idle") {
-        Some(item) => Some(Some(item.integer(1, 86_400)?)),
-        None => Some(None),
-    };
+    let (soft, hard) = read_child_lifetimes(section, profile);
+    let (proposals, replay_window) = read_protection(section, profile);
+    let idle = read_idle(section, profile);
     Some(ChildPolicy {
         name: name.to_owned(),
         mode: mode?,
@@ -412,28 +423,87 @@ fn read_child(section: Section<'_>, name: &str) -> Option<ChildPolicy> {
         pfs: pfs?,
         soft,
         hard,
-        replay_window: replay_window.map(|w| (w != 0).then_some(w))?,
+        replay_window: replay_window?,
         idle: idle?,
     })
 }
 
-/// Where the policy does not say, replacement begins at nine tenths of the end.
-fn read_child_lifetimes(section: Section<'_>) -> (Limits, Limits) {
-    let (soft, mut hard) = read_lifetimes(section);
-    if !section.has("hard-lifetime") {
-        hard.seconds = Some(CHILD_LIFETIME.max(soft.seconds.unwrap_or(0)));
+/// Proposals, and the replay window that extended sequence numbers need.
+pub(crate) fn read_protection(
+    section: Section<'_>,
+    profile: Profile,
+) -> (Option<Vec<ChildProposal>>, Option<Option<u32>>) {
+    let own = proposals::read_child(section);
+    let window = match section.get("replay-window") {
+        Some(item) => read_window(item),
+        None => Some(crate::sa::DEFAULT_REPLAY_WINDOW),
+    };
+    let usual = || profile.child_proposals(window != Some(0));
+    let proposals = own.map(|own| own.unwrap_or_else(usual));
+    let esn = proposals.iter().flatten().any(|proposal| proposal.esn);
+    if esn && window == Some(0) {
+        let message = "expected a replay window, since `esn` needs one (RFC 4303 3.3.3)";
+        section.error("replay-window", message);
     }
-    if hard.seconds.is_some_and(|seconds| seconds < SHORT_LIFETIME) {
-        let message =
-            format!("SAs that live less than {SHORT_LIFETIME} seconds cost many key exchanges");
+    (proposals, window.map(|w| (w != 0).then_some(w)))
+}
+
+/// Seconds without traffic after which SAs go.
+pub(crate) fn read_idle(section: Section<'_>, profile: Profile) -> Option<Option<u64>> {
+    match section.get("idle") {
+        Some(item) => item.integer(1, 86_400).map(Some),
+        None => Some(profile.idle()),
+    }
+}
+
+/// SAs of quick mode may go on after their phase 1 has ended, for as long as they live.
+pub(crate) fn warn_of_lifetimes(section: Section<'_>, hard: Limits, ike_lifetime: u64) {
+    let disparate = hard.seconds.filter(|seconds| *seconds >= ike_lifetime / 4);
+    if let (true, Some(seconds)) = (section.has("hard-lifetime"), disparate) {
+        let message = format!(
+            "SAs may live {seconds} seconds on when their phase 1 of {ike_lifetime} seconds has ended: expected less than a quarter of it"
+        );
         section.warning("hard-lifetime", message);
     }
-    let sooner =
-        |soft: Option<u64>, hard: Option<u64>| soft.or(hard.map(|hard| (hard - hard / 10).max(1)));
+}
+
+/// Where the policy does not say, replacement begins at nine tenths of the end.
+pub(crate) fn soft_of(hard: Limits) -> Limits {
+    let sooner = |hard: Option<u64>| hard.map(|hard| (hard - hard / 10).max(1));
+    Limits {
+        seconds: sooner(hard.seconds),
+        bytes: sooner(hard.bytes),
+        packets: sooner(hard.packets),
+    }
+}
+
+/// Soft and hard limits.
+pub(crate) fn read_child_lifetimes(section: Section<'_>, profile: Profile) -> (Limits, Limits) {
+    let (soft, mut hard) = read_lifetimes(section);
+    if !section.has("hard-lifetime") {
+        let usual = profile.child_lifetime();
+        let at_least =
+            |usual: Option<u64>, soft: Option<u64>| usual.map(|usual| usual.max(soft.unwrap_or(0)));
+        hard.seconds = at_least(usual.seconds, soft.seconds);
+        hard.bytes = at_least(usual.bytes, soft.bytes);
+    }
+    let short = hard.seconds.filter(|seconds| *seconds < SHORT_LIFETIME);
+    match (short, profile) {
+        (None, _) => {}
+        (Some(_), Profile::Modern) => section.warning(
+            "hard-lifetime",
+            format!("SAs that live less than {SHORT_LIFETIME} seconds cost many key exchanges"),
+        ),
+        (Some(got), Profile::Ws2003) => section.error(
+            "hard-lifetime",
+            format!("expected at least {SHORT_LIFETIME} seconds, the least in profile \"ws2003\"; got {got}"),
+        ),
+    }
+    let usual = soft_of(hard);
     let soft = Limits {
-        seconds: sooner(soft.seconds, hard.seconds),
-        bytes: sooner(soft.bytes, hard.bytes),
-        packets: sooner(soft.packets, hard.packets),
+        seconds: soft.seconds.or(usual.seconds),
+        bytes: soft.bytes.or(usual.bytes),
+        packets: soft.packets.or(usual.packets),
     };
     (soft, hard)
 }

@@ -176,7 +176,7 @@ fn read_credentials(
 }
 
 /// All parts with this label in the files that a key names.
-fn read_parts(
+pub(crate) fn read_parts(
     section: Section<'_>,
     key: &'static str,
     label: &str,
@@ -213,7 +213,7 @@ fn labels(found: &[Part<'_>]) -> String {
     }
 }
 
-fn private_key_part(text: &str) -> Result<Secret, String> {
+pub(crate) fn private_key_part(text: &str) -> Result<Secret, String> {
     let found = pem::parts(text)?;
     let key = found.iter().find(|part| part.label == "PRIVATE KEY");
     let remedy = "convert it: openssl pkcs8 -topk8 -nocrypt";

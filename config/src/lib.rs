@@ -16,30 +16,42 @@ mod connections;
 mod credentials;
 mod identity;
 mod keys;
+mod lints;
 mod load;
 mod mistake;
 mod model;
 mod names;
+mod parts;
 mod pem;
 mod ports;
+mod profile;
 mod proposals;
 mod protocol;
 mod reader;
 pub mod reference;
 mod remote_access;
 mod routes;
+mod rules;
 mod sa;
 mod sad;
 mod selector;
+mod settings;
 mod shadow;
 mod spd;
+mod store;
 mod suite;
 
 pub use connection::*;
 pub use identity::distinguished_name_text;
-pub use load::{Loaded, load, parse};
+pub use load::{Loaded, load, load_with, parse};
 pub use mistake::{Mistake, Severity};
 pub use model::*;
+pub use profile::Profile;
 pub use remote_access::{AddressPool, ModeConfig, RemoteAccess, Users, Xauth};
+pub use rules::{
+    DefaultResponse, Exemptions, Filter, FilterAction, FilterAddress, FilterList, FilterVerb,
+    IkeSettings, InterfaceClass, Negotiation, Origin, PolicyId, Rule, RuleSet, Topology,
+};
 pub use selector::*;
+pub use store::{About, Document, RemoteStore, Store, StorePlace};
 pub use suite::*;

@@ -9,14 +9,17 @@ use toml::de::DeTable;
 use zeroize::Zeroizing;
 
 use crate::connections::Connections;
-use crate::keys::{CIPHER_KEY, INTEGRITY_KEY, open_to_others};
+use crate::credentials::PSK;
+use crate::keys::{CIPHER_KEY, INTEGRITY_KEY};
 use crate::mistake::Report;
-use crate::ports::{Interfaces, read_runtime};
+use crate::parts::{Part, Parts, keep_machine, merge};
+use crate::ports::{Interfaces, read_metrics, read_runtime};
 use crate::reader::Section;
 use crate::reference::ROOT;
+use crate::rules::RuleSections;
 use crate::sa::{Sa, Sas};
 use crate::spd::Entry;
-use crate::{Mistake, Policy, routes, sad, shadow, spd};
+use crate::{Document, Mistake, Policy, Topology, lints, routes, rules, sad, settings, spd, store};
 
 /// A larger file is not a policy; a million SAs fit.
 const POLICY_FILE_LIMIT: u64 = 512 << 20;
@@ -34,6 +37,12 @@ pub struct Loaded {
 ///
 /// A file that holds keys is refused if others than its owner have any permission.
 pub fn load(path: &Path) -> Result<Loaded, Vec<Mistake>> {
+    load_with(path, &[])
+}
+
+/// Loads a machine's own file with the documents that its store has brought: of the file counts only what belongs to
+/// the machine then. Without documents it is all that there is.
+pub fn load_with(path: &Path, documents: &[Document]) -> Result<Loaded, Vec<Mistake>> {
     let (text, mode) = read_file(path).map_err(|error| {
         let report = Report::new(path, b"");
         report.error(0, format!("cannot be read: {error}"));
@@ -45,12 +54,22 @@ pub fn load(path: &Path) -> Result<Loaded, Vec<Mistake>> {
         report.finish()
     })?;
     let base = path.parent().unwrap_or(Path::new(""));
-    read(text, path, base, Some(mode))
+    let machine = Part {
+        name: path,
+        text,
+        mode: Some(mode),
+    };
+    read(&Parts::new(machine, documents), base)
 }
 
 /// Reads a policy from its text. `file` is the name in messages; relative key files are looked for in `base`.
 pub fn parse(text: &str, file: &Path, base: &Path) -> Result<Loaded, Vec<Mistake>> {
-    read(text, file, base, None)
+    let machine = Part {
+        name: file,
+        text,
+        mode: None,
+    };
+    read(&Parts::new(machine, &[]), base)
 }
 
 /// The bytes of a file and its mode; the bytes are wiped when dropped, since they may hold keys.
@@ -64,18 +83,21 @@ fn read_file(path: &Path) -> std::io::Result<(Zeroizing<Vec<u8>>, u32)> {
     Ok((text, metadata.permissions().mode()))
 }
 
-fn read(text: &str, file: &Path, base: &Path, mode: Option<u32>) -> Result<Loaded, Vec<Mistake>> {
-    let mut report = Report::new(file, text.as_bytes());
-    let (document, syntax_errors) = DeTable::parse_recoverable(text);
-    for error in syntax_errors {
-        let at = error.span().map_or(0, |span| span.start);
-        report.syntax(at, error.message());
+fn read(parts: &Parts<'_>, base: &Path) -> Result<Loaded, Vec<Mistake>> {
+    let mut report = parts.report();
+    let padded = parts.padded();
+    let mut table = parse_part(parts.machine(), &mut report);
+    if !padded.is_empty() {
+        keep_machine(&mut table);
     }
-    let root = Section::open(&ROOT, document.get_ref(), 0, &report);
-    let policy = read_policy(root, base, |sas, connections| {
-        if let Some(mode) = mode {
-            check_mode(sas, connections, file, mode);
-        }
+    for text in &padded {
+        let document = parse_part(text, &mut report);
+        merge(&mut table, document, &report);
+    }
+    let root = Section::open(&ROOT, &table, 0, &report);
+    let alone = padded.is_empty();
+    let policy = read_policy(root, base, alone, |sas, connections, places| {
+        check_mode(sas, connections, places, parts);
     });
     if report.has_errors() {
         return Err(report.finish());
@@ -84,37 +106,64 @@ fn read(text: &str, file: &Path, base: &Path, mode: Option<u32>) -> Result<Loade
     Ok(Loaded { policy, warnings })
 }
 
-/// Reads all tables. The policy is whole only if no error was reported.
+fn parse_part<'i>(text: &'i str, report: &mut Report<'_>) -> DeTable<'i> {
+    let (document, syntax_errors) = DeTable::parse_recoverable(text);
+    for error in syntax_errors {
+        let at = error.span().map_or(0, |span| span.start);
+        report.syntax(at, error.message());
+    }
+    document.into_inner()
+}
+
+/// Reads all tables; `alone`: there are no documents of a store. The policy is whole only if no error was reported.
 fn read_policy(
     root: Section<'_>,
     base: &Path,
-    check_file: impl Fn(&[Sa<'_>], &Connections<'_>),
+    alone: bool,
+    check_file: impl Fn(&[Sa<'_>], &Connections<'_>, &RuleSections<'_>),
 ) -> Policy {
-    let runtime = read_runtime(root);
+    let settings = settings::read(root);
+    let profile = settings.profile;
+    let (runtime, metrics) = (read_runtime(root), read_metrics(root));
+    let store = store::read_store(root, base, alone.then_some(profile));
+    let about = store::read_about(settings.section);
     let interfaces = Interfaces::read(root);
     let neighbors = routes::read_neighbors(root, &interfaces);
     let routes = routes::read_routes(root, &interfaces, &neighbors);
     let sas = Sas::read(root, &interfaces, base);
-    let mut connections = Connections::read(root, &interfaces, base);
-    let spd = spd::read(root, &sas, &connections);
-    connections.select(&spd);
-    check_file(&sas.list, &connections);
+    let mut connections = Connections::read(root, &interfaces, base, profile);
+    let written = spd::read(root, &sas, &connections, profile);
+    connections.select(&written);
+    let (mut rules, places) = rules::read(root, &interfaces, base, profile);
+    rules.exemptions = settings.exemptions;
+    check_file(&sas.list, &connections, &places);
     if !root.is_broken() {
         if interfaces.list.is_empty() {
             root.warning("port", "no [[port]]: there is nothing to forward between");
         }
         sad::check_identities(&sas);
         sad::check_shared_keys(&sas);
-        sad::check_unused(&sas, &spd);
-        shadow::check(&spd);
+        sad::check_unused(&sas, &written);
+    }
+    let topology = Topology::new(&interfaces.list, &routes);
+    let mut connections = connections.finish();
+    let made = rules.compile(&topology, profile, connections.len());
+    let spd = rules::place(root, &settings, &places, written, made, &mut connections);
+    if !root.is_broken() && interfaces.is_complete() {
+        lints::check(&spd, &settings, &topology);
     }
     join(
         Policy {
+            profile,
             runtime,
+            metrics,
+            store,
+            about,
             interfaces: interfaces.list,
             routes,
             neighbors,
-            connections: connections.finish(),
+            connections,
+            rules,
             ..Policy::default()
         },
         sas,
@@ -139,18 +188,24 @@ fn join(mut policy: Policy, sas: Sas<'_>, spd: Vec<Entry<'_>>) -> Policy {
 }
 
 /// A policy file with keys in it is a key file: it must be closed to others. Said once, at the first key.
-fn check_mode(sas: &[Sa<'_>], connections: &Connections<'_>, file: &Path, mode: u32) {
-    let Some(reason) = open_to_others(mode, file) else {
-        return;
-    };
-    let message = format!("this file {reason}");
-    for sa in sas {
-        for key in [CIPHER_KEY.0, INTEGRITY_KEY.0] {
-            if sa.section.has(key) {
-                sa.section.error(key, message);
-                return;
-            }
+fn check_mode(
+    sas: &[Sa<'_>],
+    connections: &Connections<'_>,
+    rules: &RuleSections<'_>,
+    parts: &Parts<'_>,
+) {
+    let refused = |section: Section<'_>, key: &'static str| {
+        let has_key = section.has(key).then(|| section.place(key));
+        let reason = has_key.and_then(|at| parts.open_to_others(at));
+        if let Some(reason) = &reason {
+            section.error(key, format!("this file {reason}"));
         }
+        reason.is_some()
+    };
+    let keys = [CIPHER_KEY.0, INTEGRITY_KEY.0];
+    let mut sas = sas.iter().flat_map(|sa| keys.map(|key| (sa.section, key)));
+    if !sas.any(|(section, key)| refused(section, key)) {
+        let mut sections = connections.sections().chain(rules.methods.iter().copied());
+        let _ = sections.any(|section| refused(section, PSK.0));
     }
-    connections.refuse_psk(&message);
 }

@@ -49,7 +49,8 @@ struct Found {
 
 /// Collects mistakes by their byte offset in the text.
 pub(crate) struct Report<'a> {
-    file: &'a Path,
+    /// Where each file begins in the text.
+    files: Vec<(usize, &'a Path)>,
     text: &'a [u8],
     /// Offset of the first byte of each line.
     line_starts: Vec<usize>,
@@ -60,9 +61,14 @@ pub(crate) struct Report<'a> {
 
 impl<'a> Report<'a> {
     pub(crate) fn new(file: &'a Path, text: &'a [u8]) -> Self {
+        Self::of_parts(vec![(0, file)], text)
+    }
+
+    /// About several files, one behind the other; each begins with a line.
+    pub(crate) fn of_parts(files: Vec<(usize, &'a Path)>, text: &'a [u8]) -> Self {
         let ends = text.iter().enumerate().filter(|(_, b)| **b == b'\n');
         Report {
-            file,
+            files,
             text,
             line_starts: once(0).chain(ends.map(|(at, _)| at + 1)).collect(),
             found: RefCell::default(),
@@ -72,7 +78,7 @@ impl<'a> Report<'a> {
 
     /// Notes a syntax error, one for each line: those that follow in the same line come from the first.
     pub(crate) fn syntax(&mut self, at: usize, message: &str) {
-        if self.broken_lines.insert(self.line(at)) {
+        if self.broken_lines.insert(self.line_of_all(at)) {
             self.push(at, Severity::Error, message.to_owned());
         }
     }
@@ -102,9 +108,22 @@ impl<'a> Report<'a> {
         found.iter().any(|f| f.severity == Severity::Error)
     }
 
-    /// Line of a byte offset, from 1.
+    /// Line of a byte offset in its file, from 1.
     pub(crate) fn line(&self, at: usize) -> usize {
+        let (start, _) = self.file(at);
+        self.line_of_all(at) + 1 - self.line_of_all(start)
+    }
+
+    /// Line of a byte offset, from 1, all files counted.
+    fn line_of_all(&self, at: usize) -> usize {
         self.line_starts.partition_point(|start| *start <= at)
+    }
+
+    /// Where the file of a byte offset begins, and its name.
+    fn file(&self, at: usize) -> (usize, &'a Path) {
+        let after = self.files.partition_point(|(start, _)| *start <= at);
+        let file = self.files.get(after.saturating_sub(1)).copied();
+        file.unwrap_or((0, Path::new("")))
     }
 
     /// All mistakes in the order of the file.
@@ -113,7 +132,7 @@ impl<'a> Report<'a> {
         found.sort_by_key(|f| f.at);
         let (mut last, mut column) = (0, 1);
         let mistake = |f: Found| {
-            let line = self.line(f.at);
+            let line = self.line_of_all(f.at);
             let start = self.line_starts.get(line - 1).copied().unwrap_or_default();
             if start > last {
                 (last, column) = (start, 1);
@@ -122,8 +141,8 @@ impl<'a> Report<'a> {
             column += characters(self.text.get(last..f.at).unwrap_or_default());
             last = f.at;
             Mistake {
-                file: self.file.to_owned(),
-                line,
+                file: self.file(f.at).1.to_owned(),
+                line: self.line(f.at),
                 column,
                 severity: f.severity,
                 message: f.message,
@@ -133,7 +152,7 @@ impl<'a> Report<'a> {
     }
 
     fn note(&self, at: usize, severity: Severity, message: String) {
-        let misread = self.is_broken() && self.broken_lines.contains(&self.line(at));
+        let misread = self.is_broken() && self.broken_lines.contains(&self.line_of_all(at));
         if !misread {
             self.push(at, severity, message);
         }

@@ -1,13 +1,15 @@
 //! The typed policy. Everything here has been checked: what a [`Policy`] holds can be built.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
 use zeroize::Zeroizing;
 
-use crate::{Connection, Selector, Transform};
+use crate::{
+    About, Connection, InterfaceClass, Origin, Profile, RuleSet, Selector, Store, Transform,
+};
 
 /// Keying material: wiped when dropped, never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -34,8 +36,16 @@ impl fmt::Debug for Secret {
 /// A whole policy file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
+    /// What is meant where nothing is said.
+    pub profile: Profile,
     /// How the process runs.
     pub runtime: Runtime,
+    /// Figures for Prometheus.
+    pub metrics: Metrics,
+    /// Where it comes from; `None`: all of it stands in the machine's own file.
+    pub store: Option<Store>,
+    /// What it says of itself.
+    pub about: About,
     /// Ports, in order of definition; the index is the interface number (VLANs follow their port).
     pub interfaces: Vec<Interface>,
     /// Static routes.
@@ -48,6 +58,8 @@ pub struct Policy {
     pub sas: Vec<SaConfig>,
     /// Peers with which IKE negotiates SAs.
     pub connections: Vec<Connection>,
+    /// The rules from which entries and connections have been made.
+    pub rules: RuleSet,
 }
 
 /// Process-wide settings.
@@ -75,6 +87,15 @@ pub struct Runtime {
     pub crypto_queue: u16,
     /// Directory in which the keys that IKE makes are written down, for Wireshark.
     pub key_log: Option<PathBuf>,
+    /// File to which events are added, one JSON object a line.
+    pub event_log: Option<PathBuf>,
+}
+
+/// Figures for Prometheus.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Metrics {
+    /// Where they are served over HTTP; `None`: nowhere.
+    pub listen: Option<SocketAddr>,
 }
 
 impl Default for Runtime {
@@ -91,6 +112,7 @@ impl Default for Runtime {
             crypto_devices: Vec::new(),
             crypto_queue: 1024,
             key_log: None,
+            event_log: None,
         }
     }
 }
@@ -151,6 +173,8 @@ pub struct Interface {
     pub vlan: Option<u16>,
     /// Side of the IPsec boundary.
     pub side: Side,
+    /// Kind of network, for rules that are for some only.
+    pub class: InterfaceClass,
     /// Our addresses with their on-link prefix length.
     pub addresses: Vec<IpNet>,
     /// MAC address to use instead of the device's own.
@@ -203,7 +227,33 @@ pub enum Action {
         connection: usize,
         /// Index into [`Connection::children`].
         child: usize,
+        /// What of its traffic may cross in clear all the same.
+        clear: ClearText,
     },
+}
+
+/// What of an entry's traffic may cross the boundary in clear although it is to be protected. RFC 4301 knows only
+/// the first; the others are for hosts that are being moved to IPsec one by one, and weaken it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ClearText {
+    /// Nothing.
+    #[default]
+    Never,
+    /// What comes in, as long as there is no SA for it; what goes out is always protected.
+    Accept,
+    /// The same, and both directions with a peer that does not answer IKE at all, for a while.
+    FallBack,
+    /// Both directions, as long as the peer has not asked for an SA: the default response rule, which asks nobody.
+    Unasked,
+}
+
+impl ClearText {
+    /// As policies spell them.
+    pub const NAMES: &'static [(&'static str, ClearText)] = &[
+        ("never", ClearText::Never),
+        ("accept", ClearText::Accept),
+        ("fall-back", ClearText::FallBack),
+    ];
 }
 
 /// One ordered entry of the SPD.
@@ -213,8 +263,12 @@ pub struct SpdEntry {
     pub name: String,
     /// What it matches.
     pub selector: Selector,
+    /// Only packets that cross the boundary in this direction; `None`: both.
+    pub direction: Option<Direction>,
     /// What it does.
     pub action: Action,
+    /// What made it; `None`: it is written as an entry.
+    pub origin: Option<Origin>,
 }
 
 /// Direction of an SA, seen from this gateway.

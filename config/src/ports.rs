@@ -1,7 +1,7 @@
 //! Reads the process settings, ports and VLANs, and finds interfaces by name and address.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -9,8 +9,8 @@ use ipnet::IpNet;
 use crate::address;
 use crate::mistake::{did_you_mean, shown};
 use crate::reader::{Item, Section};
-use crate::reference::{PORT, RUNTIME, VLAN};
-use crate::{EngineKind, Interface, Runtime, Side};
+use crate::reference::{METRICS, PORT, RUNTIME, VLAN};
+use crate::{EngineKind, Interface, InterfaceClass, Metrics, Runtime, Side};
 
 /// The length of `sun_path` of a Unix socket address, less its final zero.
 const SOCKET_PATH_LIMIT: usize = 107;
@@ -19,6 +19,28 @@ const SIDES: &[(&str, Side)] = &[
     ("protected", Side::Protected),
     ("unprotected", Side::Unprotected),
 ];
+
+/// Reads `[metrics]`.
+pub(crate) fn read_metrics(root: Section<'_>) -> Metrics {
+    let section = root.get("metrics").and_then(|i| i.section(&METRICS));
+    let item = section.and_then(|section| section.require("listen"));
+    let listen = item.and_then(|item| {
+        let address = item.parse(|text| {
+            let parsed: Result<SocketAddr, _> = text.parse();
+            parsed.map_err(|_| {
+                let got = shown(text);
+                format!("expected an address and a port, such as 127.0.0.1:9469; got {got}")
+            })
+        })?;
+        if !address.ip().is_loopback() {
+            item.warning(
+                "not loopback: names and traffic of all tunnels are there for others to read",
+            );
+        }
+        Some(address)
+    });
+    Metrics { listen }
+}
 
 /// Reads `[runtime]`.
 pub(crate) fn read_runtime(root: Section<'_>) -> Runtime {
@@ -47,6 +69,9 @@ pub(crate) fn read_runtime(root: Section<'_>) -> Runtime {
         item.warning("the keys of all negotiated SAs are written down: for debugging only");
         item.string().map(PathBuf::from)
     });
+    runtime.event_log = section
+        .get("event-log")
+        .and_then(|item| item.string().map(PathBuf::from));
     runtime.eal = members(section, "eal")
         .filter_map(|i| i.string().map(str::to_owned))
         .collect();
@@ -291,6 +316,7 @@ impl<'a> Interfaces<'a> {
             device: device.unwrap_or_default().to_owned(),
             vlan: None,
             side: read_side(section),
+            class: read_class(section),
             addresses: self.read_addresses(section),
             mac: section.get("mac").and_then(|i| i.parse(address::mac)),
             mtu: mtu.unwrap_or(1500),
@@ -316,6 +342,7 @@ impl<'a> Interfaces<'a> {
                 device: port.device.clone(),
                 vlan: id,
                 side: read_side(section),
+                class: read_class(section),
                 addresses: self.read_addresses(section),
                 mac: port.mac,
                 mtu: mtu.unwrap_or(port.mtu),
@@ -369,6 +396,13 @@ pub(crate) fn is_on_link(interface: &Interface, address: IpAddr) -> bool {
 fn read_side(section: Section<'_>) -> Side {
     let side = section.require("side").and_then(|i| i.choice(SIDES));
     side.unwrap_or(Side::Unprotected)
+}
+
+fn read_class(section: Section<'_>) -> InterfaceClass {
+    let class = section
+        .get("class")
+        .and_then(|i| i.choice(InterfaceClass::NAMES));
+    class.unwrap_or_default()
 }
 
 fn read_device(item: Item<'_>) -> Option<&str> {

@@ -1,4 +1,4 @@
-//! The algorithms of IKE by name, what speaks against them, and what is proposed where the policy leaves it out.
+//! The algorithms of IKE by name, and what speaks against them.
 
 use std::fmt;
 
@@ -6,8 +6,8 @@ use crate::reader::{Item, Section};
 use crate::reference::{CHILD_PROPOSAL, IKE_PROPOSAL};
 use crate::sa::check_esp;
 use crate::{
-    AeadIcv, AesKey, ChildProposal, Cipher, Group, IkeCipher, IkeHash, IkeProposal, Integrity,
-    Phase1Exchange, Transform,
+    AesKey, ChildProposal, Cipher, Group, IkeCipher, IkeHash, IkeProposal, Integrity,
+    Phase1Exchange, Profile, Transform,
 };
 
 impl IkeCipher {
@@ -64,6 +64,14 @@ impl Group {
         ("modp768", Group::Modp768),
     ];
 
+    /// True for the groups of numbers modulo a prime.
+    pub(crate) const fn is_modp(self) -> bool {
+        !matches!(
+            self,
+            Group::Ecp256 | Group::Ecp384 | Group::Ecp521 | Group::X25519
+        )
+    }
+
     /// Why it should not be used.
     pub const fn objection(self) -> Option<&'static str> {
         match self {
@@ -92,22 +100,8 @@ macro_rules! named {
 
 named!(IkeCipher, IkeHash, Group);
 
-const fn ike(key: AesKey, group: Group) -> IkeProposal {
-    IkeProposal {
-        cipher: IkeCipher::AesCbc(key),
-        hash: IkeHash::Sha2_256,
-        group,
-    }
-}
-
-/// What phase 1 may use where the policy does not say.
-const IKE_DEFAULT: [IkeProposal; 3] = [
-    ike(AesKey::Aes256, Group::Ecp256),
-    ike(AesKey::Aes256, Group::Modp2048),
-    ike(AesKey::Aes128, Group::Modp2048),
-];
-
-const fn esp(cipher: Cipher, integrity: Option<Integrity>) -> ChildProposal {
+/// ESP without extended sequence numbers.
+pub(crate) const fn esp(cipher: Cipher, integrity: Option<Integrity>) -> ChildProposal {
     ChildProposal {
         esp: Some(Transform::Esp(cipher, integrity)),
         ah: None,
@@ -115,27 +109,16 @@ const fn esp(cipher: Cipher, integrity: Option<Integrity>) -> ChildProposal {
     }
 }
 
-/// What quick mode may use where the policy does not say.
-const CHILD_DEFAULT: [ChildProposal; 4] = [
-    esp(Cipher::AesGcm(AesKey::Aes256, AeadIcv::Icv16), None),
-    esp(Cipher::AesGcm(AesKey::Aes128, AeadIcv::Icv16), None),
-    esp(
-        Cipher::AesCbc(AesKey::Aes256),
-        Some(Integrity::HmacSha2_256_128),
-    ),
-    esp(
-        Cipher::AesCbc(AesKey::Aes128),
-        Some(Integrity::HmacSha2_256_128),
-    ),
-];
-
 /// The proposals of a connection.
-pub(crate) fn read_ike(section: Section<'_>, exchange: Phase1Exchange) -> Option<Vec<IkeProposal>> {
+pub(crate) fn read_ike(
+    section: Section<'_>,
+    exchange: Phase1Exchange,
+    profile: Profile,
+) -> Option<Vec<IkeProposal>> {
     // RFC 2409 5: the first message of aggressive mode has the key already, so the group is not negotiable.
     let one_group = exchange == Phase1Exchange::Aggressive;
     let Some(list) = section.get("proposals") else {
-        let fits = |p: &IkeProposal| !one_group || p.group == Group::Modp2048;
-        return Some(IKE_DEFAULT.into_iter().filter(fits).collect());
+        return Some(profile.ike_proposals(exchange));
     };
     let found: Vec<_> = tables(list).map(read_ike_proposal).collect();
     let found = found.into_iter().collect::<Option<Vec<_>>>()?;
@@ -196,13 +179,39 @@ pub(crate) fn read_group(item: Option<Item<'_>>) -> Option<Group> {
     Some(group)
 }
 
-/// The proposals of a child.
-pub(crate) fn read_child(section: Section<'_>) -> Option<Vec<ChildProposal>> {
+/// The proposals of a child, if it has its own.
+pub(crate) fn read_child(section: Section<'_>) -> Option<Option<Vec<ChildProposal>>> {
     let Some(list) = section.get("proposals") else {
-        return Some(CHILD_DEFAULT.to_vec());
+        return Some(None);
     };
     let found: Vec<_> = tables(list).map(read_child_proposal).collect();
-    some(found.into_iter().collect::<Option<Vec<_>>>()?, list)
+    let found = found.into_iter().collect::<Option<Vec<_>>>()?;
+    let ciphers = found.iter().map(|proposal| match proposal.esp {
+        Some(Transform::Esp(cipher, _)) => cipher,
+        _ => Cipher::Null,
+    });
+    warn_of_fallback(list, ciphers);
+    some(found, list).map(Some)
+}
+
+/// A responder may take any proposal, and one that lacks the first gets the next: in a list that grows weaker nobody
+/// notices what protection there is in the end.
+fn warn_of_fallback(list: Item<'_>, ciphers: impl Iterator<Item = Cipher>) {
+    let strength = |cipher: Cipher| match cipher {
+        Cipher::Null | Cipher::AesGmac(_) => 0,
+        Cipher::DesCbc => 1,
+        Cipher::TripleDesCbc => 2,
+        _ => 3,
+    };
+    let mut best: Option<Cipher> = None;
+    for (item, cipher) in list.members().into_iter().zip(ciphers) {
+        match best {
+            Some(best) if strength(cipher) < strength(best) => item.warning(format!(
+                "a peer without {best} falls back to this weaker one, and nobody notices"
+            )),
+            _ => best = Some(cipher),
+        }
+    }
 }
 
 fn read_child_proposal(item: Item<'_>) -> Option<ChildProposal> {

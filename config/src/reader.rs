@@ -248,6 +248,11 @@ impl<'a> Item<'a> {
         self.value.get_ref().is_integer()
     }
 
+    /// True if the value is true or false.
+    pub(crate) fn is_boolean(self) -> bool {
+        self.value.get_ref().is_bool()
+    }
+
     /// A table.
     pub(crate) fn section(self, spec: &'static Table) -> Option<Section<'a>> {
         match self.value.get_ref() {

@@ -4,13 +4,20 @@
 mod connection;
 mod keys;
 mod protection;
+mod rules;
+mod store;
 
 use std::fmt::Write;
 
 use crate::{Cipher, Group, Integrity};
 pub use connection::{CHILD, CHILD_PROPOSAL, CONNECTION, DPD, IKE_PROPOSAL, POOL, XAUTH};
-pub use keys::{NEIGHBOR, PORT, ROOT, ROUTE, RUNTIME, VLAN};
+pub use keys::{METRICS, NEIGHBOR, PORT, ROOT, ROUTE, RUNTIME, VLAN};
 pub use protection::{LIFETIME, SA, SPD, UDP_ENCAPSULATION};
+pub use rules::{
+    AUTHENTICATION, DEFAULT_RESPONSE, FILTER, FILTER_ACTION, FILTER_LIST, IKE, MANAGEMENT, POLICY,
+    RULE,
+};
+pub use store::STORE;
 
 /// A table of the policy file.
 #[derive(Debug)]
@@ -51,7 +58,11 @@ pub enum Presence {
 
 /// Every table but the outermost, in the order of the reference.
 pub const TABLES: &[&Table] = &[
+    &POLICY,
+    &MANAGEMENT,
     &RUNTIME,
+    &METRICS,
+    &STORE,
     &PORT,
     &VLAN,
     &ROUTE,
@@ -67,6 +78,13 @@ pub const TABLES: &[&Table] = &[
     &UDP_ENCAPSULATION,
     &LIFETIME,
     &SPD,
+    &IKE,
+    &FILTER_LIST,
+    &FILTER,
+    &FILTER_ACTION,
+    &RULE,
+    &DEFAULT_RESPONSE,
+    &AUTHENTICATION,
 ];
 
 /// The reference as Markdown: `config/REFERENCE.md`.
@@ -75,6 +93,8 @@ pub fn reference() -> String {
     for table in TABLES {
         write_table(&mut out, table);
     }
+    out.push_str(PROFILES);
+    out.push_str(EXEMPTIONS);
     out.push_str("\n## Algorithms\n");
     write_ciphers(&mut out);
     write_integrity(&mut out);
@@ -153,16 +173,58 @@ refuses. The files in `config/examples/` are whole policies.
 This text is written by the code that reads the file: a key that is not listed here is refused.
 
 - A list of one may be written without brackets: `inbound = \"from-b\"`.
-- A relative `key-file` is looked for beside the policy file. Paths in `device`, `capture` and
-  `control-socket` are relative to the directory the program is started in.
+- A relative `key-file` is looked for beside the policy file. Paths in `device`, `capture`,
+  `control-socket` and `event-log` are relative to the directory the program is started in.
 - A file that holds keys must be closed to others: `chmod 600`. That goes for each `key-file` and for
   a policy file with a `key` or `integrity-key` in it; any permission for group or others is an error. A copy
   of an example that holds keys needs the same, since version control does not keep the mode.
 - Traffic of the gateway itself follows the SPD like any other, except ARP, neighbour discovery and IKE
-  (UDP ports 500 and 4500), which are always let through. What no SPD entry matches is discarded.
+  (UDP ports 500 and 4500), which are always let through. What no SPD entry matches is discarded;
+  in profile `ws2003` it passes in clear.
+- What is protected may be written as entries (`[[spd]]`, with `[[connection]]` or `[[sa]]`), as rules (`[[rule]]`), from
+  which entries and connections are made, or as both.
 
 Keys written here are static, and each start of the program counts from sequence number 1. Counter modes (all
 ciphers with a salt) lose their secrecy when a number comes twice under one key: RFC 8221 3 says SHOULD NOT to
 manual keys and MUST NOT to counter modes with them. Use them in the laboratory, or with new keys for each start.
 A peer with a replay window also refuses the numbers that it has seen: it needs new keys or a new SA then.
+";
+
+const PROFILES: &str = "
+## Profiles
+
+What is meant where a policy says nothing. Whatever is said counts in both.
+
+| | `modern` | `ws2003` |
+|---|---|---|
+| phase 1 | AES-256 or AES-128, SHA2-256, ecp256 or modp2048 | 3DES, SHA-1 or MD5, modp1024 |
+| SAs | AES-GCM, else AES-CBC with SHA2-256; extended sequence numbers with a peer that has them | 3DES with SHA-1 or MD5 |
+| phase 1 ends after | 8 hours | 8 hours, any number of quick modes |
+| SAs end after | 1 hour | 1 hour or 100 000 kilobytes; 300 seconds at least |
+| SAs go without traffic after | never | 5 minutes |
+| session and master key PFS | no | no |
+| order of rules | as written | the filter that says most goes first |
+| `clear-text` | only `never` | all |
+| `default-exemption` | nothing but our own IKE | 3 |
+| what matches nothing | is discarded | passes in clear, both ways: the entry `unmatched` |
+
+The lists of Windows Server 2003 ended with DES. Here nobody gets DES who has not asked for it, but by the default response rule.
+";
+
+const EXEMPTIONS: &str = "
+## Default exemptions
+
+Entries that go before all others and let pass in clear, `default-exemption/...`.
+
+| `default-exemption` | 0 | 1 | 2 | 3 |
+|---|---|---|---|---|
+| Kerberos: TCP and UDP port 88 at either end, one end being ours | yes | no | yes | no |
+| RSVP: protocol 46, one end being ours | yes | no | yes | no |
+| ISAKMP: UDP port 500 at both ends, one being ours | yes | yes | yes | yes |
+| multicast (224.0.0.0/4) and broadcast, coming in | yes | yes | yes | yes |
+| multicast and broadcast, going out | yes | yes | no | no |
+| IPv6 | yes | no | no | no |
+
+With Kerberos exempt whoever sends from port 88 reaches every port: warned of. This gateway forwards no multicast and no
+broadcast, whatever the policy says. Our own IKE, on port 4500 too, passes before any entry is looked at.
 ";

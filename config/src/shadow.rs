@@ -3,34 +3,75 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use crate::mistake::shown;
 use crate::spd::Entry;
-use crate::{AddressRange, PortRange, Selector, UpperLayer};
+use crate::{AddressRange, Direction, PortRange, Selector, SpdEntry, UpperLayer};
 
 /// Inclusive ranges, sorted and apart from each other.
 type Ranges = Vec<(u128, u128)>;
 
 /// What an entry matches, ready for comparison.
-struct Extent<'a> {
+pub(crate) struct Extent<'a> {
     /// Local and remote addresses of IPv4 and of IPv6; `None` if no packet of the family matches.
     families: [Option<(Ranges, Ranges)>; 2],
     upper: &'a UpperLayer,
+    direction: Option<Direction>,
 }
 
 /// Warns of each entry that lies wholly inside one earlier entry.
 pub(crate) fn check(entries: &[Entry<'_>]) {
     let mut earlier: Vec<&Entry<'_>> = Vec::new();
     let mut known = Known::default();
+    // The entry before, if the next may come of the same filter: whether all of them so far are dead.
+    let mut pending: Option<Dead<'_>> = None;
     for entry in entries {
         let Some(config) = &entry.entry else { continue };
-        let extent = Extent::of(&config.selector);
-        if let Some(first) = known.first_around(&extent).and_then(|n| earlier.get(n)) {
-            let line = first.section.line();
-            let message =
-                format!("never matches: the entry in line {line} matches all its packets");
-            entry.section.warning("name", message);
+        let extent = Extent::of(&config.selector, config.direction);
+        let around = known.first_around(&extent).and_then(|n| earlier.get(n));
+        let found = Dead {
+            entry,
+            config,
+            line: around.map(|first| first.section.line()),
+        };
+        match &mut pending {
+            Some(before) if before.is_of_filter_of(&found) => {
+                before.line = before.line.and(found.line);
+            }
+            _ => {
+                pending.take().iter().for_each(Dead::warn);
+                pending = Some(found);
+            }
         }
         known.add(extent);
         earlier.push(entry);
+    }
+    pending.iter().for_each(Dead::warn);
+}
+
+/// An entry, and the line of the one that takes all its packets, if one does.
+struct Dead<'e> {
+    entry: &'e Entry<'e>,
+    config: &'e SpdEntry,
+    line: Option<usize>,
+}
+
+impl Dead<'_> {
+    /// A filter may have made two entries, of which one may well be of no use.
+    fn is_of_filter_of(&self, other: &Dead<'_>) -> bool {
+        let made = self.config.origin.is_some() && self.config.origin == other.config.origin;
+        made && other.config.name.strip_suffix("-back") == Some(&self.config.name)
+    }
+
+    fn warn(&self) {
+        let Some(line) = self.line else { return };
+        let what = match &self.config.origin {
+            None => String::new(),
+            Some(origin) if origin.order == 0 => return,
+            Some(_) => format!("{} ", shown(&self.config.name)),
+        };
+        let message =
+            format!("{what}never matches: the entry in line {line} matches all its packets");
+        self.entry.section.warning(self.entry.key, message);
     }
 }
 
@@ -119,7 +160,7 @@ fn hull(ranges: &Ranges) -> Prefix {
 }
 
 impl<'a> Extent<'a> {
-    fn of(selector: &'a Selector) -> Self {
+    pub(crate) fn of(selector: &'a Selector, direction: Option<Direction>) -> Self {
         let family = |v4| {
             let (local, remote) = (
                 addresses(&selector.local, v4),
@@ -130,6 +171,7 @@ impl<'a> Extent<'a> {
         Extent {
             families: [family(true), family(false)],
             upper: &selector.upper,
+            direction,
         }
     }
 
@@ -152,13 +194,65 @@ impl<'a> Extent<'a> {
         [outline(&self.families[0]), outline(&self.families[1])]
     }
 
-    fn covers(&self, other: &Extent<'_>) -> bool {
+    /// True if it matches all that the other matches.
+    pub(crate) fn covers(&self, other: &Extent<'_>) -> bool {
+        if self.direction.is_some() && self.direction != other.direction {
+            return false;
+        }
         let mut families = self.families.iter().zip(&other.families);
         families.all(|pair| match pair {
             (_, None) => true,
             (None, Some(_)) => false,
             (Some(a), Some(b)) => all_inside(&b.0, &a.0) && all_inside(&b.1, &a.1),
         }) && upper_covers(self.upper, other.upper)
+    }
+
+    /// True if a packet may match both. Directions are not looked at.
+    pub(crate) fn overlaps(&self, other: &Extent<'_>) -> bool {
+        let mut families = self.families.iter().zip(&other.families);
+        let meet = |a: &Ranges, b: &Ranges| {
+            let mut pairs = a.iter().flat_map(|a| b.iter().map(move |b| (a, b)));
+            pairs.any(|(a, b)| a.0 <= b.1 && b.0 <= a.1)
+        };
+        families.any(|pair| match pair {
+            (Some(a), Some(b)) => meet(&a.0, &b.0) && meet(&a.1, &b.1),
+            _ => false,
+        }) && upper_overlaps(self.upper, other.upper)
+    }
+}
+
+fn upper_overlaps(a: &UpperLayer, b: &UpperLayer) -> bool {
+    match (a, b) {
+        (UpperLayer::Any, _) | (_, UpperLayer::Any) => true,
+        _ if protocol(a) != protocol(b) => false,
+        (
+            UpperLayer::Ports { local, remote, .. },
+            UpperLayer::Ports {
+                local: other_local,
+                remote: other_remote,
+                ..
+            },
+        ) => {
+            let meet = |a: &[PortRange], b: &[PortRange]| {
+                let any = a.is_empty() || b.is_empty();
+                any || a
+                    .iter()
+                    .any(|a| b.iter().any(|b| a.start <= b.end && b.start <= a.end))
+            };
+            meet(local, other_local) && meet(remote, other_remote)
+        }
+        (
+            UpperLayer::Icmp { types, codes, .. },
+            UpperLayer::Icmp {
+                types: other_types,
+                codes: other_codes,
+                ..
+            },
+        ) => {
+            let meet = |a: &(u8, u8), b: &(u8, u8)| a.0 <= b.1 && b.0 <= a.1;
+            meet(types, other_types) && meet(codes, other_codes)
+        }
+        _ => true,
     }
 }
 
@@ -317,7 +411,7 @@ mod tests {
             let mut known = Known::default();
             let mut found = 0;
             for selector in &selectors {
-                let extent = Extent::of(selector);
+                let extent = Extent::of(selector, None);
                 if extent.families.iter().all(Option::is_none) {
                     continue;
                 }

@@ -10,7 +10,9 @@ use crate::protocol::{self, ICMP, ICMPV6};
 use crate::reader::{Item, Section};
 use crate::reference::SPD;
 use crate::sa::Sas;
-use crate::{Action, AddressRange, Direction, PortRange, Selector, SpdEntry, UpperLayer};
+use crate::{
+    Action, AddressRange, ClearText, Direction, PortRange, Profile, Selector, SpdEntry, UpperLayer,
+};
 
 #[derive(Clone, Copy)]
 enum Verb {
@@ -28,6 +30,8 @@ const VERBS: &[(&str, Verb)] = &[
 /// An entry as far as it could be read.
 pub(crate) struct Entry<'a> {
     pub(crate) section: Section<'a>,
+    /// The key at which warnings of it stand.
+    pub(crate) key: &'static str,
     /// `None` if it could not be read; that has been reported.
     pub(crate) entry: Option<SpdEntry>,
 }
@@ -37,13 +41,19 @@ pub(crate) fn read<'a>(
     root: Section<'a>,
     sas: &Sas<'_>,
     connections: &Connections<'_>,
+    profile: Profile,
 ) -> Vec<Entry<'a>> {
     let mut names = Names::default();
     let mut entries = Vec::new();
     for section in root.sections("spd", &SPD) {
         let name = names.read(section, entries.len());
-        let entry = read_entry(section, name, sas, connections);
-        entries.push(Entry { section, entry });
+        let entry = read_entry(section, name, sas, connections, profile);
+        let key = "name";
+        entries.push(Entry {
+            section,
+            key,
+            entry,
+        });
     }
     entries
 }
@@ -53,9 +63,10 @@ fn read_entry(
     name: &str,
     sas: &Sas<'_>,
     connections: &Connections<'_>,
+    profile: Profile,
 ) -> Option<SpdEntry> {
     let selector = read_selector(section);
-    let action = read_action(section, sas, connections);
+    let action = read_action(section, sas, connections, profile);
     let (selector, action) = (selector?, action?);
     if let Action::Protect { outbound, inbound } = &action {
         bundle::check(section, &selector, outbound, inbound, sas);
@@ -63,7 +74,9 @@ fn read_entry(
     Some(SpdEntry {
         name: name.to_owned(),
         selector,
+        direction: None,
         action,
+        origin: None,
     })
 }
 
@@ -71,6 +84,7 @@ fn read_action(
     section: Section<'_>,
     sas: &Sas<'_>,
     connections: &Connections<'_>,
+    profile: Profile,
 ) -> Option<Action> {
     let action = match section.require("action")?.choice(VERBS)? {
         Verb::Bypass => Action::Bypass,
@@ -79,21 +93,42 @@ fn read_action(
             for key in ["outbound", "inbound"] {
                 section.refuse(key, "expected `connection` or SAs, not both");
             }
+            let clear = read_clear(section, profile);
             let (connection, child) = connections.find(section)?;
-            return Some(Action::Negotiate { connection, child });
+            let clear = clear?;
+            return Some(Action::Negotiate {
+                connection,
+                child,
+                clear,
+            });
         }
         Verb::Protect => {
-            section.refuse("child", "expected `connection` with it");
+            for key in ["child", "clear-text"] {
+                section.refuse(key, "expected `connection` with it");
+            }
             let outbound = read_sas(section, "outbound", Direction::Outbound, sas);
             let inbound = read_sas(section, "inbound", Direction::Inbound, sas);
             let (outbound, inbound) = (outbound?, inbound?);
             return Some(Action::Protect { outbound, inbound });
         }
     };
-    for key in ["outbound", "inbound", "connection", "child"] {
+    for key in ["outbound", "inbound", "connection", "child", "clear-text"] {
         section.refuse(key, "expected only with action \"protect\"");
     }
     Some(action)
+}
+
+/// What may cross in clear although it is to be protected: RFC 4301 5.2 step 3b knows no entry that protects and lets
+/// clear packets in.
+pub(crate) fn read_clear(section: Section<'_>, profile: Profile) -> Option<ClearText> {
+    let Some(item) = section.get("clear-text") else {
+        return Some(ClearText::Never);
+    };
+    let clear = item.choice(ClearText::NAMES)?;
+    if clear != ClearText::Never && profile != Profile::Ws2003 {
+        item.error("expected \"never\": only profile ws2003 lets clear packets pass here");
+    }
+    Some(clear)
 }
 
 fn read_sas(
@@ -126,7 +161,7 @@ fn all<T>(found: Vec<Option<T>>) -> Option<Vec<T>> {
 fn read_selector(section: Section<'_>) -> Option<Selector> {
     let local = read_ranges(section, "local");
     let remote = read_ranges(section, "remote");
-    let upper = read_upper(section);
+    let upper = read_upper(section, ["local-port", "remote-port"]);
     let selector = Selector {
         local: local?,
         remote: remote?,
@@ -136,7 +171,7 @@ fn read_selector(section: Section<'_>) -> Option<Selector> {
     Some(selector)
 }
 
-fn read_ranges(section: Section<'_>, key: &'static str) -> Option<Vec<AddressRange>> {
+pub(crate) fn read_ranges(section: Section<'_>, key: &'static str) -> Option<Vec<AddressRange>> {
     let found: Vec<_> = members(section, key)
         .map(|i| i.parse(address::range))
         .collect();
@@ -189,22 +224,29 @@ fn check_families(section: Section<'_>, selector: &Selector) {
     }
 }
 
-fn read_upper(section: Section<'_>) -> Option<UpperLayer> {
+/// Protocol, and ports or types; the keys are those of the ports of the local end and of the remote one.
+pub(crate) fn read_upper(section: Section<'_>, keys: [&'static str; 2]) -> Option<UpperLayer> {
+    read_upper_or(section, keys, None)
+}
+
+/// The same; left out, the protocol is `usual`.
+pub(crate) fn read_upper_or(
+    section: Section<'_>,
+    keys: [&'static str; 2],
+    usual: Option<u8>,
+) -> Option<UpperLayer> {
     let protocol = match section.get("protocol") {
         Some(item) if item.is_integer() => Some(item.integer::<u8>(0, 255)?),
         Some(item) => Some(item.choice(protocol::NAMES)?),
-        None => None,
+        None => usual,
     };
-    let ports = (
-        read_ports(section, "local-port"),
-        read_ports(section, "remote-port"),
-    );
+    let ports = (read_ports(section, keys[0]), read_ports(section, keys[1]));
     let icmp = (
         read_byte(section, "icmp-type"),
         read_byte(section, "icmp-code"),
     );
     let given = |keys: [&'static str; 2]| keys.into_iter().filter(|k| section.has(k)).collect();
-    let port_keys: Vec<_> = given(["local-port", "remote-port"]);
+    let port_keys: Vec<_> = given(keys);
     let icmp_keys: Vec<_> = given(["icmp-type", "icmp-code"]);
     let has_ports = protocol.is_some_and(protocol::has_ports);
     let has_types = matches!(protocol, Some(ICMP | ICMPV6));

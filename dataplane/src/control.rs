@@ -13,15 +13,18 @@ use portcullis_ipsec::flow::LinkHeader;
 use portcullis_ipsec::icmp::{self, IcmpError, RateLimit};
 use portcullis_ipsec::ip::{Address, IpHeader, protocol};
 use portcullis_ipsec::neighbor::{Resolver, State};
-use portcullis_ipsec::pipeline::{Event, Inject, Punt, SaSide};
+use portcullis_ipsec::pipeline::{Event as News, Inject, Punt, SaSide};
 use portcullis_ipsec::sa::SaRef;
+use portcullis_ipsec::spd::{Spd, Tree};
 use portcullis_ipsec::{DropReason, InterfaceId, PacketBuf};
 
 use crate::capture::Capture;
 use crate::eal::Pools;
 use crate::engine::cryptodev::CryptoDevices;
+use crate::events::{Event, Events};
 use crate::ike::Ike;
 use crate::install::Installed;
+use crate::live_capture::LiveCapture;
 use crate::negotiated::{Limit, Negotiated};
 use crate::packet::Packet;
 use crate::port::Ports;
@@ -29,6 +32,7 @@ use crate::prepare::Basis;
 use crate::punt::is_ike;
 use crate::reclaim::{Garbage, Reclaimer};
 use crate::ring::{Receiver, Sender};
+use crate::soft::SoftSas;
 use crate::spi::Spis;
 use crate::totals::EntryTotals;
 use crate::worker::{Captured, FromWorker, ToWorker, WorkerCommand, WorkerRetired, WorkerStatus};
@@ -134,10 +138,14 @@ pub struct Control {
     pub devices: Arc<CryptoDevices>,
     /// Interfaces and routes.
     pub fib: Arc<Fib>,
+    /// The SPD as workers have it.
+    pub spd: Arc<Spd<Tree>>,
     /// ARP and neighbour discovery.
     pub resolver: Resolver<Packet>,
     /// Open capture files, by port.
     pub captures: Vec<Option<Capture>>,
+    /// What an operator sees of all ports, now.
+    pub live_capture: Option<LiveCapture>,
     /// Buffer pools.
     pub pools: Pools,
     /// What control itself dropped.
@@ -152,8 +160,12 @@ pub struct Control {
     pub ike: Ike,
     /// Its SAs.
     pub negotiated: Negotiated,
+    /// What passes in clear since its peer knows no IKE.
+    pub soft: SoftSas,
     /// SPIs in use.
     pub spis: Spis,
+    /// What operators are told of.
+    pub events: Events,
 }
 
 impl Control {
@@ -167,6 +179,7 @@ impl Control {
         self.resolver.handle_timeout(now);
         self.send_neighbors(now);
         self.forget_path_mtus(now);
+        self.advance_capture(now);
         busy | self.drive_ike(now)
     }
 
@@ -190,10 +203,11 @@ impl Control {
             }
             if let Some(captured) = captured {
                 self.write_capture(&captured);
+                self.show_capture(&captured);
             }
             match message {
                 Some(FromWorker::Punt(punt)) => self.handle_punt(index, now, punt),
-                Some(FromWorker::Event(event)) => self.handle_event(index, now, event),
+                Some(FromWorker::Event(news)) => self.handle_news(index, now, news),
                 None => {}
             }
         }
@@ -228,7 +242,7 @@ impl Control {
     }
 
     /// A new policy is in force; the workers are told by the caller.
-    pub fn adopt(&mut self, installed: Installed, fib: Arc<Fib>) {
+    pub fn adopt(&mut self, installed: Installed, fib: Arc<Fib>, spd: Arc<Spd<Tree>>) {
         self.resolver.set_fixed(fixed_neighbors(&installed.policy));
         let is_there = |place: &SaRef| {
             let side = SaSide::Outbound(place.slot);
@@ -236,9 +250,10 @@ impl Control {
             there || self.negotiated.has_outbound(*place)
         };
         self.path_mtus.retain(|place, _| is_there(place));
-        self.fib = fib;
+        (self.fib, self.spd) = (fib, spd);
         let old = std::mem::replace(&mut self.installed, Arc::new(installed));
         self.reclaimer.free(Garbage::Installed(old));
+        self.refresh_capture();
     }
 
     fn handle_punt(&mut self, worker: usize, now: u64, punt: Punt<Packet>) {
@@ -287,54 +302,70 @@ impl Control {
         }
     }
 
-    fn handle_event(&mut self, worker: usize, now: u64, event: Event) {
-        match event {
-            Event::SoftExpire(side) if self.limit_reached(now, worker, side, Limit::Soft) => {}
-            Event::HardExpire(side) if self.limit_reached(now, worker, side, Limit::Hard) => {}
-            Event::SoftExpire(side) => {
-                tracing::info!(
-                    sa = self.sa_name(worker, side),
-                    "soft lifetime reached; nobody replaces a manual SA"
-                );
+    fn handle_news(&mut self, worker: usize, now: u64, news: News) {
+        match news {
+            News::SoftExpire(side) if self.limit_reached(now, worker, side, Limit::Soft) => {}
+            News::HardExpire(side) if self.limit_reached(now, worker, side, Limit::Hard) => {}
+            News::SoftExpire(side) => {
+                let sa = self.sa_name(worker, side);
+                self.raise(now, Event::SaAging { sa });
             }
-            Event::HardExpire(side) => {
-                tracing::warn!(
-                    sa = self.sa_name(worker, side),
-                    "lifetime or sequence numbers used up; the SA has stopped"
-                );
+            News::HardExpire(side) => {
+                let sa = self.sa_name(worker, side);
+                self.raise(now, Event::SaExpired { sa });
             }
-            Event::BadSpi {
+            News::BadSpi {
                 spi,
                 protocol,
                 source,
                 destination,
             } => {
-                let (source, destination) = (source.to_ip(), destination.to_ip());
-                let spi = format!("{spi:#010x}");
-                tracing::warn!(%spi, protocol, %source, %destination, "no SA with this SPI");
+                let event = Event::BadSpi {
+                    spi: format!("{spi:#010x}"),
+                    protocol,
+                    source: source.to_ip().to_string(),
+                    destination: destination.to_ip().to_string(),
+                };
+                self.raise(now, event);
             }
-            Event::Acquire {
+            News::Acquire {
                 entry,
                 source,
                 destination,
                 protocol,
             } => {
-                let name = self
-                    .installed
-                    .policy
-                    .spd
-                    .get(entry as usize)
-                    .map_or("?", |e| e.name.as_str());
-                let (source, destination) = (source.to_ip(), destination.to_ip());
-                tracing::info!(entry = name, %source, %destination, protocol, "a packet needs an SA, and there is none");
+                let entry = self.installed.policy.spd.get(entry as usize);
+                let event = Event::NoSa {
+                    entry: entry.map_or_else(|| "?".into(), |entry| entry.name.clone()),
+                    source: source.to_ip().to_string(),
+                    destination: destination.to_ip().to_string(),
+                    protocol,
+                };
+                self.raise(now, event);
             }
-            Event::Negotiate {
+            News::Negotiate {
                 child,
                 source,
                 destination,
                 ..
             } => self.acquire(now, child, source, destination),
-            Event::PathMtu {
+            News::CryptoFailure {
+                sa,
+                spi,
+                source,
+                reason,
+            } => {
+                let event = Event::CryptoFailure {
+                    sa: self.sa_name(worker, sa),
+                    spi: format!("{spi:#010x}"),
+                    source: Some(source.to_ip().to_string()),
+                    reason: reason.text().to_owned(),
+                };
+                self.raise(now, event);
+            }
+            // No driver of a NIC is joined, so workers are never told to ask (`Command::OfferSas`).
+            News::OffloadWanted { .. } => {}
+            News::PathMtu {
                 spi,
                 protocol,
                 destination,
@@ -345,9 +376,10 @@ impl Control {
         }
     }
 
-    fn sa_name(&self, worker: usize, side: SaSide) -> &str {
+    fn sa_name(&self, worker: usize, side: SaSide) -> String {
         let sa = self.installed.at(worker, side);
-        sa.map_or("?", |sa| sa.name.as_str())
+        let sa = sa.or_else(|| self.negotiated.at(worker, side));
+        sa.map_or_else(|| "?".into(), |sa| sa.name.clone())
     }
 
     /// RFC 4301 8.2.1: an MTU named by an unauthenticated router is believed for a packet that we may have
@@ -371,7 +403,8 @@ impl Control {
         {
             return;
         }
-        tracing::info!(sa = sa.name, mtu, "path MTU learnt");
+        let sa = sa.name.clone();
+        self.raise(now, Event::PathMtu { sa, mtu });
         self.path_mtus.insert(place, (mtu, now + PATH_MTU_AGE));
         self.command(place, WorkerCommand::SetPathMtu(place.slot, mtu));
     }

@@ -48,7 +48,13 @@ pub fn spd(policy: &Policy) -> Arc<Spd<Tree>> {
     let entries: Vec<_> = policy
         .spd
         .iter()
-        .map(|entry| (entry.selector.clone(), action(&entry.action)))
+        .map(|entry| {
+            (
+                entry.selector.clone(),
+                entry.direction,
+                action(&entry.action),
+            )
+        })
         .collect();
     Arc::new(Spd::new(&entries))
 }

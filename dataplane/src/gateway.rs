@@ -22,8 +22,10 @@ use crate::control::{COMMAND_RING, Control, WorkerLink, fixed_neighbors};
 use crate::cycles::StopWatch;
 use crate::eal::{self, Pools};
 use crate::engine::cryptodev::{CryptoDevices, DeviceQueues};
+use crate::events::{Event, Events};
 use crate::ike::Ike;
 use crate::install::Installed;
+use crate::metrics::Metrics;
 use crate::negotiated::Negotiated;
 use crate::numbers::ChildNumbers;
 use crate::port::Ports;
@@ -33,6 +35,7 @@ use crate::reload::{self, Reloader};
 use crate::report::ReloadReport;
 use crate::ring::{Receiver, Sender, ring};
 use crate::socket::{ControlSocket, Reply, Request};
+use crate::soft::SoftSas;
 use crate::spi::Spis;
 use crate::status::{Status, Telemetry};
 use crate::totals::EntryTotals;
@@ -155,15 +158,28 @@ pub fn run(file: &Path, policy: Policy, drain: bool, signals: &Signals) -> Resul
     while !control.is_running() && !signals.stop.load(Ordering::Relaxed) {
         control.round(clock.now());
     }
+    let policy = &control.installed.policy;
+    let started = Event::Started {
+        version: env!("CARGO_PKG_VERSION").into(),
+        workers: control.workers.len(),
+        entries: policy.spd.len(),
+    };
+    control.raise(clock.now(), started);
     control.configure_ike(clock.now());
     heap::trim();
     eprintln!("portcullis: running");
+    let runtime = &control.installed.policy.runtime;
+    let metrics = control.installed.policy.metrics.listen;
+    let metrics = metrics.map(|listen| Metrics::serve(listen, &runtime.control_socket));
+    let metrics = metrics.transpose()?;
     let mut desk = Desk {
         socket,
         telemetry: Telemetry::default(),
         reloader: Reloader::new(file, engine),
     };
     control_loop(&mut control, &mut desk, clock, drain, signals);
+    drop(metrics);
+    control.raise(clock.now(), Event::Stopping {});
     stop_workers.store(true, Ordering::Relaxed);
     for thread in threads {
         // A worker that panicked has said so; in a release the process is gone by then.
@@ -193,10 +209,17 @@ impl Desk {
         } = self;
         telemetry.tick(control, now);
         if reloader.is_idle() && signals.reload.swap(false, Ordering::Relaxed) {
+            let log = control.installed.policy.runtime.event_log.clone();
+            control.events.reopen(log.as_deref());
             reloader.begin(control, now, false);
         }
         socket.serve(|request| match request {
             Request::Show(query) => Reply::Answer(json(&telemetry.status(control, now, &query))),
+            Request::Events { after, last } => {
+                Reply::Answer(json(&control.events.after(after, last)))
+            }
+            Request::Capture(order) => Reply::Capture(order),
+            Request::Explain(question) => Reply::Answer(json(&control.explain(&question))),
             Request::Initiate { connection, child } => {
                 Reply::Answer(json(&control.initiate(now, connection, child)))
             }
@@ -208,8 +231,11 @@ impl Desk {
                 false => Reply::Answer(json(&busy())),
             },
         });
+        while let Some((stream, order)) = socket.take_watcher() {
+            control.begin_capture(now, stream, order);
+        }
         if let Some(report) = reloader.advance(control, now) {
-            reload::log(&report);
+            reload::tell(control, now, &report);
             socket.answer(&json(&report));
             telemetry.note_reload(&report);
         }
@@ -308,6 +334,8 @@ fn assemble(
         ike,
         negotiated: Negotiated::new(count, spis.clone()),
         spis,
+        soft: SoftSas::default(),
+        events: Events::new(installed.policy.runtime.event_log.as_deref())?,
         workers: Vec::new(),
         resolver: resolver(&installed.policy, &fib),
         entries: EntryTotals::default(),
@@ -315,10 +343,12 @@ fn assemble(
         neighbors_sent: 0,
         path_mtus: HashMap::new(),
         captures: open_captures(&installed.policy, &ports)?,
+        live_capture: None,
         reclaimer: Reclaimer::start()?,
         icmp_limit: RateLimit::new(PORT_UNREACHABLE.0, PORT_UNREACHABLE.1),
         devices,
         fib,
+        spd: prepared.spd,
         installed,
         ports,
         pools,

@@ -6,8 +6,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_config::{Direction, Policy, RemoteAddress, Start};
-use portcullis_ike::{AddSa, ChildId, Command, Endpoint, Event, Failure, Settings, Transmit};
+use portcullis_config::{Connection, Direction, Mode, Policy, RemoteAddress, Start};
+use portcullis_ike::{
+    AddSa, ChildId, CloseReason, Command, Endpoint, Event as News, Failure, Settings, Transmit,
+};
 use portcullis_ipsec::command::{Command as Order, Negotiated as NegotiatedOrder};
 use portcullis_ipsec::ip::{Address, IpHeader};
 use portcullis_ipsec::pipeline::{Inject, SaSide};
@@ -17,9 +19,10 @@ use crate::Error;
 use crate::control::Control;
 use crate::datagram;
 use crate::eal::Pools;
-use crate::ike_status::{Begun, identity_text, reason_text};
+use crate::events::Event;
+use crate::ike_status::{Begun, identity_text, reason_text, transform_text};
 use crate::key_log::KeyLog;
-use crate::negotiated::{Limit, Orders};
+use crate::negotiated::{Limit, NegotiatedSa, Orders};
 use crate::numbers::ChildNumbers;
 use crate::packet::Packet;
 use crate::pool::{Pool, SystemRandom};
@@ -226,7 +229,7 @@ impl Control {
     /// Takes from the endpoint all that it has to say.
     fn settle_ike(&mut self, now: u64) {
         while let Some(event) = self.ike.endpoint.poll_event() {
-            self.handle_ike_event(now, event);
+            self.handle_ike_news(now, event);
         }
         while let Some(work) = self.ike.endpoint.poll_work() {
             self.ike.pool.submit(work);
@@ -241,48 +244,54 @@ impl Control {
         self.send_outbox();
     }
 
-    fn handle_ike_event(&mut self, now: u64, event: Event) {
-        match event {
-            Event::Established(sa) => {
-                let (ike, connection) = (sa.ike.number(), sa.connection);
-                let renews = sa.replaces.map(|old| old.number());
-                let (remote, peer) = (sa.remote, identity_text(&sa.remote_id));
-                tracing::info!(ike, connection, %remote, peer, renews, "IKE SA established");
+    fn handle_ike_news(&mut self, now: u64, news: News) {
+        match news {
+            News::Established(sa) => {
+                self.soft.note_capable(sa.remote.ip());
+                let event = Event::IkeUp {
+                    ike: sa.ike.number(),
+                    connection: sa.connection,
+                    remote: sa.remote.to_string(),
+                    identity: identity_text(&sa.remote_id),
+                    renews: sa.replaces.map(|old| old.number()),
+                };
+                self.raise(now, event);
             }
-            Event::Closed {
+            News::Closed {
                 ike,
                 connection,
                 reason,
             } => {
-                let ike = ike.number();
-                tracing::info!(ike, connection, reason = %reason_text(&reason), "IKE SA closed");
+                let (ike, reason) = (ike.number(), reason_text(&reason));
+                let event = Event::IkeDown {
+                    ike,
+                    connection,
+                    reason,
+                };
+                self.raise(now, event);
             }
-            Event::Failed(failure) => self.negotiation_failed(&failure),
-            Event::AddSa(new) => self.add_sa(now, *new),
-            Event::RemoveSa { child, reason } => {
-                let (connection, name) = self.child_name(child);
-                let number = child.number();
-                tracing::info!(child = number, connection, name, reason = %reason_text(&reason), "SAs removed");
-                let orders = self.negotiated.remove(child, now);
-                self.send_orders(orders);
-            }
-            Event::PeerMoved {
+            News::Failed(failure) => self.negotiation_failed(now, &failure),
+            News::AddSa(new) => self.add_sa(now, *new),
+            News::RemoveSa { child, reason } => self.remove_sa(now, child, &reason),
+            News::PeerMoved {
                 children,
                 local,
                 remote,
             } => {
-                tracing::info!(children = children.len(), %remote, "the peer has another address");
+                let event = Event::PeerMoved {
+                    children: children.len(),
+                    remote: remote.to_string(),
+                };
+                self.raise(now, event);
                 for child in children {
                     let engine = (&self.ike.engine, &*self.devices);
                     match self.negotiated.moved(child, (local, remote), engine) {
                         Ok(orders) => self.send_orders(orders),
-                        Err(error) => {
-                            tracing::error!(child = child.number(), %error, "its SAs do not follow")
-                        }
+                        Err(error) => self.refuse_sa(now, child, &error),
                     }
                 }
             }
-            Event::KeyLog {
+            News::KeyLog {
                 initiator_cookie,
                 encryption_key,
             } => {
@@ -293,19 +302,37 @@ impl Control {
         }
     }
 
+    fn remove_sa(&mut self, now: u64, child: ChildId, reason: &CloseReason) {
+        let (connection, name) = self.child_name(child);
+        let event = Event::SaDown {
+            child: child.number(),
+            connection,
+            name,
+            reason: reason_text(reason),
+        };
+        self.raise(now, event);
+        let orders = self.negotiated.remove(child, now);
+        self.send_orders(orders);
+    }
+
+    fn refuse_sa(&mut self, now: u64, child: ChildId, error: &Error) {
+        let (connection, name) = self.child_name(child);
+        let event = Event::SaRefused {
+            child: child.number(),
+            connection,
+            name,
+            reason: error.to_string(),
+        };
+        self.raise(now, event);
+    }
+
     fn child_name(&self, child: ChildId) -> (String, String) {
         let child = self.negotiated.child(child);
         child.map_or_else(Default::default, |child| child.name.clone())
     }
 
-    fn negotiation_failed(&mut self, failure: &Failure) {
-        let connection = failure.connection.as_deref().unwrap_or("?");
-        let (child, remote) = (failure.child.as_deref(), failure.remote);
-        let reason = reason_text(&failure.reason);
-        tracing::warn!(connection, child, %remote, %reason, "negotiation failed");
-        for mismatch in &failure.mismatches {
-            tracing::warn!(connection, %remote, "offered {mismatch}");
-        }
+    fn negotiation_failed(&mut self, now: u64, failure: &Failure) {
+        self.raise(now, Event::of_failure(failure));
         let numbers = &self.ike.numbers;
         let refused: Vec<_> = match (&failure.connection, &failure.child) {
             (Some(connection), Some(child)) => numbers.get(connection, child).into_iter().collect(),
@@ -313,7 +340,9 @@ impl Control {
             (None, _) => Vec::new(),
         };
         for number in refused {
-            self.refuse_held(number);
+            if !self.fall_back(now, number, failure) {
+                self.refuse_held(number);
+            }
         }
     }
 
@@ -333,29 +362,17 @@ impl Control {
         if let Some(log) = &mut self.ike.key_log {
             new.sas.iter().for_each(|sa| log.esp(sa));
         }
-        let spis: Vec<_> = new.sas.iter().map(|sa| format!("{:08x}", sa.spi)).collect();
-        let replaces = new.replaces.map(|old| old.number());
-        tracing::info!(
-            child = id.number(),
-            connection = new.connection,
-            name = new.name,
-            ?direction,
-            spi = spis.join("+"),
-            replaces,
-            "SA installed"
-        );
         let engine = (&self.ike.engine, &*self.devices);
         match self
             .negotiated
             .add(new, number, now, engine, &self.installed)
         {
             Ok(orders) => self.send_orders(orders),
-            Err(error) => {
-                tracing::error!(child = id.number(), %error, "SA not installed");
-                return;
-            }
+            Err(error) => return self.refuse_sa(now, id, &error),
         }
+        self.refresh_capture();
         if direction == Direction::Outbound {
+            self.tell_installed(now, id, replaced);
             let owner = self
                 .negotiated
                 .child(id)
@@ -376,10 +393,53 @@ impl Control {
         }
     }
 
+    /// Both directions of a child are there.
+    fn tell_installed(&mut self, now: u64, id: ChildId, replaced: Option<ChildId>) {
+        let Some(child) = self.negotiated.child(id) else {
+            return;
+        };
+        let spis = |sas: &[NegotiatedSa]| -> Vec<_> {
+            let spis = sas.iter().map(|sa| format!("{:#010x}", sa.config.spi));
+            spis.collect()
+        };
+        let (connection, name) = child.name.clone();
+        let outer = child.outbound.last();
+        let remote = outer.map_or_else(String::new, |sa| sa.config.destination.to_string());
+        let transforms = child
+            .outbound
+            .iter()
+            .map(|sa| transform_text(sa.config.transform));
+        let transform = transforms.collect::<Vec<_>>().join(" + ");
+        let (spi_in, spi_out) = (spis(&child.inbound), spis(&child.outbound));
+        let event = match replaced {
+            Some(old) => Event::SaRekeyed {
+                child: id.number(),
+                connection,
+                name,
+                remote,
+                transform,
+                spi_in,
+                spi_out,
+                replaces: old.number(),
+            },
+            None => Event::SaUp {
+                child: id.number(),
+                connection,
+                name,
+                remote,
+                transform,
+                spi_in,
+                spi_out,
+            },
+        };
+        self.raise(now, event);
+    }
+
     /// Lets packets find the outbound SAs whose time has come.
     fn serve_ready(&mut self, now: u64) {
         let mut orders = Orders::new();
         let (workers, negotiated) = (&self.workers, &mut self.negotiated);
+        let mut served = Vec::new();
         self.ike.to_serve.retain(|ready| {
             let owned = workers.get(ready.owner).is_none_or(|link| {
                 link.waiting.is_empty() && link.status.taken.get() >= ready.mark
@@ -388,13 +448,21 @@ impl Control {
             let serves = owned && (used || now >= ready.due);
             if serves {
                 orders.extend(negotiated.serve(ready.child, ready.replaces));
+                let child = negotiated.child(ready.child);
+                served.extend(child.and_then(|child| {
+                    let peer = child.outbound.last()?.config.destination;
+                    Some((child.number, peer))
+                }));
             }
             !serves
         });
         self.send_orders(orders);
+        for (number, peer) in served {
+            self.end_soft_sas(now, number, peer);
+        }
     }
 
-    fn send_orders(&mut self, orders: Orders) {
+    pub(crate) fn send_orders(&mut self, orders: Orders) {
         for (worker, order) in orders {
             if let Some(link) = self.workers.get_mut(worker) {
                 link.send(ToWorker::Command(order));
@@ -435,6 +503,7 @@ impl Control {
             return;
         }
         self.ike.traffic_told = now;
+        self.age_soft_sas(now);
         for (child, received, sent) in self.negotiated.traffic(since) {
             let command = Command::Traffic {
                 child,
@@ -456,8 +525,14 @@ impl Control {
             .connections
             .iter()
             .find(|known| known.name == connection);
+        // In transport mode the peer is whom the packet is for.
+        let transport = |known: &Connection| {
+            let mut children = known.children.iter();
+            children.any(|c| c.name == child && c.mode == Mode::Transport)
+        };
         let starts = known.is_some_and(|known| {
-            known.start != Start::Manual && matches!(known.remote, RemoteAddress::Host(_))
+            let found = matches!(known.remote, RemoteAddress::Host(_)) || transport(known);
+            known.start != Start::Manual && found
         });
         let (local, remote) = (source.to_ip(), destination.to_ip());
         if !starts {

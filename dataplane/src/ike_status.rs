@@ -7,8 +7,11 @@ use portcullis_ike::show::{ChildSnapshot, Counters, IkeSnapshot, Snapshot};
 use portcullis_ike::{CloseReason, Failure};
 use serde::{Deserialize, Serialize};
 
+use crate::reasons::explain_reason;
+
 /// IKE at a moment.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct IkeStatus {
     /// IKE SAs, oldest first.
     pub ikes: Vec<IkeSaStatus>,
@@ -31,6 +34,7 @@ pub struct Begun {
 
 /// One IKE SA.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct IkeSaStatus {
     /// Its number.
     pub id: u64,
@@ -66,6 +70,7 @@ pub struct IkeSaStatus {
 
 /// One child.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ChildStatus {
     /// Its number.
     pub id: u64,
@@ -99,6 +104,7 @@ pub struct ChildStatus {
 
 /// A negotiation that failed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FailureStatus {
     /// Seconds since then.
     pub ago_s: u64,
@@ -112,12 +118,15 @@ pub struct FailureStatus {
     pub remote: String,
     /// Why.
     pub reason: String,
+    /// Why, and what to look at.
+    pub explanation: String,
     /// What the peer's proposals differed in.
     pub mismatches: Vec<String>,
 }
 
 /// What was counted since the start.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[allow(missing_docs)] // the fields are those of `Counters`
 pub struct IkeCounters {
     pub datagrams: u64,
@@ -248,11 +257,7 @@ fn child_status(child: ChildSnapshot, now: Duration, used: Use) -> ChildStatus {
         connection: child.connection,
         name: child.name,
         state: child.state.into(),
-        mode: match child.mode {
-            Mode::Tunnel => "tunnel",
-            Mode::Transport => "transport",
-        }
-        .into(),
+        mode: mode_text(child.mode).into(),
         local,
         remote,
         sas: child.sas.into_iter().map(sa).collect(),
@@ -273,7 +278,16 @@ fn failure_status(failure: &Failure, now: Duration) -> FailureStatus {
         child: failure.child.clone(),
         remote: failure.remote.to_string(),
         reason: reason_text(&failure.reason),
+        explanation: explain_reason(&failure.reason),
         mismatches: failure.mismatches.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// The mode as the policy file spells it.
+pub fn mode_text(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Tunnel => "tunnel",
+        Mode::Transport => "transport",
     }
 }
 
@@ -288,7 +302,8 @@ pub fn transform_text(transform: Transform) -> String {
     }
 }
 
-fn selector_text(selector: &Selector) -> (String, String) {
+/// Our side and the peer's of a selector, for people.
+pub fn selector_text(selector: &Selector) -> (String, String) {
     let (protocol, local_ports, remote_ports) = match &selector.upper {
         UpperLayer::Any => (None, &[][..], &[][..]),
         UpperLayer::Protocol(protocol) | UpperLayer::Icmp { protocol, .. } => {
@@ -325,7 +340,7 @@ fn selector_text(selector: &Selector) -> (String, String) {
 }
 
 /// A prefix, an address or a range.
-fn range_text(range: &AddressRange) -> String {
+pub fn range_text(range: &AddressRange) -> String {
     let (start, end) = (range.start, range.end);
     if start == end {
         return start.to_string();
@@ -358,6 +373,7 @@ pub fn reason_text(reason: &CloseReason) -> String {
         CloseReason::Expired => "its lifetime is over".into(),
         CloseReason::Idle => "no traffic".into(),
         CloseReason::PeerDead => "the peer does not answer".into(),
+        CloseReason::NoAnswer => "the peer does not answer at all".into(),
         CloseReason::Overloaded => "too many half-open ones".into(),
         CloseReason::Error(error) => error.to_string(),
     }

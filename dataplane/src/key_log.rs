@@ -45,23 +45,29 @@ impl KeyLog {
 
     /// The keys of an ESP SA; AH has nothing to decrypt.
     pub fn esp(&mut self, sa: &SaConfig) {
-        let Transform::Esp(cipher, integrity) = sa.transform else {
-            return;
-        };
-        let line = format!(
-            "\"{}\",\"{}\",\"{}\",\"0x{:08x}\",\"{}\",\"0x{}\",\"{}\",\"{}{}\"\n",
-            if sa.source.is_ipv4() { "IPv4" } else { "IPv6" },
-            sa.source,
-            sa.destination,
-            sa.spi,
-            cipher_name(cipher),
-            *hex(sa.cipher_key.expose()),
-            integrity_name(integrity),
-            if integrity.is_some() { "0x" } else { "" },
-            *hex(sa.integrity_key.expose()),
-        );
-        write(&mut self.esp, &Zeroizing::new(line));
+        if let Some(line) = esp_line(sa) {
+            write(&mut self.esp, &line);
+        }
     }
+}
+
+/// The line of an ESP SA in Wireshark's file `esp_sa`; AH has nothing to decrypt.
+pub fn esp_line(sa: &SaConfig) -> Option<Zeroizing<String>> {
+    let Transform::Esp(cipher, integrity) = sa.transform else {
+        return None;
+    };
+    Some(Zeroizing::new(format!(
+        "\"{}\",\"{}\",\"{}\",\"0x{:08x}\",\"{}\",\"0x{}\",\"{}\",\"{}{}\"\n",
+        if sa.source.is_ipv4() { "IPv4" } else { "IPv6" },
+        sa.source,
+        sa.destination,
+        sa.spi,
+        cipher_name(cipher),
+        *hex(sa.cipher_key.expose()),
+        integrity_name(integrity),
+        if integrity.is_some() { "0x" } else { "" },
+        *hex(sa.integrity_key.expose()),
+    )))
 }
 
 fn write(file: &mut File, line: &str) {

@@ -29,6 +29,7 @@ use crate::install::{
 };
 use crate::slots::{LEAST_ROOM, Slots, side_of};
 use crate::spi::Spis;
+use crate::tally::{Sums, Tally, Volume};
 use crate::worker::{GatewayEngine, WorkerCommand};
 
 /// Milliseconds for which a replaced inbound SA still takes what is on its way.
@@ -52,6 +53,8 @@ pub struct NegotiatedSa {
     sampled: u64,
     /// Megabits a second over the last second.
     pub mbps: f64,
+    /// What of it is in the sums.
+    seen: Volume,
 }
 
 /// The SAs of one quick mode.
@@ -73,6 +76,13 @@ pub struct Child {
     bound: bool,
     /// Packets in and out that IKE knows of.
     told: (u64, u64),
+}
+
+impl Child {
+    /// Traffic that was agreed on.
+    pub fn selector(&self) -> &Selector {
+        &self.selector
+    }
 }
 
 /// What is known of the SA behind an event.
@@ -107,6 +117,7 @@ pub struct Negotiated {
     /// How many those have room for.
     index_room: usize,
     spis: Spis,
+    tally: Tally,
 }
 
 impl Negotiated {
@@ -124,6 +135,7 @@ impl Negotiated {
             indexed: (0, 0),
             index_room: 0,
             spis,
+            tally: Tally::default(),
         }
     }
 
@@ -141,6 +153,11 @@ impl Negotiated {
     pub fn sas(&self) -> impl Iterator<Item = &NegotiatedSa> {
         let children = self.children.values();
         children.flat_map(|child| child.inbound.iter().chain(&child.outbound))
+    }
+
+    /// What all that there are and were have carried.
+    pub fn sums(&self) -> Sums {
+        self.tally.sums()
     }
 
     fn to_all(&self, order: impl Fn() -> WorkerCommand) -> Orders {
@@ -189,6 +206,7 @@ impl Negotiated {
                 sa,
                 sampled: 0,
                 mbps: 0.0,
+                seen: Volume::default(),
             });
         }
         made.reverse();
@@ -406,13 +424,14 @@ impl Negotiated {
                 Command::Negotiated(Order::Unbind {
                     child: number,
                     prefix,
-                    sa,
+                    sa: Some(sa),
                 })
             });
             // Flows that remember the slot find it empty until then; it rests before another SA has it.
             self.forget.get_or_insert(now + FORGET_INTERVAL);
         }
         for sa in &child.outbound {
+            self.tally.depart(&sa.config, &sa.sa.counters, sa.seen);
             let SaRef { worker, slot } = sa.sa.place;
             orders.push((worker.into(), Command::RemoveOutbound(slot)));
             self.free(sa, now);
@@ -427,6 +446,7 @@ impl Negotiated {
                 orders.extend(self.to_all(|| Command::Unindex(entry)));
                 self.indexed.1 -= 1;
             }
+            self.tally.depart(&sa.config, &sa.sa.counters, sa.seen);
             let SaRef { worker, slot } = sa.sa.place;
             orders.push((worker.into(), Command::RemoveInbound(slot)));
             self.spis.release(sa.config.spi);
@@ -495,6 +515,23 @@ impl Negotiated {
     /// The child whose SA is in a worker's slot, if it has reached the limit: the event may be about the SA that was
     /// there before.
     pub fn reached(&self, worker: usize, side: SaSide, limit: Limit, now: u64) -> Option<ChildId> {
+        let (id, sa) = self.find(worker, side)?;
+        let limits = match limit {
+            Limit::Soft => &sa.config.soft,
+            Limit::Hard => &sa.config.hard,
+        };
+        let last = limit == Limit::Hard
+            && !sa.config.esn
+            && sa.sa.counters.sequence.get() >= u64::from(u32::MAX);
+        (last || is_reached(limits, &sa.sa, now)).then_some(id)
+    }
+
+    /// The SA in a worker's slot.
+    pub fn at(&self, worker: usize, side: SaSide) -> Option<&SaConfig> {
+        self.find(worker, side).map(|(_, sa)| &sa.config)
+    }
+
+    fn find(&self, worker: usize, side: SaSide) -> Option<(ChildId, &NegotiatedSa)> {
         let (direction, slot) = match side {
             SaSide::Inbound(slot) => (Direction::Inbound, slot),
             SaSide::Outbound(slot) => (Direction::Outbound, slot),
@@ -507,14 +544,7 @@ impl Negotiated {
             Direction::Outbound => &child.outbound,
         };
         let sa = sas.iter().find(|sa| sa.sa.place.slot == slot)?;
-        let limits = match limit {
-            Limit::Soft => &sa.config.soft,
-            Limit::Hard => &sa.config.hard,
-        };
-        let last = limit == Limit::Hard
-            && !sa.config.esn
-            && sa.sa.counters.sequence.get() >= u64::from(u32::MAX);
-        (last || is_reached(limits, &sa.sa, now)).then_some(id)
+        Some((id, sa))
     }
 
     /// True if an SA of IKE is, or was, in this slot.
@@ -544,8 +574,14 @@ impl Negotiated {
     /// Children that carried packets since the last call, `milliseconds` ago: packets in and out.
     pub fn traffic(&mut self, milliseconds: u64) -> Vec<(ChildId, u64, u64)> {
         let mut changed = Vec::new();
+        self.tally.settle();
+        let leaving = self.leaving.iter_mut().flat_map(|(_, sas)| sas);
+        for sa in leaving {
+            self.tally.look(&sa.config, &sa.sa.counters, &mut sa.seen);
+        }
         for (id, child) in &mut self.children {
             for sa in child.inbound.iter_mut().chain(&mut child.outbound) {
+                self.tally.look(&sa.config, &sa.sa.counters, &mut sa.seen);
                 let bytes = sa.sa.counters.bytes.get();
                 sa.mbps = (bytes - sa.sampled.min(bytes)) as f64 * 8.0
                     / 1000.0

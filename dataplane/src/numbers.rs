@@ -38,7 +38,10 @@ impl ChildNumbers {
 
     /// The number of the child that serves an entry.
     pub fn of_entry(&self, policy: &Policy, entry: &SpdEntry) -> Option<u32> {
-        let Action::Negotiate { connection, child } = entry.action else {
+        let Action::Negotiate {
+            connection, child, ..
+        } = entry.action
+        else {
             return None;
         };
         let connection = policy.connections.get(connection)?;

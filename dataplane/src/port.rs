@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use dpdk::{Device, MacAddress, Port, PortConfig, RxQueue, TxQueue};
 use portcullis_config::{Interface, Policy};
@@ -28,6 +29,8 @@ pub struct GatewayPort {
     pub mac: [u8; 6],
     /// Each worker's counters.
     pub counters: Vec<Arc<PortCounters>>,
+    /// Workers copy its frames.
+    pub capture: Arc<AtomicBool>,
     /// Reads a file that ends.
     pub finite: bool,
 }
@@ -113,18 +116,14 @@ impl Ports {
         let (port, rx, tx) = device.start(&config).map_err(failed)?;
         let mac = set_up_addresses(&port, first.mac).map_err(failed)?;
         let finite = reads_file(&first.device);
-        let counters = self.deal(
-            rx,
-            tx,
-            on_port().any(|i| i.capture.is_some()),
-            finite,
-            dealt,
-        );
+        let capture = Arc::new(AtomicBool::new(on_port().any(|i| i.capture.is_some())));
+        let counters = self.deal(rx, tx, &capture, finite, dealt);
         self.ports.push(GatewayPort {
             name: first.name.clone(),
             port,
             mac,
             counters,
+            capture,
             finite,
         });
         Ok(())
@@ -134,7 +133,7 @@ impl Ports {
         &self,
         rx: Vec<RxQueue>,
         tx: Vec<TxQueue>,
-        capture: bool,
+        capture: &Arc<AtomicBool>,
         finite: bool,
         dealt: &mut [Vec<WorkerPort>],
     ) -> Vec<Arc<PortCounters>> {
@@ -151,7 +150,7 @@ impl Ports {
                 rx: rx.get_mut(queue).and_then(Option::take),
                 tx: tx.get_mut(queue).and_then(Option::take),
                 tx_worker: ((queue % tx_queues.max(1) + offset) % workers) as u16,
-                capture,
+                capture: capture.clone(),
                 finite,
                 pending: arrayvec::ArrayVec::new(),
                 counters: own,

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use portcullis_config::{Action, Policy, SpdEntry};
+use portcullis_config::{Action, ClearText, Policy, SpdEntry};
 use portcullis_ipsec::fib::Fib;
 use portcullis_ipsec::pipeline::{Binding, EntryCounters, PortInterfaces, Service, View};
-use portcullis_ipsec::spd::Tree;
+use portcullis_ipsec::spd::{Spd, Tree};
 
 use crate::engine::cryptodev::CryptoDevices;
 use crate::install::{Installed, Plan};
@@ -36,6 +36,8 @@ pub struct Prepared {
     pub plan: Plan,
     /// Interfaces and routes.
     pub fib: Arc<Fib>,
+    /// The SPD that they have.
+    pub spd: Arc<Spd<Tree>>,
     /// For each worker its view, without neighbours.
     pub views: Vec<Box<View<Tree>>>,
     /// For each SPD entry its number in the policy before; `u32::MAX` for a new one.
@@ -60,7 +62,11 @@ pub fn prepare(
     let service = |(entry, binding): (&SpdEntry, &Option<Binding>)| match binding {
         Some(binding) => Service::Sas([binding.clone()].into()),
         None => match numbers.of_entry(policy, entry) {
-            Some(number) => Service::Child(number),
+            Some(number) => Service::Child {
+                number,
+                accepts_clear: clear_text(entry) != ClearText::Never,
+                only_answers: clear_text(entry) == ClearText::Unasked,
+            },
             None => Service::Nothing,
         },
     };
@@ -83,9 +89,17 @@ pub fn prepare(
         views: (0..plan.last.len()).map(view).collect(),
         entries_before: entries_before(&basis.installed.policy, policy),
         numbers: Arc::new(numbers),
+        spd,
         fib,
         plan,
     })
+}
+
+fn clear_text(entry: &SpdEntry) -> ClearText {
+    match entry.action {
+        Action::Negotiate { clear, .. } => clear,
+        _ => ClearText::Never,
+    }
 }
 
 /// For each SPD entry of `new` the number of the one with its name in `old`.
@@ -114,15 +128,20 @@ pub fn is_same_entry(old: (&Policy, usize), new: (&Policy, usize)) -> bool {
                 },
             ) => same_sas(outbound, new_outbound) && same_sas(inbound, new_inbound),
             (
-                Action::Negotiate { connection, child },
+                Action::Negotiate {
+                    connection,
+                    child,
+                    clear,
+                },
                 Action::Negotiate {
                     connection: new_connection,
                     child: new_child,
+                    clear: new_clear,
                 },
             ) => {
                 let (old, new) = (old.0, new.0);
                 old.connections.get(*connection) == new.connections.get(*new_connection)
-                    && child == new_child
+                    && (child, clear) == (new_child, new_clear)
             }
             (a, b) => a == b,
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::install::Installed;
+use crate::tally::{Sums, Tally, Volume};
 
 /// How often a sample is taken, in milliseconds.
 const SAMPLE: u64 = 1000;
@@ -16,6 +17,8 @@ struct Sample {
     /// When, in milliseconds; zero for never.
     taken: u64,
     mbps: f32,
+    /// What of it is in the sums.
+    seen: Volume,
 }
 
 /// Samples of all SAs.
@@ -28,6 +31,7 @@ pub struct Rates {
     next: usize,
     /// When the first was.
     begun: u64,
+    tally: Tally,
 }
 
 impl Rates {
@@ -38,6 +42,27 @@ impl Rates {
             .map_or(0.0, |sample| sample.mbps.into())
     }
 
+    /// What all SAs that there are and were have carried.
+    pub fn sums(&self) -> Sums {
+        self.tally.sums()
+    }
+
+    /// Those that are not in the policy any more go.
+    fn depart(&mut self, installed: &Installed) {
+        let Some(old) = &self.of else { return };
+        let mut stays = vec![false; old.sas.len()];
+        for number in installed.numbers_before().flatten() {
+            if let Some(stays) = stays.get_mut(number) {
+                *stays = true;
+            }
+        }
+        for ((stays, (config, sa)), sample) in stays.iter().zip(old.iter()).zip(&self.samples) {
+            if !stays {
+                self.tally.depart(config, &sa.counters, sample.seen);
+            }
+        }
+    }
+
     /// Goes on with the samples.
     pub fn tick(&mut self, installed: &Arc<Installed>, now: u64) {
         if !self
@@ -45,6 +70,7 @@ impl Rates {
             .as_ref()
             .is_some_and(|known| Arc::ptr_eq(known, installed))
         {
+            self.depart(installed);
             let before = |n: Option<usize>| n.and_then(|n| self.samples.get(n)).copied();
             let samples = installed
                 .numbers_before()
@@ -58,9 +84,11 @@ impl Rates {
                 return;
             }
             (self.next, self.begun) = (0, now);
+            self.tally.settle();
         }
-        let sas = installed.sas.iter().zip(&mut self.samples);
-        for (sa, sample) in sas.skip(self.next).take(AT_ONCE) {
+        let sas = installed.iter().zip(&mut self.samples);
+        for ((config, sa), sample) in sas.skip(self.next).take(AT_ONCE) {
+            self.tally.look(config, &sa.counters, &mut sample.seen);
             let bytes = sa.counters.bytes.get();
             if sample.taken != 0 {
                 let span = now.saturating_sub(sample.taken).max(1);

@@ -15,6 +15,7 @@ use std::time::Instant;
 use portcullis_config::load;
 
 use crate::control::Control;
+use crate::events::Event;
 use crate::install::Plan;
 use crate::prepare::{Basis, Prepared, prepare};
 use crate::report::{Difference, Outcome, ReloadReport, fixed_differences, is_reordered};
@@ -202,6 +203,7 @@ impl Change {
         let Prepared {
             plan,
             fib,
+            spd,
             mut views,
             entries_before,
             numbers,
@@ -216,7 +218,7 @@ impl Change {
         } = plan;
         let hits = views.iter().map(|view| view.hits.clone()).collect();
         control.entries.change(hits, entries_before);
-        control.adopt(installed, fib);
+        control.adopt(installed, fib, spd);
         control.ike.numbers = numbers;
         let (found, lost) = control.negotiated.change_index(index, &control.installed);
         let neighbors = Arc::new(control.neighbors());
@@ -281,30 +283,32 @@ fn sent(control: &Control) -> Vec<u64> {
     control.workers.iter().map(|link| link.sent).collect()
 }
 
-/// Says in the log what came of a reload.
-pub fn log(report: &ReloadReport) {
+/// Tells of a reload.
+pub fn tell(control: &mut Control, now: u64, report: &ReloadReport) {
     for warning in &report.warnings {
         tracing::warn!("{warning}");
     }
-    for reason in &report.reasons {
-        tracing::error!("{reason}");
-    }
     let (sas, spd) = (&report.sas, &report.spd);
     match report.outcome {
-        Outcome::Refused => tracing::error!("the new policy is refused; nothing has changed"),
+        Outcome::Refused => {
+            let reasons = report.reasons.clone();
+            control.raise(now, Event::PolicyRefused { reasons });
+        }
         Outcome::Unchanged => tracing::info!("the policy is as before"),
         Outcome::Planned => {}
-        Outcome::Applied => tracing::info!(
-            sas_added = sas.added,
-            sas_removed = sas.removed,
-            sas_changed = sas.changed,
-            entries_added = spd.added,
-            entries_removed = spd.removed,
-            entries_changed = spd.changed,
-            read_ms = report.read_ms.round(),
-            prepare_ms = report.prepare_ms.round(),
-            apply_ms = report.apply_ms.round(),
-            "a new policy is in force"
-        ),
+        Outcome::Applied => {
+            let file = control.installed.policy.runtime.event_log.clone();
+            control.events.reopen(file.as_deref());
+            let event = Event::PolicyChanged {
+                sas_added: sas.added,
+                sas_removed: sas.removed,
+                sas_changed: sas.changed,
+                entries_added: spd.added,
+                entries_removed: spd.removed,
+                entries_changed: spd.changed,
+                milliseconds: (report.read_ms + report.prepare_ms + report.apply_ms) as u64,
+            };
+            control.raise(now, event);
+        }
     }
 }

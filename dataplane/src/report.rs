@@ -13,6 +13,7 @@ const NAMED: usize = 100;
 
 /// How a reload ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// The new policy is in force.
@@ -179,6 +180,9 @@ pub fn is_reordered(entries_before: &[u32]) -> bool {
 /// What differs and cannot change while the gateway runs.
 pub fn fixed_differences(old: &Policy, new: &Policy) -> Vec<String> {
     let mut reasons = runtime_differences(&old.runtime, &new.runtime);
+    if old.metrics != new.metrics {
+        reasons.push("[metrics] differs: it cannot change while the gateway runs".into());
+    }
     let by_name = |policy: &'_ Policy, name: &str| -> Option<Interface> {
         policy.interfaces.iter().find(|i| i.name == name).cloned()
     };

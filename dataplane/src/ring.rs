@@ -41,6 +41,11 @@ impl<T> Receiver<T> {
         self.0.pop()
     }
 
+    /// Messages in the ring.
+    pub fn depth(&self) -> usize {
+        self.0.len()
+    }
+
     /// True if nothing waits.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

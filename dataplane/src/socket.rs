@@ -12,14 +12,17 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::events::EventPage;
+use crate::explain::{Explanation, Question};
 use crate::ike_status::Begun;
+use crate::live_capture::Order;
 use crate::report::ReloadReport;
 use crate::status::{Query, Status};
 
 /// Asks for everything.
 const SHOW: &str = "show";
 /// Longest question.
-const LONGEST_REQUEST: usize = 256;
+const LONGEST_REQUEST: usize = 1024;
 /// Clients served at once.
 const MOST_SESSIONS: usize = 16;
 /// How long a client waits for a status.
@@ -33,6 +36,17 @@ const RELOAD_PATIENCE: Duration = Duration::from_secs(600);
 pub enum Request {
     /// A status.
     Show(Query),
+    /// Events.
+    Events {
+        /// Those with higher numbers.
+        after: u64,
+        /// Not the oldest but the latest of them.
+        last: bool,
+    },
+    /// What would become of a packet.
+    Explain(Question),
+    /// Copies of frames, until the client has seen enough.
+    Capture(Order),
     /// Read the policy file again.
     Reload {
         /// Only say what would change.
@@ -68,6 +82,8 @@ pub enum Reply {
     Answer(Vec<u8>),
     /// What [`ControlSocket::answer`] brings.
     Later,
+    /// The client's stream goes over to a capture.
+    Capture(Order),
 }
 
 /// A listening socket that is removed when dropped.
@@ -76,6 +92,8 @@ pub struct ControlSocket {
     listener: UnixListener,
     path: PathBuf,
     sessions: Vec<Session>,
+    /// Clients that want to see frames.
+    watchers: Vec<(UnixStream, Order)>,
 }
 
 /// A client; nothing that it does or leaves undone makes control wait.
@@ -110,6 +128,7 @@ impl ControlSocket {
             listener,
             path: path.to_owned(),
             sessions: Vec::new(),
+            watchers: Vec::new(),
         })
     }
 
@@ -125,8 +144,14 @@ impl ControlSocket {
                 });
             }
         }
+        let watchers = &mut self.watchers;
         self.sessions
-            .retain_mut(|session| session.advance(&mut reply));
+            .retain_mut(|session| session.advance(&mut reply, watchers));
+    }
+
+    /// A client that wants to see frames.
+    pub fn take_watcher(&mut self) -> Option<(UnixStream, Order)> {
+        self.watchers.pop()
     }
 
     /// Answers those who wait.
@@ -147,7 +172,11 @@ impl Drop for ControlSocket {
 
 impl Session {
     /// False when the session is over.
-    fn advance(&mut self, reply: &mut impl FnMut(Request) -> Reply) -> bool {
+    fn advance(
+        &mut self,
+        reply: &mut impl FnMut(Request) -> Reply,
+        watchers: &mut Vec<(UnixStream, Order)>,
+    ) -> bool {
         if self.waits {
             return true;
         }
@@ -158,6 +187,10 @@ impl Session {
                     Some(Reply::Later) => {
                         self.waits = true;
                         return true;
+                    }
+                    Some(Reply::Capture(order)) => {
+                        watchers.extend(self.stream.try_clone().map(|stream| (stream, order)));
+                        return false;
                     }
                     None => self.answer = b"{\"error\":\"expected: show, or a request\"}".to_vec(),
                 },
@@ -200,7 +233,8 @@ impl Session {
 pub fn ask(path: &Path, mut query: Query, most: usize) -> Result<Status, Error> {
     let mut status: Status = request(path, &Request::Show(query.clone()), PATIENCE)?;
     while let Some(next) = status.next {
-        if status.sas.len().max(status.spd.len()) >= most {
+        let lists = [status.sas.len(), status.spd.len(), status.tunnels.len()];
+        if lists.iter().any(|length| *length >= most) {
             break;
         }
         query.from = next;
@@ -208,10 +242,24 @@ pub fn ask(path: &Path, mut query: Query, most: usize) -> Result<Status, Error> 
         status.next = page.next;
         status.sas.extend(page.sas);
         status.spd.extend(page.spd);
+        status.tunnels.extend(page.tunnels);
+        status.filters.extend(page.filters);
     }
     status.sas.truncate(most);
     status.spd.truncate(most);
+    status.tunnels.truncate(most);
+    status.filters.truncate(most);
     Ok(status)
+}
+
+/// Asks a running gateway for events.
+pub fn events(path: &Path, after: u64, last: bool) -> Result<EventPage, Error> {
+    request(path, &Request::Events { after, last }, PATIENCE)
+}
+
+/// Asks a running gateway what would become of a packet.
+pub fn explain(path: &Path, question: &Question) -> Result<Explanation, Error> {
+    request(path, &Request::Explain(question.clone()), PATIENCE)
 }
 
 /// Has a running gateway read its policy file again.
@@ -231,6 +279,24 @@ pub fn terminate(path: &Path, connection: &str) -> Result<Begun, Error> {
     request(path, &Request::Terminate { connection }, PATIENCE)
 }
 
+/// Has a running gateway copy frames: the stream that they come from.
+pub fn capture(path: &Path, order: &Order) -> Result<UnixStream, Error> {
+    open(path, &Request::Capture(order.clone()))
+}
+
+/// Sends a request.
+fn open(path: &Path, request: &Request) -> Result<UnixStream, Error> {
+    let failed = |error| Error::Io {
+        what: format!("control socket {}", path.display()),
+        error,
+    };
+    let mut line = serde_json::to_vec(request).map_err(|error| failed(error.into()))?;
+    line.push(b'\n');
+    let mut stream = UnixStream::connect(path).map_err(failed)?;
+    stream.write_all(&line).map_err(failed)?;
+    Ok(stream)
+}
+
 fn request<T: DeserializeOwned>(
     path: &Path,
     request: &Request,
@@ -240,11 +306,8 @@ fn request<T: DeserializeOwned>(
         what: format!("control socket {}", path.display()),
         error,
     };
-    let mut line = serde_json::to_vec(request).map_err(|error| failed(error.into()))?;
-    line.push(b'\n');
-    let mut stream = UnixStream::connect(path).map_err(failed)?;
+    let mut stream = open(path, request)?;
     stream.set_read_timeout(Some(patience)).map_err(failed)?;
-    stream.write_all(&line).map_err(failed)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).map_err(failed)?;
     serde_json::from_slice(&answer).map_err(|error| failed(error.into()))

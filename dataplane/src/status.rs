@@ -7,17 +7,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use portcullis_config::{Action, Direction, Mode, SaConfig, Side, Transform};
+use portcullis_config::{Action, Direction, SaConfig, Side, Transform};
 use portcullis_ipsec::DropReason;
 use portcullis_ipsec::counters::Counter;
 use portcullis_ipsec::neighbor::State;
 use portcullis_ipsec::pipeline::Stage;
 
 use crate::control::Control;
-use crate::ike_status::{IkeStatus, transform_text};
+use crate::filters::{FilterStatus, filters};
+use crate::ike_status::{IkeStatus, mode_text, selector_text, transform_text};
 use crate::install::InstalledSa;
 use crate::rates::Rates;
 use crate::report::{Outcome, ReloadReport};
+use crate::rule_status::{RuleStatus, direction_text};
+use crate::statistics::{Statistics, statistics};
+use crate::tunnels::{self, TunnelCount, TunnelStatus};
 
 /// Version of the form; raised when a field changes its meaning or goes.
 pub const SCHEMA: u32 = 1;
@@ -31,10 +35,17 @@ const PAGE: usize = 500;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum What {
+    /// Tunnels: up or down, and why.
+    Tunnels,
     /// Security associations: packets, bytes, rates.
     Sa,
     /// The security policy database, in order.
+    #[value(alias = "policy")]
     Spd,
+    /// Filters of main mode and quick mode: generic ones of the policy, specific ones of negotiations.
+    Filters,
+    /// Packets under ESP and AH, SAs, rekeys, bad packets.
+    Stats,
     /// Ports and interfaces.
     Ports,
     /// Packets not forwarded, by reason.
@@ -46,9 +57,13 @@ pub enum What {
     /// Cycles a packet takes in each stage of a worker, if the policy says `cycle-budget = true`.
     Cycles,
     /// IKE SAs, and negotiations that failed.
+    #[value(alias = "mm-sa")]
     Ike,
     /// What IKE has negotiated under them.
+    #[value(alias = "qm-sa")]
     Child,
+    /// The latest events.
+    Events,
     /// Everything.
     #[default]
     All,
@@ -82,6 +97,7 @@ impl Query {
 
 /// A snapshot of the gateway.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Status {
     /// [`SCHEMA`].
     pub schema: u32,
@@ -97,6 +113,14 @@ pub struct Status {
     pub engine_fallbacks: usize,
     /// How many SAs there are.
     pub sa_count: usize,
+    /// Tunnels.
+    pub tunnels: Vec<TunnelStatus>,
+    /// How many there are, if they or statistics are asked for.
+    pub tunnel_count: TunnelCount,
+    /// Filters.
+    pub filters: Vec<FilterStatus>,
+    /// What was counted in all.
+    pub statistics: Statistics,
     /// SPD entries, in order.
     pub spd: Vec<SpdStatus>,
     /// How many SPD entries there are.
@@ -119,6 +143,7 @@ pub struct Status {
 
 /// Reloads of the policy.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ReloadStatus {
     /// How many put a new policy into force.
     pub applied: u64,
@@ -132,6 +157,7 @@ pub struct ReloadStatus {
 
 /// Cycles that a worker spent in one stage, since it started.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[allow(missing_docs)]
 pub struct StageStatus {
     pub stage: String,
@@ -141,6 +167,7 @@ pub struct StageStatus {
 /// One worker: `received + created + injected + taken_over = transmitted + drops + punted + handed_off +
 /// consumed + held` when nothing is in flight.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[allow(missing_docs)] // the fields are those of `WorkerCounters`
 pub struct WorkerStatus {
     pub worker: usize,
@@ -161,6 +188,8 @@ pub struct WorkerStatus {
     pub drops: Vec<DropStatus>,
     /// Orders and packets that control has for it.
     pub ring_depth: usize,
+    /// Packets and news that it has for control.
+    pub punt_depth: usize,
     /// Cycles of the time stamp counter by stage; empty unless the policy says `cycle-budget = true`.
     pub cycles: Vec<StageStatus>,
     /// Its longest round since workers were last asked for, in microseconds.
@@ -171,6 +200,7 @@ pub struct WorkerStatus {
 
 /// One port.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PortStatus {
     /// Name.
     pub port: String,
@@ -200,6 +230,7 @@ pub struct PortStatus {
 
 /// One interface of a port.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct InterfaceStatus {
     /// Name.
     pub name: String,
@@ -215,6 +246,7 @@ pub struct InterfaceStatus {
 
 /// One SA.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SaStatus {
     /// Name.
     pub name: String,
@@ -256,11 +288,22 @@ pub struct SaStatus {
 
 /// One SPD entry.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SpdStatus {
     /// Name.
     pub name: String,
+    /// Place in the order, from 1.
+    pub order: usize,
+    /// Traffic on our side.
+    pub local: String,
+    /// Traffic on the peer's side.
+    pub remote: String,
+    /// `both`, `outbound` or `inbound`: packets for which it is.
+    pub direction: String,
     /// `protect`, `bypass` or `discard`.
     pub action: String,
+    /// The rule from which it came; `None`: it is written as an entry.
+    pub rule: Option<RuleStatus>,
     /// Outbound SAs, innermost first.
     pub outbound: Vec<String>,
     /// Inbound SAs, innermost first.
@@ -273,6 +316,7 @@ pub struct SpdStatus {
 
 /// Drops for one reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DropStatus {
     /// Reason.
     pub reason: String,
@@ -282,6 +326,7 @@ pub struct DropStatus {
 
 /// One neighbour.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct NeighborStatus {
     /// Interface.
     pub interface: String,
@@ -295,6 +340,7 @@ pub struct NeighborStatus {
 
 /// Packet buffers of all pools.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct BufferStatus {
     /// All.
     pub total: u32,
@@ -397,7 +443,17 @@ impl Telemetry {
         let (sas, entries) = (query.wants(What::Sa), query.wants(What::Spd));
         let length = |wanted: bool, list: usize| if wanted { list } else { 0 };
         let sa_count = policy.sas.len() + control.negotiated.sas().count();
-        let end = length(sas, sa_count).max(length(entries, policy.spd.len()));
+        let (tunnels, filters) = (query.wants(What::Tunnels), query.wants(What::Filters));
+        let tunnel_count = match tunnels || query.wants(What::Stats) {
+            true => tunnels::count(control),
+            false => TunnelCount::default(),
+        };
+        let lists = [
+            length(sas, sa_count),
+            length(entries || filters, policy.spd.len()),
+            length(tunnels, tunnel_count.configured),
+        ];
+        let end = lists.into_iter().max().unwrap_or(0);
         Status {
             schema: SCHEMA,
             uptime_ms: now,
@@ -414,6 +470,18 @@ impl Telemetry {
             },
             engine_fallbacks: fallbacks(control),
             sa_count,
+            tunnels: if tunnels {
+                self.tunnels(control, now, query, page)
+            } else {
+                Vec::new()
+            },
+            tunnel_count,
+            filters: if filters {
+                self::filters(control, page, |name| query.is_about(name))
+            } else {
+                Vec::new()
+            },
+            statistics: statistics(control, self.rates.sums(), sa_count),
             spd: if entries {
                 spd(control, query, page)
             } else {
@@ -439,11 +507,22 @@ impl Telemetry {
                 in_use: pools.in_use(),
             },
             reloads: self.reloads.clone(),
-            ike: match query.wants(What::Ike) || query.wants(What::Child) {
+            ike: match page.start == 0 && (query.wants(What::Ike) || query.wants(What::Child)) {
                 true => ike(control, now, query),
                 false => IkeStatus::default(),
             },
         }
+    }
+
+    fn tunnels(
+        &self,
+        control: &Control,
+        now: u64,
+        query: &Query,
+        page: &Range<usize>,
+    ) -> Vec<TunnelStatus> {
+        let wanted = |name: &str| query.is_about(name);
+        tunnels::tunnels(control, now, page, wanted, |sa| self.rates.of(sa))
     }
 
     fn workers(&self, control: &Control, forget: bool) -> Vec<WorkerStatus> {
@@ -466,6 +545,7 @@ impl Telemetry {
                 dropped: c.drops.total(),
                 drops: drops(|reason| c.drops.get(reason)),
                 ring_depth: link.to_worker.depth() + link.waiting.len(),
+                punt_depth: link.from_worker.depth() + link.urgent.depth(),
                 cycles: cycles(control, link),
                 longest_round_us: longest.0,
                 longest_round_ever_us: longest.1,
@@ -499,12 +579,7 @@ impl Telemetry {
                     "ah"
                 }
                 .into(),
-                mode: if config.mode == Mode::Tunnel {
-                    "tunnel"
-                } else {
-                    "transport"
-                }
-                .into(),
+                mode: mode_text(config.mode).into(),
                 transform: transform_text(config.transform),
                 engine: sa.choice.engine.to_string(),
                 fallback: sa.choice.fallback.clone(),
@@ -529,8 +604,12 @@ impl Telemetry {
         let negotiated = control.negotiated.sas();
         let negotiated = negotiated.map(|sa| (sa.mbps, (&sa.config, &sa.sa)));
         let sas = manual.chain(negotiated).skip(page.start).take(page.len());
-        sas.filter(|(_, (config, _))| query.is_about(&config.name))
-            .map(row)
+        let sas = sas.filter(|(_, (config, _))| query.is_about(&config.name));
+        // With the first page: they are few.
+        let soft = control.soft.iter().filter(|_| page.start == 0);
+        let soft = soft.map(|soft| soft.status(now));
+        sas.map(row)
+            .chain(soft.filter(|soft| query.is_about(&soft.name)))
             .collect()
     }
 }
@@ -627,11 +706,14 @@ fn spd(control: &Control, query: &Query, page: &Range<usize>) -> Vec<SpdStatus> 
     };
     let row = |(index, entry): (usize, &portcullis_config::SpdEntry)| {
         let (packets, bytes) = control.entries.get(index);
+        let (local, remote) = selector_text(&entry.selector);
         let (action, outbound, inbound) = match &entry.action {
             Action::Discard => ("discard", Vec::new(), Vec::new()),
             Action::Bypass => ("bypass", Vec::new(), Vec::new()),
             Action::Protect { outbound, inbound } => ("protect", names(outbound), names(inbound)),
-            Action::Negotiate { connection, child } => {
+            Action::Negotiate {
+                connection, child, ..
+            } => {
                 let connection = policy.connections.get(*connection);
                 let child = connection.and_then(|c| Some((c, c.children.get(*child)?)));
                 let name = child.map(|(c, child)| format!("{}/{}", c.name, child.name));
@@ -641,7 +723,12 @@ fn spd(control: &Control, query: &Query, page: &Range<usize>) -> Vec<SpdStatus> 
         };
         SpdStatus {
             name: entry.name.clone(),
+            order: index + 1,
+            local,
+            remote,
+            direction: direction_text(entry).into(),
             action: action.into(),
+            rule: RuleStatus::of(entry),
             outbound,
             inbound,
             packets,

@@ -79,6 +79,8 @@ pub enum ToPeer {
 pub struct Captured {
     /// Port.
     pub port: u16,
+    /// It came in.
+    pub inbound: bool,
     /// The copy.
     pub frame: Packet,
 }
@@ -111,8 +113,8 @@ pub struct WorkerPort {
     pub tx: Option<TxQueue>,
     /// The worker that transmits for it if it has none.
     pub tx_worker: u16,
-    /// Frames are copied to the capture ring.
-    pub capture: bool,
+    /// Frames are copied to the capture ring; control says when.
+    pub capture: Arc<AtomicBool>,
     /// Reads a file that ends: an empty poll means that it is read.
     pub finite: bool,
     /// Frames that wait for the end of the burst.
@@ -278,11 +280,11 @@ impl WorkerIo {
             return;
         }
         let Some(tx) = &mut port.tx else { return };
-        if port.capture {
+        if port.capture.load(Ordering::Relaxed) {
             copy_frames(
                 &port.pending,
                 [&self.pool, &self.jumbo],
-                index,
+                (index, false),
                 &mut self.rings.captured,
                 &port.counters,
             );
@@ -323,11 +325,11 @@ impl WorkerIo {
     }
 }
 
-/// Copies frames for a capture file; what finds no buffer or no room in the ring is counted and not captured.
+/// Copies frames for a capture; what finds no buffer or no room in the ring is counted and not captured.
 fn copy_frames(
     frames: &[Mbuf],
     pools: [&Mempool; 2],
-    port: usize,
+    (port, inbound): (usize, bool),
     ring: &mut Sender<Captured>,
     counters: &PortCounters,
 ) {
@@ -339,6 +341,7 @@ fn copy_frames(
             copy.data_mut().copy_from_slice(frame.data());
             Some(Captured {
                 port: port as u16,
+                inbound,
                 frame: Packet(copy),
             })
         });
@@ -518,11 +521,11 @@ impl Worker {
             port.counters
                 .rx_bytes
                 .add(mbufs.iter().map(|m| m.len() as u64).sum());
-            if port.capture {
+            if port.capture.load(Ordering::Relaxed) {
                 copy_frames(
                     &mbufs,
                     [&self.io.pool, &self.io.jumbo],
-                    index,
+                    (index, true),
                     &mut self.io.rings.captured,
                     &port.counters,
                 );

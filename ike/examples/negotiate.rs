@@ -94,6 +94,7 @@ fn connection(args: &[String], words: &[String]) -> Connection {
         remote_id: Some(Identity::Fqdn(remote_id.clone())),
         remote_access: RemoteAccess::default(),
         authentication: authentication(secret, words),
+        further: Vec::new(),
         ike_proposals: vec![IkeProposal {
             cipher: IkeCipher::AesCbc(AesKey::Aes128),
             hash: IkeHash::Sha2_256,

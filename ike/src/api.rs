@@ -251,6 +251,8 @@ pub enum CloseReason {
     Idle,
     /// The peer does not answer, whether in an exchange or to dead peer detection.
     PeerDead,
+    /// The peer never said a word: it may not know IKE at all.
+    NoAnswer,
     /// Half-open SAs are too many.
     Overloaded,
     /// What went wrong, and whose fault it was.

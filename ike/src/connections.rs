@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use portcullis_config::{Connection, Identity, Phase1Exchange, RemoteAddress};
+use portcullis_config::{Connection, Identity, Method, Phase1Exchange, RemoteAddress};
 
 use crate::core::Path;
 
@@ -18,6 +18,26 @@ pub(crate) fn candidates(
             && connection.local.is_none_or(|ip| ip == path.local.ip())
             && admits(&connection.remote, path.remote.ip())
     })
+}
+
+/// The connection with each of its ways to prove who both are, the preferred one first. Whichever is agreed on, the
+/// others are there for the next time.
+pub(crate) fn ways(connection: &Arc<Connection>) -> impl Iterator<Item = Arc<Connection>> {
+    let further = connection.further.iter().enumerate();
+    let other = |(place, method): (usize, &Method)| {
+        let mut other = Connection::clone(connection);
+        let usual = Method {
+            authentication: std::mem::replace(
+                &mut other.authentication,
+                method.authentication.clone(),
+            ),
+            local_id: std::mem::replace(&mut other.local_id, method.local_id.clone()),
+        };
+        other.further.remove(place);
+        other.further.insert(0, usual);
+        Arc::new(other)
+    };
+    std::iter::once(connection.clone()).chain(further.map(other))
 }
 
 fn admits(remote: &RemoteAddress, address: IpAddr) -> bool {

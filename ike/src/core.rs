@@ -44,13 +44,16 @@ pub(crate) enum Request {
     Restart(Arc<Connection>),
 }
 
+/// In DER; empty if there is none.
+type OwnCertificate = Vec<u8>;
+
 pub(crate) struct Core {
     pub(crate) settings: Settings,
     pub(crate) random: Box<dyn RandomSource + Send>,
     pub(crate) spis: Box<dyn SpiSource>,
     pub(crate) connections: Vec<Arc<Connection>>,
-    /// Certificates of the connections that have some, by name.
-    pub(crate) credentials: HashMap<String, Arc<LoadedCredentials>>,
+    /// Certificates of the connections that have some, by name and own certificate.
+    pub(crate) credentials: HashMap<String, Vec<(OwnCertificate, Arc<LoadedCredentials>)>>,
     /// IKE SAs by the peer's address, half-open ones too.
     pub(crate) peers: HashMap<IpAddr, usize>,
     pub(crate) children: Children,

@@ -7,6 +7,7 @@ mod half_open;
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,13 +20,13 @@ use crate::core::{Core, Path};
 use crate::crypto::keymat::Cookies;
 use crate::header::Header;
 use crate::peer_id::PeerId;
-use crate::show::Snapshot;
+use crate::show::{Counters, Snapshot};
 use crate::v1::ike_sa::{IkeSa, Role, State};
 use crate::v1::message::{Incoming, VERSION};
 use crate::v1::{aggressive_mode, exchange, main_mode, notice};
 use crate::{
-    CloseReason, Command, Datagram, Error, Event, IkeId, Local, RandomSource, SpiSource, Time,
-    Transmit, Work, WorkDone,
+    CloseReason, Command, Datagram, Error, Event, Failure, IkeId, Local, RandomSource, SpiSource,
+    Time, Transmit, Work, WorkDone,
 };
 
 /// How the endpoint behaves, whatever the connection.
@@ -204,6 +205,16 @@ impl Endpoint {
     /// The next thing to compute.
     pub fn poll_work(&mut self) -> Option<Work> {
         self.core.works.pop_front()
+    }
+
+    /// What was counted.
+    pub fn counters(&self) -> Counters {
+        self.core.counters
+    }
+
+    /// The latest negotiations that failed, the last one first.
+    pub fn failures(&self) -> impl Iterator<Item = &Failure> {
+        self.core.failures.iter().rev()
     }
 
     /// What `show` prints.
@@ -397,14 +408,19 @@ impl Endpoint {
         Ok(id)
     }
 
+    /// Between two addresses.
+    fn path_between(&self, local: IpAddr, remote: IpAddr) -> Path {
+        let port = self.core.settings.port;
+        Path {
+            local: (local, port).into(),
+            remote: (remote, port).into(),
+        }
+    }
+
     /// Where a connection's peer is, if it is known beforehand.
     fn path_of(&self, connection: &Connection) -> Result<Path, Error> {
-        let port = self.core.settings.port;
         match (&connection.local, &connection.remote) {
-            (Some(local), RemoteAddress::Host(remote)) => Ok(Path {
-                local: (*local, port).into(),
-                remote: (*remote, port).into(),
-            }),
+            (Some(local), RemoteAddress::Host(remote)) => Ok(self.path_between(*local, *remote)),
             _ => Err(Local::NoAddress.into()),
         }
     }

@@ -22,6 +22,8 @@ pub(crate) struct Wanted {
     pub(crate) peer: Option<(PeerId, Path)>,
     /// What quick mode says, if that is more than `selector`.
     pub(crate) said: Option<Selector>,
+    /// Where the peer is, if the connection does not say and nothing has been negotiated yet.
+    pub(crate) at: Option<Path>,
 }
 
 impl Wanted {

@@ -271,14 +271,14 @@ case_wrong_psk_initiator() { # another key at the peer: refused on both sides, w
     wire && strongswan && gateway
     ! pc initiate peer --wait 90 || fail "established"
     expect_children 0
-    expect_gateway 'negotiation failed'
+    expect_gateway '(authentication|negotiation) failed'
 }
 
 case_wrong_psk_responder() { # another key at the peer, which begins
     SS_SECRET='secret = "something else altogether"'
     wire && strongswan && gateway
     ! swan_initiate 8 || fail "established"
-    expect_gateway 'negotiation failed' 90
+    expect_gateway 'authentication failed' 90
     field '[f["reason"] for f in d["failures"]]' ike
 }
 
@@ -291,7 +291,7 @@ case_wrong_certificate() { # the peer's certificate is of another authority
     cp "$WORK/other.crt" "$WORK/swanctl/x509ca/"
     wire && strongswan && gateway
     ! swan_initiate 8 || fail "established"
-    expect_gateway 'negotiation failed.*Certificate'
+    expect_gateway 'authentication failed.*Certificate'
 }
 
 case_revoked_certificate() { # the peer's certificate is on the revocation list
@@ -301,7 +301,7 @@ case_revoked_certificate() { # the peer's certificate is on the revocation list
     GW_CONNECTION='crls = ["@WORK@/ca.crl"]'
     wire && strongswan && gateway
     ! swan_initiate 8 || fail "established"
-    expect_gateway 'negotiation failed.*Certificate'
+    expect_gateway 'authentication failed.*Certificate'
 }
 
 case_wrong_identity() { # a certificate that is believed, but of somebody else
@@ -309,7 +309,7 @@ case_wrong_identity() { # a certificate that is believed, but of somebody else
     GW_AUTH=${GW_AUTH/peer.test/somebody.test}
     wire && strongswan && gateway
     ! swan_initiate 8 || fail "established"
-    expect_gateway 'negotiation failed'
+    expect_gateway 'authentication failed'
 }
 
 case_no_common_proposal() { # phase 1 without a common proposal: the log tells which attribute differs
@@ -317,7 +317,7 @@ case_no_common_proposal() { # phase 1 without a common proposal: the log tells w
     wire && strongswan && gateway
     ! swan_initiate 8 || fail "established"
     expect_gateway 'negotiation failed.*NoProposal'
-    expect_gateway 'offered .*not '
+    expect_gateway 'mismatches=.*not '
     expect_swan 'NO_PROPOSAL_CHOSEN|NO_PROP'
 }
 
@@ -326,7 +326,7 @@ case_no_common_child_proposal() { # quick mode without a common proposal
     wire && strongswan && gateway
     ! swan_initiate 8 || fail "established"
     expect_gateway 'negotiation failed.*NoProposal'
-    expect_gateway 'offered .*not '
+    expect_gateway 'mismatches=.*not '
 }
 
 case_wrong_traffic() { # quick mode for traffic that is not ours

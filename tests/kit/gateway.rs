@@ -91,6 +91,16 @@ impl Gateway {
         self.process.signal(signal);
     }
 
+    /// Its control socket.
+    pub fn socket(&self) -> PathBuf {
+        self.scratch.path("control.sock")
+    }
+
+    /// Its policy file.
+    pub fn policy_file(&self) -> PathBuf {
+        self.scratch.path("policy.toml")
+    }
+
     /// Process id.
     pub fn id(&self) -> u32 {
         self.process.id()

@@ -154,7 +154,8 @@ pub const CONNECTION: Table = Table {
             presence: Optional,
             example: "[{ encryption = \"aes256-cbc\", hash = \"sha2-256\", group = \"modp2048\" }]",
             doc: "What may protect phase 1, best first; in aggressive mode all of one group. Left out: AES-256 with SHA2-256 \
-                  and ecp256 or modp2048, AES-128 with SHA2-256 and modp2048.",
+                  and ecp256 or modp2048, AES-128 with SHA2-256 and modp2048; in profile `ws2003` 3DES with SHA-1 or MD5 and \
+                  modp1024.",
         },
         Key {
             name: "lifetime",
@@ -402,8 +403,9 @@ pub const CHILD: Table = Table {
             kind: "list of tables",
             presence: Optional,
             example: "[{ encryption = \"aes128-gcm16\" }]",
-            doc: "What may protect it, best first. Left out: ESP with aes256-gcm16, aes128-gcm16, or AES-CBC of 256 or 128 bits \
-                  with hmac-sha2-256-128.",
+            doc: "What may protect it, best first. Left out: ESP with aes256-gcm16 or aes128-gcm16, with extended sequence \
+                  numbers or without, or AES-CBC of 256 or 128 bits with hmac-sha2-256-128; in profile `ws2003` 3DES with \
+                  hmac-sha1-96 or hmac-md5-96.",
         },
         Key {
             name: "pfs",
@@ -424,7 +426,7 @@ pub const CHILD: Table = Table {
             kind: "table",
             presence: Default("{ seconds = 3600 }"),
             example: "{ seconds = 3600, bytes = 1_000_000_000 }",
-            doc: "Limits at which the SAs end; offered to the peer.",
+            doc: "Limits at which the SAs end; offered to the peer. In profile `ws2003` the default is also 102 400 000 bytes.",
         },
         Key {
             name: "replay-window",
@@ -438,7 +440,7 @@ pub const CHILD: Table = Table {
             kind: "1..86400",
             presence: Optional,
             example: "300",
-            doc: "Seconds without traffic after which the SAs go; left out, never.",
+            doc: "Seconds without traffic after which the SAs go; left out, never, in profile `ws2003` 300.",
         },
     ],
 };

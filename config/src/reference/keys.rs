@@ -9,11 +9,32 @@ pub const ROOT: Table = Table {
     doc: "The tables of a policy.",
     keys: &[
         Key {
+            name: "policy",
+            kind: "table",
+            presence: Optional,
+            example: "{ profile = \"modern\" }",
+            doc: "What goes for the whole policy.",
+        },
+        Key {
             name: "runtime",
             kind: "table",
             presence: Optional,
             example: "{ workers = 1 }",
             doc: "How the process runs.",
+        },
+        Key {
+            name: "metrics",
+            kind: "table",
+            presence: Optional,
+            example: "{ listen = \"127.0.0.1:9469\" }",
+            doc: "Figures for Prometheus.",
+        },
+        Key {
+            name: "store",
+            kind: "table",
+            presence: Optional,
+            example: "{ path = \"policy.d\" }",
+            doc: "Where the policy comes from.",
         },
         Key {
             name: "port",
@@ -64,6 +85,41 @@ pub const ROOT: Table = Table {
             example: "[]",
             doc: "The SPD.",
         },
+        Key {
+            name: "ike",
+            kind: "table",
+            presence: Optional,
+            example: "{ lifetime = 28800 }",
+            doc: "How phase 1 runs for all rules.",
+        },
+        Key {
+            name: "filter-list",
+            kind: "array of tables",
+            presence: Optional,
+            example: "[]",
+            doc: "Which packets rules are about.",
+        },
+        Key {
+            name: "filter-action",
+            kind: "array of tables",
+            presence: Optional,
+            example: "[]",
+            doc: "What becomes of them.",
+        },
+        Key {
+            name: "rule",
+            kind: "array of tables",
+            presence: Optional,
+            example: "[]",
+            doc: "Rules.",
+        },
+        Key {
+            name: "default-response",
+            kind: "table",
+            presence: Optional,
+            example: "{ active = false }",
+            doc: "What answers a peer that no rule is about.",
+        },
     ],
 };
 
@@ -109,6 +165,14 @@ pub const RUNTIME: Table = Table {
             example: "\"/root/keys\"",
             doc: "For debugging: the keys of every negotiated SA are written down there, in files that Wireshark reads as its \
                   `ikev1_decryption_table` and `esp_sa`. Whoever reads them reads the traffic.",
+        },
+        Key {
+            name: "event-log",
+            kind: "path of a file",
+            presence: Optional,
+            example: "\"/var/log/portcullis/events.jsonl\"",
+            doc: "Events are added to this file, one JSON object a line: tunnels that come up and go, refused peers, unknown \
+                  SPIs, changes of policy. It is opened anew at SIGHUP and at every reload, so that it can be rotated.",
         },
         Key {
             name: "eal",
@@ -157,6 +221,20 @@ pub const RUNTIME: Table = Table {
     ],
 };
 
+/// `[metrics]`.
+pub const METRICS: Table = Table {
+    header: "[metrics]",
+    doc: "Figures for Prometheus, over HTTP at `/metrics`. Nothing is served without this table.",
+    keys: &[Key {
+        name: "listen",
+        kind: "address and port",
+        presence: Required,
+        example: "\"127.0.0.1:9469\"",
+        doc: "Where to serve them. Whoever can connect reads the names and the traffic of all tunnels: an address other than \
+              loopback is warned of. It cannot change while the gateway runs.",
+    }],
+};
+
 /// `[[port]]`.
 pub const PORT: Table = Table {
     header: "[[port]]",
@@ -196,6 +274,13 @@ pub const PORT: Table = Table {
             presence: Optional,
             example: "\"02:00:00:00:00:01\"",
             doc: "Used instead of the device's own.",
+        },
+        Key {
+            name: "class",
+            kind: "`lan` or `remote-access`",
+            presence: Default("\"lan\""),
+            example: "\"remote-access\"",
+            doc: "Kind of network, for rules with an `interface-class`.",
         },
         Key {
             name: "mtu",
@@ -253,6 +338,13 @@ pub const VLAN: Table = Table {
             presence: Default("[]"),
             example: "[\"10.10.0.1/24\"]",
             doc: "As for a port.",
+        },
+        Key {
+            name: "class",
+            kind: "`lan` or `remote-access`",
+            presence: Default("\"lan\""),
+            example: "\"remote-access\"",
+            doc: "Kind of network, for rules with an `interface-class`.",
         },
         Key {
             name: "mtu",

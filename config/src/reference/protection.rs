@@ -308,5 +308,14 @@ pub const SPD: Table = Table {
             example: "\"lans\"",
             doc: "How they are protected. May be left out if the connection has one child.",
         },
+        Key {
+            name: "clear-text",
+            kind: "`never`, `accept` or `fall-back`",
+            presence: Default("\"never\""),
+            example: "\"accept\"",
+            doc: "What may cross in clear all the same, with `connection` and in profile `ws2003` only. Accept: what \
+                  comes in, as long as there is no SA for it; answers are protected. Fall-back: also both directions \
+                  with a peer that does not answer IKE at all, until five minutes pass without traffic.",
+        },
     ],
 };

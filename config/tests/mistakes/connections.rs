@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use portcullis_config::{
-    Action, Authentication, Group, Identity, Mistake, Policy, RemoteAddress, Severity, Start, load,
+    Action, Authentication, ClearText, Group, Identity, Mistake, Policy, RemoteAddress, Severity,
+    Start, load,
 };
 
-use crate::{BASE, END, error, errors, expect_fine, read, warning};
+use crate::{BASE, END, edited, error, errors, expect_fine, read, warning};
 
 /// A connection with one child, and the entry that names it.
 const PEER: &str = r#"
@@ -108,7 +109,11 @@ fn what_is_left_out_is_the_usual() {
         (None, None, Some(1024))
     );
     let (connection, child) = (0, 0);
-    let negotiate = Action::Negotiate { connection, child };
+    let negotiate = Action::Negotiate {
+        connection,
+        child,
+        clear: ClearText::Never,
+    };
     assert_eq!(policy.spd[1].action, negotiate);
     assert_eq!(
         policy.connections[0].children[0].selector,
@@ -653,4 +658,40 @@ fn policy_file_with_a_pre_shared_key_is_closed_to_others() {
             .any(|m| m.contains("p.toml:11:7: error: this file holds keys but has mode 0644")),
         "{mistakes:?}"
     );
+}
+
+/// RFC 4301 5.2 step 3b: only the old profile has entries that protect and let clear packets in.
+#[test]
+fn clear_text_passes_in_the_old_profile_only() {
+    let clear = |mark: &str, how: &str| {
+        let text = with(&[]);
+        let at = text.rfind("child = \"lans\"\n").unwrap();
+        format!(
+            "{}clear-text = {mark}\"{how}\"\n{}",
+            &text[..at],
+            &text[at..]
+        )
+    };
+    let message = "expected \"never\": only profile ws2003 lets clear packets pass here";
+    for how in ["accept", "fall-back"] {
+        error(&[(END, &clear("^", how))], message);
+        let old = format!(
+            "[policy]\nprofile = \"ws2003\"\n{}",
+            edited(&[(END, &clear("", how))])
+        );
+        let policy = read(&old).unwrap().policy;
+        let entry = policy.spd.iter().find(|entry| entry.name == "a-to-c");
+        let Action::Negotiate { clear, .. } = entry.unwrap().action else {
+            panic!("{entry:?}");
+        };
+        let expected = ClearText::NAMES.iter().find(|(name, _)| *name == how);
+        assert_eq!(clear, expected.unwrap().1);
+    }
+    expect_fine(&[(END, &clear("", "never"))]);
+    let refused = "clear-text = \"accept\"\naction = \"bypass\"";
+    let text = with(&[]).replace(
+        "action = \"protect\"\nconnection = \"peer\"\nchild = \"lans\"",
+        refused,
+    );
+    assert!(read(&edited(&[(END, &text)])).is_err());
 }

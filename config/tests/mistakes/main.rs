@@ -6,6 +6,7 @@ mod files;
 mod ports;
 mod protection;
 mod road_warriors;
+mod rules;
 mod selectors;
 mod syntax;
 

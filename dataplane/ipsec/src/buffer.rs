@@ -1,5 +1,7 @@
 //! What a packet buffer is, and where packets come from and go to.
 
+use crate::offload::{HardwareStatus, Session};
+
 /// There is not enough head- or tailroom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoRoom;
@@ -27,6 +29,14 @@ pub trait PacketBuf {
     /// Moves the packet's start by `front` bytes, backwards if negative, and makes it `len` bytes long: what comes
     /// in is undefined. Gives the packet as it is then; after an error it is as before.
     fn reshape(&mut self, front: isize, len: usize) -> Result<&mut [u8], NoRoom>;
+    /// What the NIC that received it says of it. Buffers that carry no such word say nothing.
+    fn hardware_status(&self) -> HardwareStatus {
+        HardwareStatus::Untouched
+    }
+    /// Has the NIC that sends it cipher it; false if that cannot be, and then it must not go out so.
+    fn mark(&mut self, _session: Session) -> bool {
+        false
+    }
     /// Length in bytes.
     fn len(&self) -> usize {
         self.data().len()
@@ -61,6 +71,10 @@ pub struct TestBuf {
     bytes: Vec<u8>,
     start: usize,
     end: usize,
+    /// What a NIC would have said of it.
+    pub status: HardwareStatus,
+    /// The NIC that sends it would cipher it, if there were one.
+    pub marked: Option<Session>,
 }
 
 impl TestBuf {
@@ -73,6 +87,8 @@ impl TestBuf {
             bytes: vec![0; Self::HEADROOM + capacity],
             start: Self::HEADROOM,
             end: Self::HEADROOM,
+            status: HardwareStatus::Untouched,
+            marked: None,
         }
     }
 
@@ -86,6 +102,13 @@ impl TestBuf {
 }
 
 impl PacketBuf for TestBuf {
+    fn hardware_status(&self) -> HardwareStatus {
+        self.status
+    }
+    fn mark(&mut self, session: Session) -> bool {
+        self.marked = Some(session);
+        true
+    }
     fn data(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
     }

@@ -1,4 +1,4 @@
-//! Which outbound SA serves a packet of an SPD entry whose SAs are negotiated.
+//! Which outbound SA serves a packet of an SPD entry whose SAs are negotiated, or that none does and it passes in clear.
 //!
 //! One entry may have very many: each road warrior's address, each part of the traffic that a peer asked for. They
 //! are found by the prefix of their remote addresses, the longest first, and only when the flow cache knows nothing.
@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 use portcullis_config::Selector;
 
+use crate::counters::SaCounters;
 use crate::ip::Address;
 use crate::sa::{SaRef, any_match};
 use crate::spd::{CompiledSelector, Match, SelectorKey};
@@ -48,6 +49,25 @@ impl RemotePrefix {
     }
 }
 
+/// What carries the packets of a child.
+#[derive(Clone, Debug)]
+pub enum Carrier {
+    /// A bundle, by its innermost SA.
+    Sa(SaRef),
+    /// A soft SA, which has no AH or ESP (requirement 58): they pass in clear, and this worker counts them.
+    Clear(Arc<SaCounters>),
+}
+
+impl Carrier {
+    /// The SA; `None` for a soft one, of which a child has one at most for a prefix.
+    pub fn sa(&self) -> Option<SaRef> {
+        match self {
+            Carrier::Sa(sa) => Some(*sa),
+            Carrier::Clear(_) => None,
+        }
+    }
+}
+
 /// An outbound SA that serves a child of a connection, and for which of its packets.
 #[derive(Debug)]
 pub struct Bound {
@@ -55,8 +75,8 @@ pub struct Bound {
     pub child: u32,
     /// Where it is found.
     pub prefix: RemotePrefix,
-    /// Innermost SA of the bundle.
-    pub sa: SaRef,
+    /// What carries them.
+    pub carrier: Carrier,
     /// Packets that it is for.
     pub selectors: Arc<[CompiledSelector]>,
     /// Others in the same bucket.
@@ -66,10 +86,19 @@ pub struct Bound {
 impl Bound {
     /// `sa` serves the packets of `child` that `selector` has.
     pub fn new(child: u32, sa: SaRef, selector: &Selector) -> Self {
+        Self::with(child, Carrier::Sa(sa), selector)
+    }
+
+    /// A soft SA for them, of one worker.
+    pub fn soft(child: u32, counters: Arc<SaCounters>, selector: &Selector) -> Self {
+        Self::with(child, Carrier::Clear(counters), selector)
+    }
+
+    fn with(child: u32, carrier: Carrier, selector: &Selector) -> Self {
         Bound {
             child,
             prefix: RemotePrefix::around(selector),
-            sa,
+            carrier,
             selectors: [CompiledSelector::new(selector)].into(),
             next: None,
         }
@@ -80,7 +109,7 @@ impl Bound {
         Bound {
             child: self.child,
             prefix: self.prefix,
-            sa: self.sa,
+            carrier: self.carrier.clone(),
             selectors: self.selectors.clone(),
             next: None,
         }
@@ -137,12 +166,12 @@ impl Children {
             .filter(move |bound| bound.child == child && bound.prefix == prefix)
     }
 
-    /// The SA for a packet: of those with the longest prefix around its remote address, the latest.
-    pub fn find(&self, child: u32, key: &SelectorKey) -> Match<SaRef> {
+    /// What carries a packet: of those with the longest prefix around its remote address, the latest.
+    pub fn find(&self, child: u32, key: &SelectorKey) -> Match<&Carrier> {
         for length in &self.lengths {
             for bound in self.chain(child, RemotePrefix::new(key.remote, *length)) {
                 match any_match(&bound.selectors, key) {
-                    Match::Yes(()) => return Match::Yes(bound.sa),
+                    Match::Yes(()) => return Match::Yes(&bound.carrier),
                     Match::Reassemble => return Match::Reassemble,
                     Match::No => {}
                 }
@@ -169,19 +198,18 @@ impl Children {
         }
     }
 
-    /// Takes out the one that names this SA.
+    /// Takes out the one that names this SA, or the soft one.
     pub(crate) fn unbind(
         &mut self,
         child: u32,
         prefix: RemotePrefix,
-        sa: SaRef,
+        sa: Option<SaRef>,
     ) -> Option<Box<Bound>> {
         let at = self.bucket(child, prefix);
         let mut place = self.buckets.get_mut(at)?;
-        while place
-            .as_ref()
-            .is_some_and(|bound| (bound.child, bound.prefix, bound.sa) != (child, prefix, sa))
-        {
+        while place.as_ref().is_some_and(|bound| {
+            (bound.child, bound.prefix, bound.carrier.sa()) != (child, prefix, sa)
+        }) {
             place = &mut place.as_mut()?.next;
         }
         let mut bound = place.take()?;
@@ -249,7 +277,7 @@ mod tests {
             upper: UpperKey::None,
         };
         match children.find(child, &key) {
-            Match::Yes(sa) => Some(sa.slot),
+            Match::Yes(carrier) => carrier.sa().map(|sa| sa.slot),
             _ => None,
         }
     }
@@ -310,11 +338,11 @@ mod tests {
             children.bind(Box::new(Bound::new(0, at(slot), &lan)));
         }
         for (gone, left) in [(2, Some(3)), (3, Some(1)), (1, None)] {
-            let unbound = children.unbind(0, prefix, at(gone));
-            assert_eq!(unbound.map(|bound| bound.sa), Some(at(gone)));
+            let unbound = children.unbind(0, prefix, Some(at(gone)));
+            assert_eq!(unbound.and_then(|b| b.carrier.sa()), Some(at(gone)));
             assert_eq!(find(&children, 0, "10.2.0.1"), left);
         }
-        assert!(children.unbind(0, prefix, at(1)).is_none());
+        assert!(children.unbind(0, prefix, Some(at(1))).is_none());
         assert!(children.lengths.is_empty());
     }
 
@@ -336,7 +364,7 @@ mod tests {
         for n in (0..20_000).step_by(7) {
             assert_eq!(find(&children, 0, &host(n)), Some(n));
             let prefix = RemotePrefix::around(&selector(&host(n), &host(n)));
-            assert!(children.unbind(0, prefix, at(n)).is_some());
+            assert!(children.unbind(0, prefix, Some(at(n))).is_some());
             assert_eq!(find(&children, 0, &host(n)), None);
         }
         assert_eq!(children.lengths.as_slice(), [128]);

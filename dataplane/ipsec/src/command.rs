@@ -9,7 +9,8 @@ use crate::PacketBuf;
 use crate::children::{Bound, Children, RemotePrefix};
 use crate::engine::Engine;
 use crate::fib::Neighbors;
-use crate::pipeline::{Pipeline, View};
+use crate::offload::{Fits, Session};
+use crate::pipeline::{Pipeline, SaSide, View};
 use crate::sa::{InboundSa, OutboundSa, SaRef};
 use crate::sad::{Slab, SpiEntry, SpiIndex};
 use crate::spd::Classifier;
@@ -49,6 +50,10 @@ pub enum Command<K, C> {
     ForgetFlows,
     /// A path MTU for an outbound SA, in bytes of the outer packet.
     SetPathMtu(u32, u32),
+    /// There is a NIC that may take SAs, or there no longer is.
+    OfferSas(bool),
+    /// The answer to [`Event::OffloadWanted`](crate::pipeline::Event::OffloadWanted): which packets, or none.
+    SettleOffload(SaSide, Session, Option<Fits>),
 }
 
 /// An order about SAs that come and go while traffic runs.
@@ -62,8 +67,8 @@ pub enum Negotiated {
         child: u32,
         /// Where the SA is bound.
         prefix: RemotePrefix,
-        /// The SA.
-        sa: SaRef,
+        /// The SA; `None` for the child's soft one.
+        sa: Option<SaRef>,
     },
     /// More room for bound SAs.
     Grow(Box<Children>),
@@ -157,6 +162,14 @@ impl<E: Engine, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             Command::Negotiated(order) => self.apply_negotiated(order),
             Command::ForgetFlows => {
                 self.forget_flows();
+                None
+            }
+            Command::OfferSas(offloads) => {
+                self.offloads = offloads;
+                None
+            }
+            Command::SettleOffload(sa, session, fits) => {
+                self.settle_offload(sa, session, fits);
                 None
             }
             Command::SetPathMtu(slot, mtu) => {

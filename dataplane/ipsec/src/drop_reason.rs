@@ -113,6 +113,8 @@ drop_reasons! {
     SequenceOverflow = "sequence-overflow",
     /// The crypto engine refused the packet.
     EngineFailure = "engine-failure",
+    /// The NIC could not open the packet, or did so with the keys of an SA that is gone.
+    OffloadFailure = "offload-failure",
     /// The crypto device had no room.
     EngineBusy = "engine-busy",
 

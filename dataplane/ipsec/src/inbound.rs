@@ -221,6 +221,9 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     pub(crate) fn run_opening<I: Outlet<Buf = B>>(&mut self, io: &mut I) {
         io.lap(Stage::Decide);
         let mut lane = self.opening.begin();
+        if self.offloads {
+            self.open_offloaded(io, &mut lane);
+        }
         if self.engine.has_device() {
             self.open_aside(io, &mut lane);
         }
@@ -281,7 +284,7 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     ) {
         match self.accept(item.slot, item.sequence, ok) {
             Ok(()) => self.accepted(io, item, ah),
-            Err(reason) => self.drop_inbound(io, item.buf, item.slot, reason),
+            Err(reason) => self.not_opened(io, item, reason),
         }
     }
 
@@ -539,8 +542,10 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             None => {
                 self.counters.flow_misses.add(1);
                 match self.decide_inbound_clear(buf.data(), ip) {
-                    Match::Yes(decision) => {
-                        self.clear_flows.insert(place, key, decision);
+                    Match::Yes((decision, remember)) => {
+                        if remember {
+                            self.clear_flows.insert(place, key, decision);
+                        }
                         decision
                     }
                     Match::Reassemble => {
@@ -563,13 +568,12 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         }
     }
 
-    fn decide_inbound_clear(&mut self, packet: &[u8], ip: &IpHeader) -> Match<Decision> {
+    /// Says also whether the answer may be remembered for the flow.
+    fn decide_inbound_clear(&mut self, packet: &[u8], ip: &IpHeader) -> Match<(Decision, bool)> {
         let fib = &self.view.fib;
         let drop = |reason, entry| {
-            Match::Yes(Decision {
-                verdict: Verdict::Drop(reason),
-                entry,
-            })
+            let verdict = Verdict::Drop(reason);
+            Match::Yes((Decision { verdict, entry }, true))
         };
         if ip.destination.is_multicast() || fib.is_broadcast(ip.destination) {
             return drop(DropReason::Multicast, u32::MAX);
@@ -581,26 +585,29 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         if !local && (ip.destination.is_v6_link_local() || ip.source.is_v6_link_local()) {
             return drop(DropReason::IpMartian, u32::MAX);
         }
-        let (entry, action) =
-            match self
-                .view
-                .spd
-                .lookup(&SelectorKey::of(packet, ip, Flow::Inbound))
-            {
-                Match::Yes(found) => found,
-                Match::No => return drop(DropReason::PolicyNoMatch, u32::MAX),
-                Match::Reassemble => return Match::Reassemble,
-            };
-        let verdict = match action {
-            EntryAction::Discard => Verdict::Drop(DropReason::PolicyDiscard),
-            EntryAction::Protect => Verdict::Drop(DropReason::ProtectedExpected),
-            EntryAction::Bypass if local => Verdict::Local,
-            EntryAction::Bypass => {
+        let key = SelectorKey::of(packet, ip, Flow::Inbound);
+        let (entry, action) = match self.view.spd.lookup(&key, Flow::Inbound) {
+            Match::Yes(found) => found,
+            Match::No => return drop(DropReason::PolicyNoMatch, u32::MAX),
+            Match::Reassemble => return Match::Reassemble,
+        };
+        let (passes, remember) = match action {
+            EntryAction::Discard => return drop(DropReason::PolicyDiscard, entry),
+            EntryAction::Bypass => (true, true),
+            EntryAction::Protect => match self.admits_unsecured(entry, &key, ip) {
+                Some(answer) => answer,
+                None => return Match::Reassemble,
+            },
+        };
+        let verdict = match passes {
+            true if local => Verdict::Local,
+            true => {
                 let hop = fib.route(ip.destination);
                 self.forward_verdict(hop, ip)
             }
+            false => Verdict::Drop(DropReason::ProtectedExpected),
         };
-        Match::Yes(Decision { verdict, entry })
+        Match::Yes((Decision { verdict, entry }, remember))
     }
 
     fn bad_spi<I: Outlet<Buf = B>>(&mut self, io: &mut I, spi: u32, protocol: u8, ip: &IpHeader) {

@@ -122,7 +122,7 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             return unasked(self.forward_verdict(Some(hop), ip));
         }
         let key = SelectorKey::of(packet, ip, Flow::Outbound);
-        let (key, (entry, action), remember) = match self.view.spd.lookup(&key) {
+        let (key, (entry, action), remember) = match self.view.spd.lookup(&key, Flow::Outbound) {
             Match::Yes(found) => (key, found, true),
             Match::Reassemble => return Match::Reassemble,
             // RFC 4301 6.2: an ICMP error may travel in the SA of the packet that it is about.
@@ -139,12 +139,20 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         let verdict = match action {
             EntryAction::Discard => Verdict::Drop(DropReason::PolicyDiscard),
             EntryAction::Bypass => self.forward_verdict(hop, ip),
-            EntryAction::Protect => match self.bound_sa(entry, &key) {
-                Match::Yes(sa) => Verdict::Protect(sa),
+            EntryAction::Protect => match self.bound_sa(entry, &key, ip) {
+                Match::Yes(Some(sa)) => Verdict::Protect(sa),
+                Match::Yes(None) => {
+                    let verdict = self.forward_verdict(hop, ip);
+                    // Not remembered: the soft SA counts each packet.
+                    return Match::Yes((Decision { verdict, entry }, false));
+                }
                 Match::Reassemble => return Match::Reassemble,
                 Match::No => {
                     let verdict = match self.view.services.get(entry as usize) {
-                        Some(Service::Child(child)) => Verdict::Hold(*child),
+                        Some(Service::Child {
+                            only_answers: true, ..
+                        }) => self.forward_verdict(hop, ip),
+                        Some(Service::Child { number, .. }) => Verdict::Hold(*number),
                         _ => {
                             self.acquire(io, entry, ip);
                             Verdict::Drop(DropReason::NoSa)
@@ -175,22 +183,24 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         ip: &IpHeader,
     ) -> Option<(SelectorKey, (u32, EntryAction))> {
         let key = quoted_key(packet, ip, Flow::Inbound)?;
-        match self.view.spd.lookup(&key) {
+        match self.view.spd.lookup(&key, Flow::Outbound) {
             Match::Yes((entry, EntryAction::Protect)) => Some((key, (entry, EntryAction::Protect))),
             _ => None,
         }
     }
 
-    /// The first SA that serves the entry and may carry the packet.
-    fn bound_sa(&self, entry: u32, key: &SelectorKey) -> Match<SaRef> {
+    /// The first SA that serves the entry and may carry the packet; `None` for a soft one, which has counted it.
+    fn bound_sa(&self, entry: u32, key: &SelectorKey, ip: &IpHeader) -> Match<Option<SaRef>> {
         let bindings = match self.view.services.get(entry as usize) {
             Some(Service::Sas(bindings)) => bindings,
-            Some(Service::Child(child)) => return self.children.find(*child, key),
+            Some(Service::Child { number, .. }) => {
+                return self.find_carrier(*number, key, ip);
+            }
             Some(Service::Nothing) | None => return Match::No,
         };
         for binding in bindings {
             match any_match(&binding.selectors, key) {
-                Match::Yes(()) => return Match::Yes(binding.sa),
+                Match::Yes(()) => return Match::Yes(Some(binding.sa)),
                 Match::Reassemble => return Match::Reassemble,
                 Match::No => {}
             }

@@ -38,6 +38,8 @@ use crate::sad::Sad;
 use crate::spd::{CompiledSelector, Spd};
 use crate::{DropReason, InterfaceId, Io, PacketBuf};
 
+pub use crate::event::{Event, SaSide};
+
 /// Packets per burst and per lane.
 pub const BURST: usize = 32;
 /// IPsec headers that one received packet may have opened, bundles and nested tunnels together.
@@ -146,68 +148,6 @@ pub enum Inject<B> {
     Exempt(B),
 }
 
-/// News for control.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// A soft limit was reached: replace the SA.
-    SoftExpire(SaSide),
-    /// A hard limit, or the last sequence number, was reached: the SA has stopped.
-    HardExpire(SaSide),
-    /// ESP or AH for which there is no SA (RFC 4301 5.2), rate-limited.
-    BadSpi {
-        /// SPI.
-        spi: u32,
-        /// 50 or 51.
-        protocol: u8,
-        /// Claimed source.
-        source: Address,
-        /// Our address.
-        destination: Address,
-    },
-    /// A packet needs an SA that nobody negotiates, rate-limited.
-    Acquire {
-        /// SPD entry.
-        entry: u32,
-        /// Source.
-        source: Address,
-        /// Destination.
-        destination: Address,
-        /// Protocol.
-        protocol: u8,
-    },
-    /// A packet is held until there is an SA of this child, rate-limited.
-    Negotiate {
-        /// Number of the child, from control.
-        child: u32,
-        /// Source.
-        source: Address,
-        /// Destination.
-        destination: Address,
-        /// Protocol.
-        protocol: u8,
-    },
-    /// A router says that our protected packets are too big (RFC 4301 8.2), rate-limited and unauthenticated.
-    PathMtu {
-        /// SPI in the quoted packet.
-        spi: u32,
-        /// Protocol of the quoted packet.
-        protocol: u8,
-        /// Destination of the quoted packet.
-        destination: Address,
-        /// MTU it names, for the outer packet.
-        mtu: u32,
-    },
-}
-
-/// An SA of the worker that tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SaSide {
-    /// Inbound SA in this slot.
-    Inbound(u32),
-    /// Outbound SA in this slot.
-    Outbound(u32),
-}
-
 /// An outbound SA that serves an SPD entry, and for which of its packets.
 #[derive(Clone, Debug)]
 pub struct Binding {
@@ -225,8 +165,15 @@ pub enum Service {
     Nothing,
     /// SAs of the policy, the preferred one first.
     Sas(Box<[Binding]>),
-    /// SAs that IKE negotiates for this child: [`Children`] knows them.
-    Child(u32),
+    /// SAs that IKE negotiates for a child: [`Children`] knows them.
+    Child {
+        /// Number of the child, from control.
+        number: u32,
+        /// Clear packets may come in as long as there is no SA for them (requirement 132).
+        accepts_clear: bool,
+        /// What goes out and finds no SA passes in clear: nothing is asked for.
+        only_answers: bool,
+    },
 }
 
 /// What matched an SPD entry.
@@ -493,6 +440,9 @@ pub struct Pipeline<E: Engine, C, B> {
     pub(crate) icmp_limit: RateLimit,
     pub(crate) notice_limit: RateLimit,
     pub(crate) acquire_limit: RateLimit,
+    pub(crate) failure_limit: RateLimit,
+    /// There is a NIC that may take SAs.
+    pub(crate) offloads: bool,
     pub(crate) now: u64,
 }
 
@@ -531,6 +481,8 @@ impl<E: Lookaside<B>, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B>
             icmp_limit: RateLimit::new(ICMP_ERRORS.0, ICMP_ERRORS.1),
             notice_limit: RateLimit::new(NOTICES.0, NOTICES.1),
             acquire_limit: RateLimit::new(NOTICES.0, NOTICES.1),
+            failure_limit: RateLimit::new(NOTICES.0, NOTICES.1),
+            offloads: false,
             now: 0,
         }
     }

@@ -361,6 +361,9 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     pub(crate) fn run_sealing<I: Outlet<Buf = B>>(&mut self, io: &mut I) {
         io.lap(Stage::Decide);
         let mut lane = self.sealing.begin();
+        if self.offloads {
+            self.seal_offloaded(io, &mut lane);
+        }
         if self.engine.has_device() {
             self.seal_aside(io, &mut lane);
         }
@@ -424,6 +427,8 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     ) {
         if let Some(sa) = self.sad.outbound.get(item.slot) {
             sa.counters.withdraw(item.payload.into());
+            let (side, source) = (SaSide::Outbound(item.slot), sa.source);
+            self.tell_failure(io, (side, sa.spi), source, reason);
         }
         self.drop_outbound(io, item.buf, item.slot, reason);
     }

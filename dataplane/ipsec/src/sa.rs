@@ -13,6 +13,7 @@ use crate::counters::SaCounters;
 use crate::envelope::{Envelope, LONGEST_IV};
 use crate::flow::Adjacency;
 use crate::ip::Address;
+use crate::offload::Offload;
 use crate::replay::ReplayWindow;
 use crate::spd::{CompiledSelector, Match, SelectorKey};
 use crate::tunnel::OuterHeader;
@@ -242,6 +243,8 @@ pub struct InboundSa<K> {
     pub came_in: Option<u32>,
     /// True for that outer SA: what comes out must be the next SA of the bundle.
     pub carries_bundle: bool,
+    /// Where it stands with the NIC.
+    pub offload: Offload,
 }
 
 impl<K> InboundSa<K> {
@@ -262,6 +265,7 @@ impl<K> InboundSa<K> {
             selectors: config.selectors.iter().map(CompiledSelector::new).collect(),
             came_in: None,
             carries_bundle: false,
+            offload: Offload::default(),
             counters,
         }
     }
@@ -283,6 +287,7 @@ impl<K> InboundSa<K> {
     /// Goes on where the same SA under other terms has come to: its key, use so far, and sequence numbers.
     pub fn take_over(&mut self, old: &mut InboundSa<K>) {
         std::mem::swap(&mut self.key, &mut old.key);
+        self.offload = std::mem::take(&mut old.offload);
         self.life.take_over(&old.life);
         if let (Some(replay), Some(old)) = (&mut self.replay, &old.replay) {
             replay.take_over(old);
@@ -350,6 +355,8 @@ pub struct OutboundSa<K> {
     pub moved: Option<u32>,
     /// Path MTU learnt for the outer packet (RFC 4301 8.2); `u32::MAX` if nothing was.
     pub path_mtu: u32,
+    /// Where it stands with the NIC.
+    pub offload: Offload,
     /// Its number among all SAs that the worker ever had, which packets in a device name. Given by the worker.
     pub serial: u32,
 }
@@ -385,6 +392,7 @@ impl<K> OutboundSa<K> {
             bundle_overhead: 0,
             moved: None,
             path_mtu: u32::MAX,
+            offload: Offload::default(),
             serial: 0,
             life: Life::new(config.soft, config.hard, now),
             counters,
@@ -394,6 +402,7 @@ impl<K> OutboundSa<K> {
     /// Goes on where the same SA under other terms has come to: its key, use so far, sequence number, path MTU.
     pub fn take_over(&mut self, old: &mut OutboundSa<K>) {
         std::mem::swap(&mut self.key, &mut old.key);
+        self.offload = std::mem::take(&mut old.offload);
         self.life.take_over(&old.life);
         self.sequence = old.sequence;
         self.path_mtu = old.path_mtu;

@@ -1,6 +1,6 @@
 //! The security policy database (RFC 4301 4.4.1): ordered entries, first match wins, no match is discard.
 
-use portcullis_config::{AddressRange, PortRange, Selector, UpperLayer};
+use portcullis_config::{AddressRange, Direction, PortRange, Selector, UpperLayer};
 
 use crate::ip::{Address, IpHeader, protocol};
 
@@ -227,26 +227,68 @@ impl Classifier for Linear {
     }
 }
 
+/// The entries for packets of one direction.
+#[derive(Debug)]
+struct Half<C> {
+    classifier: C,
+    /// Which ones they are; `None`: all.
+    entries: Option<Box<[u32]>>,
+}
+
+impl<C: Classifier> Half<C> {
+    fn new(entries: &[DirectedEntry], direction: Direction) -> Self {
+        let fits = |(_, (_, only, _)): &(u32, &DirectedEntry)| only.is_none_or(|d| d == direction);
+        let numbered = (0u32..).zip(entries).filter(fits);
+        let (numbers, selectors): (Vec<u32>, Vec<Selector>) = numbered
+            .map(|(n, (selector, ..))| (n, selector.clone()))
+            .unzip();
+        Half {
+            classifier: C::build(&selectors),
+            entries: (numbers.len() < entries.len()).then(|| numbers.into()),
+        }
+    }
+
+    fn classify(&self, key: &SelectorKey) -> Match<u32> {
+        match (self.classifier.classify(key), &self.entries) {
+            (Match::Yes(index), Some(entries)) => match entries.get(index as usize) {
+                Some(&entry) => Match::Yes(entry),
+                None => Match::No,
+            },
+            (found, _) => found,
+        }
+    }
+}
+
+/// An entry; `None`: packets of both directions.
+pub type DirectedEntry = (Selector, Option<Direction>, EntryAction);
+
 /// An immutable snapshot of the SPD.
 #[derive(Debug)]
 pub struct Spd<C> {
-    classifier: C,
+    outbound: Half<C>,
+    /// `None`: every entry is for both directions, and `outbound` has them all.
+    inbound: Option<Half<C>>,
     actions: Box<[EntryAction]>,
 }
 
 impl<C: Classifier> Spd<C> {
     /// Builds a snapshot from ordered entries.
-    pub fn new(entries: &[(Selector, EntryAction)]) -> Self {
-        let selectors: Vec<Selector> = entries.iter().map(|(s, _)| s.clone()).collect();
+    pub fn new(entries: &[DirectedEntry]) -> Self {
+        let directed = entries.iter().any(|(_, direction, _)| direction.is_some());
         Spd {
-            classifier: C::build(&selectors),
-            actions: entries.iter().map(|(_, a)| *a).collect(),
+            outbound: Half::new(entries, Direction::Outbound),
+            inbound: directed.then(|| Half::new(entries, Direction::Inbound)),
+            actions: entries.iter().map(|(.., action)| *action).collect(),
         }
     }
 
-    /// First entry that matches, and what it does.
-    pub fn lookup(&self, key: &SelectorKey) -> Match<(u32, EntryAction)> {
-        match self.classifier.classify(key) {
+    /// First entry that matches a packet that crosses the boundary in this direction, and what it does.
+    pub fn lookup(&self, key: &SelectorKey, flow: Flow) -> Match<(u32, EntryAction)> {
+        let half = match (flow, &self.inbound) {
+            (Flow::Inbound, Some(inbound)) => inbound,
+            (Flow::Inbound, None) | (Flow::Outbound, _) => &self.outbound,
+        };
+        match half.classify(key) {
             Match::Yes(index) => match self.actions.get(index as usize) {
                 Some(&action) => Match::Yes((index, action)),
                 None => Match::No,

@@ -1,13 +1,20 @@
 //! The command line.
 
+mod capture;
 mod check;
 mod connection;
+mod events;
+mod explain;
+mod generate;
 mod reload;
 mod run;
 mod show;
 mod table;
+mod top;
+mod tunnel_table;
 
 use std::io::IsTerminal;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,6 +22,8 @@ use std::sync::atomic::AtomicBool;
 
 use clap::{Parser, Subcommand};
 
+use crate::explain::Question;
+use crate::live_capture::Order;
 use crate::status::What;
 
 /// A bare-metal IPsec VPN concentrator on DPDK.
@@ -46,12 +55,12 @@ enum Command {
     },
     /// Show what a running gateway does.
     Show {
-        /// What to show.
+        /// What to show; `mm-sa`, `qm-sa` and `policy` are other names of `ike`, `child` and `spd`.
         what: What,
-        /// Only SAs, SPD entries and connections whose name contains this.
+        /// Only tunnels, SAs, SPD entries and connections whose name contains this.
         #[arg(long, value_name = "TEXT")]
         name: Option<String>,
-        /// At most so many SAs or SPD entries.
+        /// At most so many SAs, SPD entries or tunnels.
         #[arg(long, value_name = "NUMBER")]
         limit: Option<usize>,
         /// As JSON.
@@ -60,6 +69,99 @@ enum Command {
         /// Control socket of the gateway.
         #[arg(long, value_name = "PATH", default_value = "/run/portcullis.sock")]
         socket: PathBuf,
+    },
+    /// Tell what would become of a packet, and of its answer, and why. Nothing is sent.
+    ///
+    /// Which SPD entry matches, which SA carries the packet or which connection would negotiate one, and which route
+    /// it takes. Packets are supposed to come from where the route to their source leads.
+    Explain {
+        /// Source address.
+        source: IpAddr,
+        /// Destination address.
+        destination: IpAddr,
+        /// IP protocol: a number, or tcp, udp, icmp, icmpv6, esp, ah, sctp or dccp.
+        #[arg(value_parser = explain::protocol)]
+        protocol: Option<u8>,
+        /// Destination port; for ICMP the type.
+        port: Option<u16>,
+        /// Source port.
+        #[arg(long, value_name = "PORT", default_value_t = 49152)]
+        source_port: u16,
+        /// Ask this policy file instead of a running gateway.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+        /// Control socket of the gateway.
+        #[arg(long, value_name = "PATH", default_value = "/run/portcullis.sock")]
+        socket: PathBuf,
+    },
+    /// Copy packets of a running gateway to a pcapng file, with the keys to decrypt them, until interrupted.
+    ///
+    /// Only who may use the control socket can do this, and it is told as an event. Beside FILE a folder FILE.keys is
+    /// made, which opens the protected packets: `WIRESHARK_CONFIG_DIR=FILE.keys wireshark -r FILE`. Whoever has it reads
+    /// the traffic. Messages of IKE stay encrypted unless `key-log` of the policy keeps their keys.
+    Capture {
+        /// Only this tunnel: a connection, a child as `connection/child`, or an SPD entry.
+        #[arg(long, value_name = "NAME", conflicts_with = "sa")]
+        tunnel: Option<String>,
+        /// Only this SA.
+        #[arg(long, value_name = "NAME")]
+        sa: Option<String>,
+        /// Only the protected side, where packets are in clear.
+        #[arg(long, conflicts_with_all = ["protected", "both"])]
+        clear: bool,
+        /// Only the unprotected side, where packets are protected.
+        #[arg(long, conflicts_with = "both")]
+        protected: bool,
+        /// Both sides, as without this.
+        #[arg(long)]
+        both: bool,
+        /// File to write; `-` is standard output, without keys.
+        #[arg(long, short, value_name = "FILE")]
+        write: PathBuf,
+        /// Without the keys.
+        #[arg(long)]
+        no_keys: bool,
+        /// End after so many seconds.
+        #[arg(long, value_name = "SECONDS")]
+        seconds: Option<u64>,
+        /// End when the file has so many megabytes.
+        #[arg(long, value_name = "MB", default_value_t = 1000)]
+        megabytes: u64,
+        /// Control socket of the gateway.
+        #[arg(long, value_name = "PATH", default_value = "/run/portcullis.sock")]
+        socket: PathBuf,
+    },
+    /// Print the latest events: tunnels that come up and go, refused peers, unknown SPIs, changes of policy.
+    Events {
+        /// Go on with those that come, until interrupted.
+        #[arg(long, short)]
+        follow: bool,
+        /// As JSON, one object a line.
+        #[arg(long)]
+        json: bool,
+        /// Control socket of the gateway.
+        #[arg(long, value_name = "PATH", default_value = "/run/portcullis.sock")]
+        socket: PathBuf,
+    },
+    /// Watch tunnels and workers: rates, load and history, each second.
+    ///
+    /// Keys: q ends, the arrows scroll, s sorts by rate or by the order of the policy.
+    Top {
+        /// Only tunnels whose name contains this.
+        #[arg(long, value_name = "TEXT")]
+        name: Option<String>,
+        /// Control socket of the gateway.
+        #[arg(long, value_name = "PATH", default_value = "/run/portcullis.sock")]
+        socket: PathBuf,
+    },
+    /// Make manual pages and shell completions, for packages.
+    #[command(hide = true)]
+    Generate {
+        #[command(subcommand)]
+        what: generate::What,
     },
     /// Begin a key exchange, and wait for its end.
     Initiate {
@@ -120,6 +222,58 @@ pub fn main() -> ExitCode {
             json,
             socket,
         } => show::show(what, name, limit, json, &socket),
+        Command::Explain {
+            source,
+            destination,
+            protocol,
+            port,
+            source_port,
+            config,
+            json,
+            socket,
+        } => {
+            let question = Question {
+                source,
+                destination,
+                protocol,
+                source_port: port.map(|_| source_port),
+                destination_port: port,
+            };
+            explain::explain(&question, config.as_deref(), json, &socket)
+        }
+        Command::Generate { what } => generate::generate(&what),
+        Command::Top { name, socket } => top::top(name, &socket),
+        Command::Capture {
+            tunnel,
+            sa,
+            clear,
+            protected,
+            both: _,
+            write,
+            no_keys,
+            seconds,
+            megabytes,
+            socket,
+        } => {
+            let order = Order {
+                tunnel,
+                sa,
+                clear: !protected,
+                protected: !clear,
+                keys: !no_keys && write.as_os_str() != "-",
+            };
+            let target = capture::Target {
+                file: write,
+                seconds,
+                bytes: megabytes.saturating_mul(1_000_000),
+            };
+            capture::capture(&order, &target, &socket)
+        }
+        Command::Events {
+            follow,
+            json,
+            socket,
+        } => events::events(follow, json, &socket),
         Command::Initiate { name, wait, socket } => connection::initiate(&name, wait, &socket),
         Command::Terminate { name, socket } => connection::terminate(&name, &socket),
         Command::Reload {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{fail, table};
+use super::{events, fail, table};
 use crate::socket;
 use crate::status::{Query, What};
 
@@ -18,6 +18,9 @@ pub(super) fn show(
     json: bool,
     socket: &Path,
 ) -> ExitCode {
+    if what == What::Events {
+        return events::events(false, json, socket);
+    }
     let query = Query {
         what,
         name,
@@ -36,6 +39,14 @@ pub(super) fn show(
         What::Sa => {
             print_json(&json!({ "schema": schema, "sas": status.sas, "sa_count": status.sa_count }))
         }
+        What::Tunnels => print_json(
+            &json!({ "schema": schema, "tunnels": status.tunnels, "tunnel_count": status.tunnel_count }),
+        ),
+        What::Filters => print_json(&json!({ "schema": schema, "filters": status.filters })),
+        What::Stats => print_json(
+            &json!({ "schema": schema, "statistics": status.statistics, "tunnel_count": status.tunnel_count }),
+        ),
+        What::Events => {} // told above
         What::Spd => print_json(
             &json!({ "schema": schema, "spd": status.spd, "spd_count": status.spd_count }),
         ),

@@ -1,11 +1,17 @@
 //! Tables for people.
 
+use super::tunnel_table;
 use crate::ike_status::{IkeSaStatus, IkeStatus};
+use crate::rule_status::RuleStatus;
 use crate::status::{DropStatus, Status, What};
 
 /// Prints one part of a status, or all of it.
 pub(super) fn print(status: &Status, what: What) {
     match what {
+        What::Tunnels => tunnel_table::tunnels(status),
+        What::Filters => tunnel_table::filters(status),
+        What::Stats => tunnel_table::statistics(status),
+        What::Events => {} // not of a status
         What::Sa => sas(status),
         What::Spd => spd(status),
         What::Ports => ports(status),
@@ -18,12 +24,14 @@ pub(super) fn print(status: &Status, what: What) {
         What::All => {
             for (index, part) in [
                 What::Ports,
+                What::Tunnels,
                 What::Sa,
                 What::Ike,
                 What::Child,
                 What::Spd,
                 What::Neighbors,
                 What::Drops,
+                What::Stats,
                 What::Workers,
             ]
             .into_iter()
@@ -39,7 +47,7 @@ pub(super) fn print(status: &Status, what: What) {
 }
 
 /// Columns as wide as their widest cell; a heading that ends in a space stands left, others right.
-fn columns(head: &[&str], rows: &[Vec<String>]) {
+pub(super) fn columns(head: &[&str], rows: &[Vec<String>]) {
     let width = |column: usize| {
         let cells = rows
             .iter()
@@ -98,6 +106,8 @@ fn sas(status: &Status) {
                 sa.bytes.to_string(),
                 format!("{:.1}", sa.mbps),
                 format!("{:.1}", sa.mbps_average),
+                sa.idle_ms
+                    .map_or_else(|| "-".into(), |ms| format!("{} s", ms / 1000)),
                 drop_list(&sa.drops),
             ]
         })
@@ -113,6 +123,7 @@ fn sas(status: &Status) {
             "bytes",
             "Mbit/s",
             "average",
+            "idle",
             "drops ",
         ],
         &rows,
@@ -178,7 +189,7 @@ fn ike(status: &IkeStatus) {
             failure.ago_s,
             connection.unwrap_or("?"),
             failure.remote,
-            failure.reason
+            failure.explanation
         );
         for mismatch in &failure.mismatches {
             println!("    offered {mismatch}");
@@ -233,12 +244,21 @@ fn spd(status: &Status) {
     let rows: Vec<_> = status
         .spd
         .iter()
-        .enumerate()
-        .map(|(order, entry)| {
+        .map(|entry| {
+            // The order of its author and the weight, side by side, of what came of a rule.
+            let of_rule = |number: fn(&RuleStatus) -> u32| {
+                let rule = entry.rule.as_ref();
+                rule.map_or("-".to_owned(), |rule| number(rule).to_string())
+            };
             vec![
-                (order + 1).to_string(),
+                entry.order.to_string(),
                 entry.name.clone(),
                 entry.action.clone(),
+                entry.direction.clone(),
+                of_rule(|rule| rule.order),
+                of_rule(|rule| rule.weight),
+                entry.local.clone(),
+                entry.remote.clone(),
                 entry.outbound.join(" + "),
                 entry.inbound.join(" + "),
                 entry.packets.to_string(),
@@ -251,6 +271,11 @@ fn spd(status: &Status) {
             "order",
             "SPD entry ",
             "action ",
+            "direction ",
+            "rule",
+            "weight",
+            "local ",
+            "remote ",
             "outbound ",
             "inbound ",
             "packets",

@@ -124,8 +124,10 @@ fn words(orders: &Orders) -> Vec<String> {
         Command::GrowInbound(_) | Command::GrowOutbound(_) => "grow".into(),
         Command::SetIndex(_) => "set index".into(),
         Command::ForgetFlows => "forget".into(),
-        Command::Negotiated(Order::Bind(bound)) => format!("bind {}", bound.sa.slot),
-        Command::Negotiated(Order::Unbind { sa, .. }) => format!("unbind {}", sa.slot),
+        Command::Negotiated(Order::Bind(bound)) => {
+            format!("bind {}", bound.carrier.sa().expect("no soft SA").slot)
+        }
+        Command::Negotiated(Order::Unbind { sa: Some(sa), .. }) => format!("unbind {}", sa.slot),
         Command::Negotiated(Order::Swap(used, new)) => format!("swap {used} {new}"),
         other => format!("{other:?}"),
     };

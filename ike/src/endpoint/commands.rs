@@ -4,11 +4,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_config::{Authentication, Connection, DpdAction, Start};
+use portcullis_config::{
+    Authentication, Connection, DpdAction, Mode, RemoteAddress, Selector, Start,
+};
 
 use super::{Endpoint, Item};
 use crate::child::{ChildSa, ChildState};
-use crate::core::Request;
+use crate::core::{Path, Request};
 use crate::crypto::credentials::LoadedCredentials;
 use crate::peer_id::PeerId;
 use crate::traffic::{self, Wanted};
@@ -104,15 +106,21 @@ impl Endpoint {
     }
 
     fn load_credentials(&mut self, now: Time, connection: &Connection) {
-        let Authentication::Certificates(credentials) = &connection.authentication else {
-            return;
-        };
-        match LoadedCredentials::new(credentials) {
-            Ok(loaded) => {
-                let name = connection.name.clone();
-                self.core.credentials.insert(name, Arc::new(loaded));
+        let further = connection.further.iter().map(|way| &way.authentication);
+        for authentication in std::iter::once(&connection.authentication).chain(further) {
+            let Authentication::Certificates(credentials) = authentication else {
+                continue;
+            };
+            match LoadedCredentials::new(credentials) {
+                Ok(loaded) => {
+                    // The client of hybrid authentication has no certificate.
+                    let own = credentials.chain.first().cloned().unwrap_or_default();
+                    let name = connection.name.clone();
+                    let of_name = self.core.credentials.entry(name).or_default();
+                    of_name.push((own, Arc::new(loaded)));
+                }
+                Err(_) => self.fail(now, &connection.name, None, Local::Credentials),
             }
-            Err(_) => self.fail(now, &connection.name, None, Local::Credentials),
         }
     }
 
@@ -138,6 +146,7 @@ impl Endpoint {
                     replaces: None,
                     peer: None,
                     said: None,
+                    at: None,
                 };
                 self.negotiate(now, &connection, wanted);
             }
@@ -160,12 +169,24 @@ impl Endpoint {
             self.fail(now, name, Some(child), Local::NotConfigured);
             return;
         };
+        // In transport mode the peer is whom the packet is for, where there may be many.
+        let many = !matches!(connection.remote, RemoteAddress::Host(_));
+        let at = policy.filter(|policy| many && policy.mode == Mode::Transport);
+        let at = at.map(|_| self.path_between(local, remote));
+        let selector = match at {
+            Some(_) => Selector {
+                upper: selector.upper,
+                ..traffic::between(local, remote)
+            },
+            None => selector,
+        };
         let wanted = Wanted {
             child: child.to_owned(),
             selector,
             replaces: None,
             peer: None,
             said: None,
+            at,
         };
         self.negotiate(now, connection, wanted);
     }
@@ -184,16 +205,15 @@ impl Endpoint {
             quick_mode::give_up(&mut self.core, &wanted);
             return;
         }
-        if let Some(id) = self.usable(name, wanted.peer.as_ref().map(|(peer, _)| peer)) {
+        let peer = wanted.peer.as_ref().map(|(peer, _)| peer);
+        if let Some(id) = self.usable(name, peer, wanted.at) {
             self.with(now, id, |sa, core| {
                 quick_mode::initiate(sa, core, now, wanted);
             });
             return;
         }
-        let path = match &wanted.peer {
-            Some((_, path)) => Ok(*path),
-            None => self.path_of(connection),
-        };
+        let known = wanted.peer.as_ref().map(|(_, path)| *path).or(wanted.at);
+        let path = known.map_or_else(|| self.path_of(connection), Ok);
         let id = path.and_then(|path| {
             let half_open = self
                 .ikes_of(name)
@@ -226,11 +246,16 @@ impl Endpoint {
         sa.is_some_and(|sa| sa.is_established() && sa.has_quick_mode_left())
     }
 
-    /// The newest phase 1 of a connection, with this peer if one is named, that can serve one more quick mode.
-    fn usable(&self, name: &str, peer: Option<&PeerId>) -> Option<IkeId> {
+    /// The newest phase 1 of a connection, with this peer if one is named, or at this place, that can serve one more
+    /// quick mode.
+    fn usable(&self, name: &str, peer: Option<&PeerId>, at: Option<Path>) -> Option<IkeId> {
         let fits = |id: &IkeId| {
             let sa = self.ikes.get(id);
-            self.is_usable(*id) && sa.is_some_and(|sa| sa.connection_name() == Some(name))
+            self.is_usable(*id)
+                && sa.is_some_and(|sa| {
+                    sa.connection_name() == Some(name)
+                        && at.is_none_or(|at| at.remote.ip() == sa.path.remote.ip())
+                })
         };
         match peer {
             None => self.directory.of_connection(name).find(fits),
@@ -428,6 +453,7 @@ impl Endpoint {
             replaces: Some(id),
             peer: Some((child.peer.clone(), child.path)),
             said: child.said.clone(),
+            at: None,
         };
         if let Some(child) = self.core.children.get_mut(id) {
             child.state = ChildState::Rekeying;

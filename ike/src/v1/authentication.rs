@@ -34,9 +34,12 @@ pub(crate) fn credentials(
 ) -> Result<Option<Arc<LoadedCredentials>>, Error> {
     match &connection.authentication {
         Authentication::PreSharedKey(_) => Ok(None),
-        Authentication::Certificates(_) => {
-            let loaded = core.credentials.get(&connection.name).cloned();
-            loaded.map(Some).ok_or(Local::Credentials.into())
+        Authentication::Certificates(credentials) => {
+            let mut loaded = core.credentials.get(&connection.name).into_iter().flatten();
+            let own = credentials.chain.first().map_or(&[][..], Vec::as_slice);
+            let found = loaded.find(|(known, _)| known == own);
+            let found = found.map(|(_, loaded)| Some(loaded.clone()));
+            found.ok_or(Local::Credentials.into())
         }
     }
 }

@@ -411,6 +411,12 @@ impl IkeSa {
                 CloseReason::PeerDead | CloseReason::DeletedByPeer | CloseReason::Error(_),
                 Some((error, mismatches)),
             ) => (CloseReason::Error(error), mismatches),
+            // Its cookie comes with its first message (RFC 2408 2.5.3).
+            (CloseReason::PeerDead, None)
+                if self.role == Role::Initiator && self.cookies.responder == [0; 8] =>
+            {
+                (CloseReason::NoAnswer, Vec::new())
+            }
             (reason, _) => (reason.clone(), Vec::new()),
         };
         let connection = self.connection_name().map(str::to_owned);

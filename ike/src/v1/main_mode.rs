@@ -86,9 +86,7 @@ impl State {
 /// Message 1.
 pub(crate) fn initiate(sa: &mut IkeSa, core: &mut Core, now: Time) -> Result<(), Error> {
     let connection = sa.connection.clone().ok_or(Local::NotConfigured)?;
-    let body = phase1::policy(core, &connection, Role::Initiator)?
-        .offer()
-        .encode();
+    let body = phase1::offer(core, &connection)?.encode();
     let mut writer = message(sa.cookies, IDENTITY_PROTECTION, 0);
     writer.payload(kind::SA, &body);
     phase1::write_vendor_ids(&mut writer, &connection);
@@ -146,12 +144,11 @@ fn receive_selection(sa: &mut IkeSa, core: &mut Core, incoming: Incoming<'_>) ->
     let payloads = phase1::clear(&incoming)?;
     let (selected, _) = phase1::read_sa(&payloads)?;
     let connection = sa.connection.clone().ok_or(Local::NotConfigured)?;
-    // Requirement 72: what is not one of our transforms, unchanged, is refused.
-    let chosen = phase1::policy(core, &connection, Role::Initiator)?.chosen(&selected)?;
-    let chosen = chosen.ok_or(PeerMisbehaved::ChangedProposal)?;
+    let (way, chosen) = phase1::chosen(core, &connection, &selected)?;
     let State::AwaitSelection { sa: body } = take(sa)? else {
         return Ok(());
     };
+    sa.connection = Some(way);
     phase1::accept(sa, &chosen);
     phase1::read_vendor_ids(sa, &payloads);
     sa.phase1.accepted(incoming.bytes);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use portcullis_config::{Authentication, Connection, Identity, IkeProposal};
 
 use crate::child::ChildSa;
-use crate::connections::{candidates, expects};
+use crate::connections::{candidates, expects, ways};
 use crate::core::{Core, Path};
 use crate::crypto::dh::SharedSecret;
 use crate::crypto::keymat::{Nonces, PublicValues, Skeyid};
@@ -84,6 +84,42 @@ pub(crate) fn policy<'a>(
     })
 }
 
+/// What an initiator offers: with each way to prove who both are, every proposal.
+pub(crate) fn offer(
+    core: &Core,
+    connection: &Arc<Connection>,
+) -> Result<SecurityAssociation, Error> {
+    let mut offer = SecurityAssociation::default();
+    for way in ways(connection) {
+        let mut more = policy(core, &way, Role::Initiator)?.offer();
+        match (offer.proposals.first_mut(), more.proposals.first_mut()) {
+            (Some(all), Some(more)) => all.transforms.append(&mut more.transforms),
+            _ => offer = more,
+        }
+    }
+    for proposal in &mut offer.proposals {
+        for (transform, number) in proposal.transforms.iter_mut().zip(1..=u8::MAX) {
+            transform.number = number;
+        }
+    }
+    Ok(offer)
+}
+
+/// What the responder chose of it, and with which way; what is not one of our transforms, unchanged, is refused
+/// (requirement 72).
+pub(crate) fn chosen(
+    core: &Core,
+    connection: &Arc<Connection>,
+    answer: &SecurityAssociation,
+) -> Result<(Arc<Connection>, Chosen), Error> {
+    for way in ways(connection) {
+        if let Some(chosen) = policy(core, &way, Role::Initiator)?.chosen(answer)? {
+            return Ok((way, chosen));
+        }
+    }
+    Err(PeerMisbehaved::ChangedProposal.into())
+}
+
 /// Our vendor ids.
 pub(crate) fn write_vendor_ids(writer: &mut Writer, connection: &Connection) {
     let nat_traversal = connection.nat_traversal != portcullis_config::NatTraversal::Off;
@@ -147,15 +183,17 @@ pub(crate) fn choose(
             continue;
         }
         found = true;
-        match policy(core, connection, Role::Responder)?.choose(offered)? {
-            Ok(chosen) => {
-                sa.connection = Some(connection.clone());
-                accept(sa, &chosen);
-                return Ok(chosen);
-            }
-            Err(differences) => {
-                sa.connection.get_or_insert(connection.clone());
-                mismatches.extend(differences);
+        for way in ways(connection) {
+            match policy(core, &way, Role::Responder)?.choose(offered)? {
+                Ok(chosen) => {
+                    sa.connection = Some(way);
+                    accept(sa, &chosen);
+                    return Ok(chosen);
+                }
+                Err(differences) => {
+                    sa.connection.get_or_insert(way);
+                    mismatches.extend(differences);
+                }
             }
         }
     }
@@ -236,18 +274,18 @@ pub(crate) fn identify(sa: &mut IkeSa, core: &Core, identity: Identity) -> Resul
     let (current, proposal) = agreed(sa)?;
     // A certificate may vouch for more than the name that the peer has chosen: that is for `verify` to tell.
     let by_certificate = authentication::signs(&current, false);
-    let fits = |connection: &&Arc<Connection>| {
+    let fits = |connection: &Arc<Connection>| {
         expects(connection, &identity)
             && connection.authentication == current.authentication
             && connection.remote_access.is_like(&current.remote_access)
             && connection.ike_proposals.contains(&proposal)
     };
-    let found = match (sa.role, fits(&&current)) {
+    let found = match (sa.role, fits(&current)) {
         (_, true) => Some(current.clone()),
         (Role::Initiator, false) => None,
         (Role::Responder, false) => {
-            let mut others = candidates(&core.connections, sa.path, current.exchange);
-            others.find(fits).cloned()
+            let others = candidates(&core.connections, sa.path, current.exchange);
+            others.flat_map(ways).find(fits)
         }
     };
     let found = found.or(Some(current.clone()).filter(|_| by_certificate));

@@ -477,6 +477,7 @@ fn connection(hosts: [&str; 2], names: [&str; 2], lans: [&str; 2]) -> Connection
         remote_id: Some(Identity::Fqdn(names[1].to_owned())),
         remote_access: RemoteAccess::default(),
         authentication: Authentication::PreSharedKey(Secret::new(b"secret of both".to_vec())),
+        further: Vec::new(),
         ike_proposals: vec![IkeProposal {
             cipher: IkeCipher::AesCbc(AesKey::Aes256),
             hash: IkeHash::Sha2_256,

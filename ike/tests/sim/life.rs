@@ -264,7 +264,7 @@ fn a_silent_peer_fails_with_a_reason_after_the_cycle() {
     pair.run(62 * SECOND);
     assert_eq!(pair.ends[0].failures(), 0);
     pair.run(2 * SECOND);
-    assert_eq!(failure(&pair, 0).reason, CloseReason::PeerDead);
+    assert_eq!(failure(&pair, 0).reason, CloseReason::NoAnswer);
     // Requirement 71: the message and five repetitions.
     assert_eq!(pair.log.len(), 6);
 }
@@ -314,4 +314,42 @@ fn a_connection_that_should_stand_begins_anew() {
     pair.weather = Weather::default();
     pair.run(60 * SECOND);
     assert_eq!(pair.agreed(), 1);
+}
+
+/// Requirement 57: SAs without traffic for as long as the policy says go, at both ends, and any packet puts that off.
+#[test]
+fn idle_sas_go_and_used_ones_stay() {
+    let mut pair = established(with(|connection| {
+        for child in &mut connection.children {
+            child.idle = Some(300); // five minutes, as Windows Server 2003 had it
+        }
+    }));
+    let idle = |pair: &Pair| {
+        let is_idle = |e: &&Event| {
+            matches!(
+                e,
+                Event::RemoveSa {
+                    reason: CloseReason::Idle,
+                    ..
+                }
+            )
+        };
+        pair.ends
+            .each_ref()
+            .map(|end| end.events.iter().filter(is_idle).count())
+    };
+    for _ in 0..3 {
+        pair.run(299 * SECOND);
+        assert_eq!(pair.traffic(), [true, true]);
+        assert_eq!(idle(&pair), [0, 0]);
+    }
+    pair.run(299 * SECOND);
+    assert_eq!((idle(&pair), pair.agreed()), ([0, 0], 1));
+    pair.run(2 * SECOND);
+    // Whoever notices first deletes them at the other end too.
+    assert!(idle(&pair).iter().sum::<usize>() >= 1);
+    for end in &pair.ends {
+        assert!(end.installed.inbound.is_empty());
+    }
+    pair.no_leak();
 }

@@ -9,5 +9,6 @@ mod lying;
 mod nat;
 mod rekey;
 mod road_warrior;
+mod rules;
 mod storms;
 mod weather;

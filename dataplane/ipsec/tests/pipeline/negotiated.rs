@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use portcullis_config::{Action, Direction, Mode, SaConfig, Selector};
+use portcullis_config::{Action, ClearText, Direction, Mode, SaConfig, Selector};
 use portcullis_ipsec::children::{Bound, RemotePrefix};
 use portcullis_ipsec::command::{Command, Negotiated, Retired};
 use portcullis_ipsec::engine::Engine;
@@ -29,6 +29,7 @@ fn gateways(selector: &Selector, device: usize) -> (Gateway, Gateway) {
     let action = Action::Negotiate {
         connection: 0,
         child,
+        clear: ClearText::Never,
     };
     sites.both(selector.clone(), action);
     (sites.a.device, sites.b.device) = (device, device);
@@ -304,7 +305,7 @@ fn a_removed_sa_leaves_nothing_behind() {
     let unbind = Negotiated::Unbind {
         child: CHILD,
         prefix,
-        sa: place(0),
+        sa: Some(place(0)),
     };
     assert!(matches!(
         a.pipeline.apply(Command::Negotiated(unbind)),

@@ -1,6 +1,6 @@
 //! The SPD at work: order, default, bypass, and what must not come in clear.
 
-use portcullis_config::{Action, Mode, Selector, UpperLayer};
+use portcullis_config::{Action, ClearText, Direction, Mode, Selector, SpdEntry, UpperLayer};
 use portcullis_ipsec::DropReason;
 use portcullis_ipsec::pipeline::Event;
 
@@ -179,4 +179,47 @@ fn nobody_else_speaks_from_our_addresses() {
     a.assert_dropped(DropReason::IpMartian, 0);
     a.on_wire(&forged("192.0.2.1", "10.1.0.10"));
     a.assert_dropped(DropReason::IpMartian, 1);
+}
+
+/// An entry for one direction is not there for the other.
+#[test]
+fn entry_for_one_direction_is_for_that_only() {
+    let inbound = Some(Direction::Inbound);
+    let mut sites = Sites::default();
+    sites.a.spd.push(SpdEntry {
+        direction: inbound,
+        ..entry(lans(), Action::Discard)
+    });
+    sites.a.spd.push(entry(lans(), Action::Bypass));
+    let (mut a, _) = sites.build();
+    let out = udp("10.1.0.10", "10.2.0.20", (9, 53), b"x").write();
+    let back = udp("10.2.0.20", "10.1.0.10", (53, 9), b"x").write();
+    // Twice: by the SPD, and by the flow cache.
+    for round in 1..=2 {
+        a.on_lan(&out);
+        assert_eq!(a.sent(WIRE).len(), 1);
+        a.on_wire(&back);
+        a.assert_dropped(DropReason::PolicyDiscard, round - 1);
+        let hits: Vec<_> = a.hits.iter().map(|h| h.packets.get()).collect();
+        assert_eq!(hits, [round, round]);
+    }
+}
+
+/// The default response rule of old: nothing is asked for, and what no SA protects passes both ways.
+#[test]
+fn entry_that_only_answers_lets_pass_what_nobody_asked_to_protect() {
+    let clear = ClearText::Unasked;
+    let (connection, child) = (0, 0);
+    let mut sites = Sites::default();
+    let action = Action::Negotiate {
+        connection,
+        child,
+        clear,
+    };
+    sites.a.spd.push(entry(lans(), action));
+    let (mut a, _) = sites.build();
+    a.on_lan(&udp("10.1.0.10", "10.2.0.20", (9, 53), b"x").write());
+    assert_eq!(a.sent(WIRE).len(), 1);
+    a.on_wire(&udp("10.2.0.20", "10.1.0.10", (53, 9), b"x").write());
+    assert_eq!(a.sent(LAN).len(), 1);
 }

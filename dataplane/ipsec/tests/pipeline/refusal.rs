@@ -114,12 +114,18 @@ fn each_forgery_has_its_reason() {
         b.assert_dropped(reason, before);
     }
     assert_eq!(b.sas[0].drops.get(IcvMismatch), 4);
-    let bad =
-        b.io.events
-            .iter()
-            .filter(|e| matches!(e, Event::BadSpi { .. }))
-            .count();
-    assert_eq!((bad, b.io.events.len()), (1, 1));
+    let told = |of: fn(&Event) -> bool| b.io.events.iter().filter(|e| of(e)).count();
+    let bad = told(|e| matches!(e, Event::BadSpi { .. }));
+    let forged = told(|e| {
+        matches!(
+            e,
+            Event::CryptoFailure {
+                reason: IcvMismatch,
+                ..
+            }
+        )
+    });
+    assert_eq!((bad, forged, b.io.events.len()), (1, 4, 5));
 }
 
 #[test]

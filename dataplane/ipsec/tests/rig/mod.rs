@@ -21,7 +21,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
-use portcullis_config::{Action, Direction, SaConfig, Side, SpdEntry};
+use portcullis_config::{Action, ClearText, Direction, SaConfig, Side, SpdEntry};
 use portcullis_ipsec::buffer::TestBuf;
 use portcullis_ipsec::command::Command;
 use portcullis_ipsec::counters::{SaCounters, WorkerCounters};
@@ -29,13 +29,14 @@ use portcullis_ipsec::engine::Engine;
 use portcullis_ipsec::engine::portable::{Key, Portable};
 use portcullis_ipsec::fib::{Fib, Hop, Interface, Neighbors};
 use portcullis_ipsec::ip::{Address, IpVersion};
+use portcullis_ipsec::offload::{HardwareStatus, Session};
 use portcullis_ipsec::pipeline::{
     BURST, Binding, EntryCounters, Event, Handoff, Inject, Outlet, Pipeline, PortInterfaces, Punt,
     Service, View,
 };
 use portcullis_ipsec::sa::{InboundSa, OutboundSa, SaRef, Shape};
 use portcullis_ipsec::sad::{Slab, SpiEntry, SpiIndex};
-use portcullis_ipsec::spd::{CompiledSelector, EntryAction, Spd, Tree};
+use portcullis_ipsec::spd::{CompiledSelector, DirectedEntry, EntryAction, Spd, Tree};
 use portcullis_ipsec::{DropReason, InterfaceId, Io, PacketBuf};
 
 use device::{Device, TestEngine};
@@ -56,6 +57,8 @@ pub const TAG: u16 = 7;
 pub struct TestIo {
     counters: Arc<WorkerCounters>,
     pub frames: Vec<(u16, Vec<u8>)>,
+    /// What the NIC that sends them is to cipher, of the frames that it is.
+    pub marked: Vec<Session>,
     pub punts: Vec<Punt<TestBuf>>,
     pub handoffs: Vec<(u16, Handoff<TestBuf>)>,
     pub events: Vec<Event>,
@@ -74,6 +77,7 @@ impl Io for TestIo {
     fn transmit(&mut self, interface: InterfaceId, frame: TestBuf) {
         self.inside -= 1;
         self.counters.transmitted.add(1);
+        self.marked.extend(frame.marked);
         self.frames.push((interface.0, frame.data().to_vec()));
     }
     fn discard(&mut self, _: TestBuf) {
@@ -233,6 +237,7 @@ impl Site {
         let io = TestIo {
             counters: counters.clone(),
             frames: Vec::new(),
+            marked: Vec::new(),
             punts: Vec::new(),
             handoffs: Vec::new(),
             events: Vec::new(),
@@ -256,7 +261,7 @@ impl Site {
         gateway
     }
 
-    fn entries(&self) -> Vec<(portcullis_config::Selector, EntryAction)> {
+    fn entries(&self) -> Vec<DirectedEntry> {
         let action = |e: &SpdEntry| match e.action {
             Action::Discard => EntryAction::Discard,
             Action::Bypass => EntryAction::Bypass,
@@ -264,7 +269,7 @@ impl Site {
         };
         self.spd
             .iter()
-            .map(|e| (e.selector.clone(), action(e)))
+            .map(|e| (e.selector.clone(), e.direction, action(e)))
             .collect()
     }
 
@@ -279,7 +284,11 @@ impl Site {
                     selectors: [CompiledSelector::new(&entry.selector)].into(),
                 }]))
             }
-            Action::Negotiate { child, .. } => Service::Child(*child as u32),
+            Action::Negotiate { child, clear, .. } => Service::Child {
+                number: *child as u32,
+                accepts_clear: *clear != ClearText::Never,
+                only_answers: *clear == ClearText::Unasked,
+            },
             _ => Service::Nothing,
         }
     }
@@ -425,6 +434,19 @@ impl Gateway {
         let mac = self.site.mac(port);
         let frames: Vec<_> = packets.iter().map(|p| framed(mac, None, p)).collect();
         self.frames(port, &frames);
+    }
+
+    /// A packet on the wire of which the NIC says something.
+    pub fn by_nic(&mut self, packet: &[u8], status: HardwareStatus) {
+        let mut buf = TestBuf::new(&framed(self.site.mac(WIRE), None, packet));
+        buf.status = status;
+        let mut burst = ArrayVec::<TestBuf, BURST>::new();
+        burst.push(buf);
+        self.io.inside += 1;
+        let port = usize::from(WIRE);
+        self.pipeline
+            .receive(&mut self.io, self.now, port, &mut burst);
+        self.finish();
     }
 
     pub fn on_lan(&mut self, packet: &[u8]) {

@@ -158,7 +158,9 @@ pub fn entry(selector: Selector, action: Action) -> SpdEntry {
     SpdEntry {
         name: String::new(),
         selector,
+        direction: None,
         action,
+        origin: None,
     }
 }
 

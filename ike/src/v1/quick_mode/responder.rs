@@ -154,6 +154,7 @@ fn read_offer(
         replaces: predecessor(sa, core, &policy.name, &selector),
         peer: None,
         said,
+        at: None,
         selector,
     };
     let agreement = Agreement {

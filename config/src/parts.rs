@@ -1,0 +1,144 @@
+//! A policy in several texts: the machine's own file, and the documents of its store.
+
+use std::borrow::Cow;
+use std::iter::once;
+use std::path::Path;
+
+use toml::de::{DeTable, DeValue};
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::Document;
+use crate::keys::open_to_others;
+use crate::mistake::Report;
+use crate::store::{BESIDE_STORE, OF_MACHINE};
+
+/// One of the texts.
+#[derive(Clone, Copy)]
+pub(crate) struct Part<'a> {
+    pub(crate) name: &'a Path,
+    pub(crate) text: &'a str,
+    pub(crate) mode: Option<u32>,
+}
+
+impl<'a> From<&'a Document> for Part<'a> {
+    fn from(document: &'a Document) -> Self {
+        Part {
+            name: &document.name,
+            text: &document.text,
+            mode: document.mode,
+        }
+    }
+}
+
+/// All texts, one behind the other, each from a new line: a place in one of them is a place in this one.
+pub(crate) struct Parts<'a> {
+    list: Vec<Part<'a>>,
+    starts: Vec<usize>,
+    joined: Cow<'a, str>,
+}
+
+impl<'a> Parts<'a> {
+    pub(crate) fn new(machine: Part<'a>, documents: &'a [Document]) -> Self {
+        let list: Vec<_> = once(machine)
+            .chain(documents.iter().map(Part::from))
+            .collect();
+        let mut starts = vec![0];
+        if documents.is_empty() {
+            let joined = Cow::Borrowed(machine.text);
+            return Parts {
+                list,
+                starts,
+                joined,
+            };
+        }
+        let mut joined = String::with_capacity(list.iter().map(|part| part.text.len() + 1).sum());
+        for part in &list {
+            joined.push_str(part.text);
+            joined.push('\n');
+            starts.push(joined.len());
+        }
+        Parts {
+            list,
+            starts,
+            joined: Cow::Owned(joined),
+        }
+    }
+
+    /// An empty report about them.
+    pub(crate) fn report(&self) -> Report<'_> {
+        let starts = self.starts.iter().copied();
+        let names = starts.zip(self.list.iter().map(|part| part.name));
+        Report::of_parts(names.collect(), self.joined.as_bytes())
+    }
+
+    /// For each text what has to be parsed, so that what is found is at its place in all of them: blanks stand for
+    /// the others before it.
+    pub(crate) fn padded(&self) -> Vec<Zeroizing<String>> {
+        let pad = |(part, start): (&Part<'_>, &usize)| {
+            let mut text = Zeroizing::new(String::with_capacity(start + part.text.len()));
+            text.extend(std::iter::repeat_n(' ', *start));
+            text.push_str(part.text);
+            text
+        };
+        let documents = self.list.iter().zip(&self.starts).skip(1);
+        documents.map(pad).collect()
+    }
+
+    /// The machine's own text.
+    pub(crate) fn machine(&self) -> &'a str {
+        self.list.first().map_or("", |part| part.text)
+    }
+
+    /// What is wrong with the file of a place that holds keys, if anything.
+    pub(crate) fn open_to_others(&self, at: usize) -> Option<String> {
+        let number = self.starts.partition_point(|start| *start <= at);
+        let part = self.list.get(number.saturating_sub(1))?;
+        open_to_others(part.mode?, part.name)
+    }
+}
+
+impl Drop for Parts<'_> {
+    fn drop(&mut self) {
+        if let Cow::Owned(joined) = &mut self.joined {
+            joined.zeroize();
+        }
+    }
+}
+
+/// Leaves of the machine's own file what stays in force beside the documents of its store.
+pub(crate) fn keep_machine(table: &mut DeTable<'_>) {
+    let names = table.keys().map(|key| key.get_ref().to_string());
+    let others: Vec<_> = names
+        .filter(|name| !BESIDE_STORE.contains(&name.as_str()))
+        .collect();
+    for name in others {
+        table.remove(name.as_str());
+    }
+}
+
+/// Adds the tables of a document.
+pub(crate) fn merge<'i>(all: &mut DeTable<'i>, document: DeTable<'i>, report: &Report<'_>) {
+    for (key, value) in document {
+        let (at, name) = (key.span().start, key.get_ref().to_string());
+        if OF_MACHINE.contains(&name.as_str()) {
+            let message =
+                format!("`{name}` belongs into the machine's own file, not into its store");
+            report.error(at, message);
+            continue;
+        }
+        match (
+            all.get_mut(name.as_str()).map(|known| known.get_mut()),
+            value,
+        ) {
+            (None, value) => {
+                all.insert(key, value);
+            }
+            (Some(DeValue::Array(known)), value) if value.get_ref().is_array() => {
+                if let DeValue::Array(more) = value.into_inner() {
+                    more.into_iter().for_each(|value| known.push(value));
+                }
+            }
+            _ => report.error(at, format!("`{name}` stands in another document, too")),
+        }
+    }
+}

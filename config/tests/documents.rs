@@ -1,0 +1,197 @@
+//! A machine's own file, and the documents that its store brings.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests, which may
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use portcullis_config::{Action, Document, Loaded, StorePlace, load, load_with};
+
+const MACHINE: &str = "\
+[store]
+path = \"policy.d\"
+poll-interval = 7
+
+[[port]]
+name = \"wan\"
+device = \"net_null0\"
+side = \"unprotected\"
+addresses = [\"192.0.2.1/24\"]
+
+[[route]]
+destination = \"10.2.0.0/24\"
+via = \"192.0.2.2\"
+
+[[spd]]
+name = \"own\"
+action = \"discard\"
+";
+const FIRST: &str = "\
+[policy]
+version = \"seven\"
+poll-interval = 900
+
+[[spd]]
+name = \"first\"
+local = \"10.1.0.0/24\"
+remote = \"10.2.0.0/24\"
+action = \"bypass\"
+";
+const SECOND: &str = "\
+[[route]]
+destination = \"10.3.0.0/24\"
+via = \"192.0.2.3\"
+
+[[spd]]
+name = \"second\"
+action = \"discard\"
+";
+
+fn machine(name: &str, text: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("documents-{name}.toml"));
+    fs::write(&path, text).unwrap();
+    path
+}
+
+fn document(name: &str, text: &str) -> Document {
+    Document {
+        name: name.into(),
+        text: text.to_owned().into(),
+        mode: None,
+    }
+}
+
+fn names(loaded: &Loaded) -> Vec<&str> {
+    let entries = loaded.policy.spd.iter();
+    entries.map(|entry| entry.name.as_str()).collect()
+}
+
+fn mistakes(machine: &Path, documents: &[Document]) -> Vec<String> {
+    let mistakes = load_with(machine, documents).expect_err("it is refused");
+    mistakes.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn documents_take_the_place_of_the_machines_own_policy() {
+    let machine = machine("place", MACHINE);
+    let own = load(&machine).unwrap();
+    assert_eq!(names(&own), ["own"]);
+    let store = own.policy.store.unwrap();
+    let beside = machine.parent().unwrap().join("policy.d");
+    assert_eq!(
+        (store.place, store.poll_interval),
+        (StorePlace::Local(beside), 7)
+    );
+
+    let both = [document("a.toml", FIRST), document("b.toml", SECOND)];
+    let loaded = load_with(&machine, &both).unwrap();
+    assert_eq!(names(&loaded), ["first", "second"]);
+    assert_eq!(loaded.policy.spd[0].action, Action::Bypass);
+    // The machine's own routes stay, with those of the documents.
+    assert_eq!(loaded.policy.routes.len(), 2);
+    assert_eq!(loaded.policy.interfaces.len(), 1);
+    assert_eq!(loaded.policy.about.version.as_deref(), Some("seven"));
+    assert_eq!(loaded.policy.about.poll_interval, Some(900));
+}
+
+#[test]
+fn mistakes_stand_where_they_are() {
+    let machine = machine("mistakes", MACHINE);
+    let second = SECOND
+        .replace("discard", "drop")
+        .replace("192.0.2.3", "wan");
+    let documents = [document("a.toml", FIRST), document("b.toml", &second)];
+    let found = mistakes(&machine, &documents);
+    assert!(found[0].starts_with("b.toml:3:7: error: "), "{found:?}");
+    assert!(found[1].starts_with("b.toml:7:10: error: "), "{found:?}");
+    assert_eq!(found.len(), 2, "{found:?}");
+    // Syntax, too; and a key of one file does not run into the next.
+    let broken = FIRST.replace("\"first\"", "\"first");
+    let documents = [document("a.toml", &broken), document("b.toml", SECOND)];
+    let found = mistakes(&machine, &documents);
+    assert!(found[0].starts_with("a.toml:6:"), "{found:?}");
+    assert_eq!(found.len(), 1, "{found:?}");
+}
+
+#[test]
+fn the_machine_belongs_to_its_own_file() {
+    let machine = machine("own", MACHINE);
+    for (table, text) in [
+        ("runtime", "[runtime]\nworkers = 2\n"),
+        ("store", "[store]\npath = \"elsewhere\"\n"),
+        ("port", "[[port]]\nname = \"lan\"\n"),
+    ] {
+        let found = mistakes(&machine, &[document("a.toml", text)]);
+        let expected = format!("`{table}` belongs into the machine's own file");
+        assert!(found[0].contains(&expected), "{found:?}");
+    }
+    let twice = [
+        document("a.toml", FIRST),
+        document("b.toml", "[policy]\nversion = \"8\"\n"),
+    ];
+    let found = mistakes(&machine, &twice);
+    assert_eq!(
+        found,
+        ["b.toml:1:2: error: `policy` stands in another document, too"]
+    );
+}
+
+#[test]
+fn keys_in_a_document_that_is_a_file_close_it() {
+    const SA: &str = "[[sa]]\nname = \"in\"\ndirection = \"inbound\"\nprotocol = \"ah\"\nspi = 300\n\
+                      mode = \"tunnel\"\nsource = \"192.0.2.2\"\ndestination = \"192.0.2.1\"\n\
+                      integrity = \"hmac-sha2-256-128\"\n\
+                      integrity-key = \"000102030405060708090a0b0c0d0e0f000102030405060708090a0b0c0d0e0f\"\n\
+                      [[spd]]\nname = \"in\"\naction = \"protect\"\ninbound = \"in\"\n";
+    let machine = machine("mode", MACHINE);
+    fs::set_permissions(&machine, Permissions::from_mode(0o644)).unwrap();
+    let open = |mode| Document {
+        mode,
+        ..document("a.toml", SA)
+    };
+    let found = mistakes(&machine, &[open(Some(0o644))]);
+    assert!(
+        found[0].starts_with("a.toml:10:") && found[0].contains("0644"),
+        "{found:?}"
+    );
+    for mode in [Some(0o600), None] {
+        assert!(load_with(&machine, &[open(mode)]).is_ok(), "{mode:?}");
+    }
+}
+
+#[test]
+fn a_store_is_whole_and_not_in_clear() {
+    for (text, expected) in [
+        ("", "expected either `url` or `path`; got neither"),
+        ("url = \"https://a/\"\npath = \"b\"", "got both"),
+        ("url = \"https://a/p\"", "missing `ca`"),
+        (
+            "url = \"http://a/p\"\nca = \"ca.crt\"",
+            "begins with https://",
+        ),
+        (
+            "url = \"https://me:secret@a/p\"\nca = \"ca.crt\"",
+            "without a user",
+        ),
+        (
+            "url = \"https:///p\"\nca = \"ca.crt\"",
+            "begins with https://",
+        ),
+        ("path = \"b\"\nca = \"c\"", "expected only with `url`"),
+        (
+            "path = \"b\"\nbefore-policy = \"open\"",
+            "only with `profile",
+        ),
+        (
+            "path = \"b\"\npoll-interval = 0",
+            "expected an integer from 1",
+        ),
+    ] {
+        let text = MACHINE.replace("path = \"policy.d\"\npoll-interval = 7", text);
+        let found = mistakes(&machine("store", &text), &[]);
+        assert!(
+            found.iter().any(|m| m.contains(expected)),
+            "{expected}: {found:?}"
+        );
+    }
+}

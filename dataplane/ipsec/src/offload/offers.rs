@@ -1,0 +1,172 @@
+//! Control's side: which SAs a NIC is asked to take, and what it answered.
+
+use std::collections::HashMap;
+
+use portcullis_config::{SaConfig, Transform};
+
+use super::{Fits, Session};
+use crate::pipeline::SaSide;
+
+/// What a NIC can do, asked when its port starts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Algorithms.
+    pub transforms: Vec<Transform>,
+    /// ESP in UDP (RFC 3948).
+    pub udp_encapsulation: bool,
+    /// Which packets.
+    pub fits: Fits,
+}
+
+/// A NIC that ciphers. No call waits for it.
+pub trait Provider {
+    /// What it can do.
+    fn capabilities(&self) -> Capabilities;
+    /// Begins to give it an SA.
+    fn add(&mut self, session: Session, sa: &SaConfig);
+    /// Takes an SA away that it has.
+    fn remove(&mut self, session: Session);
+    /// An SA that it now has, or why it has not.
+    fn poll(&mut self) -> Option<(Session, Result<(), String>)>;
+}
+
+/// Where an offer stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// The NIC has not answered.
+    Asked,
+    /// The NIC has the SA.
+    Active,
+    /// The NIC does not take it, for this reason.
+    Failed(String),
+    /// The SA is gone before the NIC has answered.
+    Leaving,
+}
+
+#[derive(Debug)]
+struct Offer {
+    worker: u16,
+    sa: SaSide,
+    state: State,
+}
+
+/// What a worker is to be told: whether the NIC has the SA, and for which packets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The worker that asked.
+    pub worker: u16,
+    /// Its SA.
+    pub sa: SaSide,
+    /// What the NIC calls it.
+    pub session: Session,
+    /// Which packets, or why none.
+    pub result: Result<Fits, String>,
+}
+
+/// All SAs that a NIC was asked to take.
+#[derive(Debug)]
+pub struct Offers<P> {
+    provider: P,
+    capabilities: Capabilities,
+    offers: HashMap<Session, Offer>,
+}
+
+impl<P: Provider> Offers<P> {
+    /// None yet.
+    pub fn new(provider: P) -> Self {
+        Offers {
+            capabilities: provider.capabilities(),
+            provider,
+            offers: HashMap::new(),
+        }
+    }
+
+    /// A worker wants an SA on the NIC. Gives the answer if it is clear that it cannot be.
+    pub fn wanted(
+        &mut self,
+        (worker, sa): (u16, SaSide),
+        session: Session,
+        config: &SaConfig,
+    ) -> Option<Answer> {
+        let refusal = refusal(&self.capabilities, config);
+        let state = match &refusal {
+            Some(reason) => State::Failed((*reason).to_owned()),
+            None => State::Asked,
+        };
+        self.offers.insert(session, Offer { worker, sa, state });
+        let Some(reason) = refusal else {
+            self.provider.add(session, config);
+            return None;
+        };
+        Some(Answer {
+            worker,
+            sa,
+            session,
+            result: Err(reason.to_owned()),
+        })
+    }
+
+    /// The SA is gone from its worker: the NIC gives it up, now or as soon as it has it.
+    pub fn gone(&mut self, session: Session) {
+        match self.offers.remove(&session) {
+            Some(Offer {
+                state: State::Active,
+                ..
+            }) => self.provider.remove(session),
+            Some(
+                offer @ Offer {
+                    state: State::Asked | State::Leaving,
+                    ..
+                },
+            ) => {
+                let state = State::Leaving;
+                self.offers.insert(session, Offer { state, ..offer });
+            }
+            _ => {}
+        }
+    }
+
+    /// The next answer of the NIC.
+    pub fn poll(&mut self) -> Option<Answer> {
+        while let Some((session, result)) = self.provider.poll() {
+            let Some(offer) = self.offers.get_mut(&session) else {
+                continue;
+            };
+            if offer.state == State::Leaving {
+                if result.is_ok() {
+                    self.provider.remove(session);
+                }
+                self.offers.remove(&session);
+                continue;
+            }
+            offer.state = match &result {
+                Ok(()) => State::Active,
+                Err(reason) => State::Failed(reason.clone()),
+            };
+            let fits = self.capabilities.fits;
+            return Some(Answer {
+                worker: offer.worker,
+                sa: offer.sa,
+                session,
+                result: result.map(|()| fits),
+            });
+        }
+        None
+    }
+
+    /// Where an SA stands; `None` if nobody asked.
+    pub fn state(&self, session: Session) -> Option<&State> {
+        self.offers.get(&session).map(|offer| &offer.state)
+    }
+}
+
+/// Why a NIC cannot have an SA, whatever packets come.
+fn refusal(capabilities: &Capabilities, config: &SaConfig) -> Option<&'static str> {
+    if !capabilities.transforms.contains(&config.transform) {
+        return Some("the device does not have its algorithms");
+    }
+    if config.udp.is_some() && !capabilities.udp_encapsulation {
+        return Some("the device does not do ESP in UDP");
+    }
+    None
+}

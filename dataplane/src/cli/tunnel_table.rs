@@ -1,0 +1,96 @@
+//! Tables of tunnels, filters and statistics.
+
+use super::table::columns;
+use crate::status::Status;
+use crate::tally::Volume;
+
+/// Tunnels; below them, why those that are down are down.
+pub(super) fn tunnels(status: &Status) {
+    let rows: Vec<_> = status
+        .tunnels
+        .iter()
+        .map(|tunnel| {
+            vec![
+                tunnel.name.clone(),
+                if tunnel.up { "up" } else { "down" }.into(),
+                if tunnel.negotiated { "IKE" } else { "manual" }.into(),
+                tunnel.remote.clone(),
+                tunnel.packets_in.to_string(),
+                tunnel.packets_out.to_string(),
+                format!("{:.1}", tunnel.mbps_in),
+                format!("{:.1}", tunnel.mbps_out),
+            ]
+        })
+        .collect();
+    let head = [
+        "tunnel ",
+        "state ",
+        "keys ",
+        "peer ",
+        "packets in",
+        "packets out",
+        "Mbit/s in",
+        "Mbit/s out",
+    ];
+    columns(&head, &rows);
+    for tunnel in status.tunnels.iter().filter(|tunnel| !tunnel.up) {
+        if let Some(failure) = &tunnel.last_failure {
+            println!(
+                "{} is down: {} ({} s ago)",
+                tunnel.name, failure.explanation, failure.ago_s
+            );
+        }
+    }
+    let count = &status.tunnel_count;
+    println!("{} of {} tunnels up", count.up, count.configured);
+}
+
+/// Filters.
+pub(super) fn filters(status: &Status) {
+    let rows: Vec<_> = status
+        .filters
+        .iter()
+        .map(|filter| {
+            vec![
+                filter.phase.clone(),
+                filter.kind.clone(),
+                filter.name.clone(),
+                filter.action.clone(),
+                filter.local.clone(),
+                filter.remote.clone(),
+            ]
+        })
+        .collect();
+    let head = ["phase ", "kind ", "name ", "action ", "local ", "remote "];
+    columns(&head, &rows);
+}
+
+/// Statistics.
+pub(super) fn statistics(status: &Status) {
+    let (figures, count) = (&status.statistics, &status.tunnel_count);
+    let sums = &figures.sums;
+    let volume = |name: &str, volume: Volume| {
+        vec![
+            name.to_owned(),
+            volume.packets.to_string(),
+            volume.bytes.to_string(),
+        ]
+    };
+    columns(
+        &["protocol ", "packets", "bytes"],
+        &[
+            volume("ESP received", sums.esp_received),
+            volume("ESP sent", sums.esp_sent),
+            volume("AH received", sums.ah_received),
+            volume("AH sent", sums.ah_sent),
+        ],
+    );
+    println!("tunnels: {} up of {}", count.up, count.configured);
+    println!("SAs: {}", figures.sas);
+    println!("rekeys: {}", figures.rekeys);
+    println!(
+        "IKE SAs established: {}, negotiations failed: {}",
+        figures.ike_established, figures.ike_failed
+    );
+    println!("bad packets: {}", figures.bad_packets);
+}
