@@ -200,11 +200,7 @@ pub(crate) enum Hybrid {
 
 /// Reads whether phase 1 is hybrid.
 pub(crate) fn read_hybrid(section: Section<'_>) -> Option<Option<Hybrid>> {
-    let hybrid = match section.get("hybrid") {
-        Some(item) => item.boolean()?,
-        None => false,
-    };
-    if !hybrid {
+    if !section.says_true("hybrid") {
         return Some(None);
     }
     let Some(xauth) = section.get("xauth") else {
@@ -249,6 +245,7 @@ impl<'a> Pools<'a> {
             Some(item) => read_xauth(item, base).map(Some),
             None => Some(None),
         };
+        let hybrid = section.get("hybrid").map_or(Some(false), Item::boolean);
         let by_group = matches!(authentication, Some(Authentication::PreSharedKey(_)))
             && !matches!(remote, Some(RemoteAddress::Host(_)) | None);
         if by_group && matches!(xauth, Some(Some(Xauth::Server { .. }))) {
@@ -259,7 +256,7 @@ impl<'a> Pools<'a> {
         Some(RemoteAccess {
             mode_config: self.read_mode_config(section, remote)?,
             xauth: xauth?,
-            hybrid: section.says_true("hybrid"),
+            hybrid: hybrid?,
         })
     }
 
