@@ -55,6 +55,7 @@ fn incompatible(what: &PeerIncompatible) -> String {
             return format!("the peer's certificate is not believed: {why}");
         }
         PeerIncompatible::User(name) => {
+            let name = name.escape_debug();
             return format!("user `{name}` is unknown here, or the password is wrong");
         }
         PeerIncompatible::Address => {
@@ -62,13 +63,6 @@ fn incompatible(what: &PeerIncompatible) -> String {
         }
         PeerIncompatible::Traffic => {
             "no child has this traffic or this mode: compare the selectors of both ends"
-        }
-        PeerIncompatible::User(user) => {
-            let user = user.escape_debug();
-            return format!("the name or password of user {user} is not right");
-        }
-        PeerIncompatible::Address => {
-            "the peer's traffic is not that of the address which it was given (mode config)"
         }
         PeerIncompatible::Exchange => {
             "one end wants aggressive mode and the other main mode: compare `exchange`"

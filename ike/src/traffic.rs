@@ -24,8 +24,6 @@ pub(crate) struct Wanted {
     pub(crate) at: Option<Path>,
     /// What quick mode says, if that is more than `selector`.
     pub(crate) said: Option<Selector>,
-    /// Where the peer is, if the connection does not say and nothing has been negotiated yet.
-    pub(crate) at: Option<Path>,
 }
 
 impl Wanted {

@@ -410,7 +410,6 @@ impl<'r> Compiler<'r> {
             local_id: first.local_id.clone(),
             remote_id: None,
             authentication: first.authentication.clone(),
-            remote_access: crate::RemoteAccess::default(),
             further: further.to_vec(),
             remote_access: RemoteAccess::default(),
             ike_proposals: ike.proposals.clone(),
