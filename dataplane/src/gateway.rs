@@ -177,16 +177,7 @@ pub fn run(file: &Path, policy: Policy, drain: bool, signals: &Signals) -> Resul
         control.round(clock.now());
         all_live(&threads)?;
     }
-    let policy = &control.installed.policy;
-    let started = Event::Started {
-        version: env!("CARGO_PKG_VERSION").into(),
-        workers: control.workers.len(),
-        entries: policy.spd.len(),
-    };
-    control.raise(clock.now(), started);
-    control.configure_ike(clock.now());
-    heap::trim();
-    eprintln!("portcullis: running");
+    open_for_business(&mut control, clock.now());
     let runtime = &control.installed.policy.runtime;
     let metrics = control.installed.policy.metrics.listen;
     let metrics = metrics.map(|listen| Metrics::serve(listen, &runtime.control_socket));
@@ -213,6 +204,19 @@ pub fn run(file: &Path, policy: Policy, drain: bool, signals: &Signals) -> Resul
     drop(control);
     drop(eal);
     Ok(status)
+}
+
+/// All workers receive: peers may be spoken to, and whoever waits for us is told.
+fn open_for_business(control: &mut Control, now: u64) {
+    let started = Event::Started {
+        version: env!("CARGO_PKG_VERSION").into(),
+        workers: control.workers.len(),
+        entries: control.installed.policy.spd.len(),
+    };
+    control.raise(now, started);
+    control.configure_ike(now);
+    heap::trim();
+    eprintln!("portcullis: running");
 }
 
 /// Where operators are served.
@@ -430,21 +434,9 @@ fn assemble(
         if engine.refusals() != refusals {
             return Err(Error::Worker(index));
         }
-        let io = WorkerIo {
-            pool: control.pools.packets.clone(),
-            jumbo: control.pools.jumbo.clone(),
-            ports,
-            interface_port: control.ports.interface_port.clone(),
-            rings,
-            counters: counters.clone(),
-            discarded: arrayvec::ArrayVec::new(),
-            stop_watch: runtime
-                .cycle_budget
-                .then(|| StopWatch::new(status.cycles.clone())),
-        };
         workers.push(Worker {
+            io: worker_io(&control, ports, rings, &status),
             pipeline: Pipeline::new(index as u16, engine, *view, counters, flows, seed),
-            io,
             status,
             shares_core: false,
             stop: stop.clone(),
@@ -452,6 +444,30 @@ fn assemble(
         });
     }
     Ok((control, workers))
+}
+
+fn worker_io(
+    control: &Control,
+    ports: Vec<WorkerPort>,
+    rings: WorkerRings,
+    status: &WorkerStatus,
+) -> WorkerIo {
+    let stop_watch = || StopWatch::new(status.cycles.clone());
+    WorkerIo {
+        pool: control.pools.packets.clone(),
+        jumbo: control.pools.jumbo.clone(),
+        ports,
+        interface_port: control.ports.interface_port.clone(),
+        rings,
+        counters: status.counters.clone(),
+        discarded: arrayvec::ArrayVec::new(),
+        stop_watch: control
+            .installed
+            .policy
+            .runtime
+            .cycle_budget
+            .then(stop_watch),
+    }
 }
 
 fn link(status: Arc<WorkerStatus>, (to_peers, from_peers): PeerRings) -> (WorkerRings, WorkerLink) {

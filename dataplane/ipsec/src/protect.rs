@@ -315,10 +315,9 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             esp::prepare(buf, keep, gap, &sa.shape, &fields).map_err(no_room)?;
         } else {
             let version = sa.outer.as_ref().map_or(ip.version, |o| o.version());
-            let len = sa.shape.ah_len(version);
             let header = ah::AhHeader {
                 next_header,
-                len,
+                len: sa.shape.ah_len(version),
                 spi: sa.spi,
                 sequence: sequence as u32,
             };
@@ -339,10 +338,9 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
                 );
             }
             (None, _) => {
-                let protocol = if sa.udp.is_some() {
-                    protocol::UDP
-                } else {
-                    sa.shape.transform.protocol()
+                let protocol = match sa.udp {
+                    Some(_) => protocol::UDP,
+                    None => sa.shape.transform.protocol(),
                 };
                 esp::rewrite_ip(
                     buf.data_mut(),
