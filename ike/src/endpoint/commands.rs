@@ -170,9 +170,12 @@ impl Endpoint {
         let known = wanted.peer.as_ref().map(|(_, path)| *path).or(wanted.at);
         let path = known.map_or_else(|| self.path_of(connection), Ok);
         let id = path.and_then(|path| {
-            let half_open = self
-                .ikes_of(name)
-                .find(|sa| sa.path.remote.ip() == path.remote.ip() && sa.state.is_half_open());
+            // Who begins with us may be somebody else at the same address.
+            let half_open = self.ikes_of(name).find(|sa| {
+                sa.path.remote.ip() == path.remote.ip()
+                    && sa.state.is_half_open()
+                    && (sa.role == Role::Initiator || wanted.peer.is_none())
+            });
             match half_open.map(|sa| sa.id) {
                 Some(id) => Ok(id),
                 None => self.initiate(now, connection, path),

@@ -184,7 +184,11 @@ pub(crate) fn choose(
         }
         found = true;
         for way in ways(connection) {
-            match policy(core, &way, Role::Responder)?.choose(offered)? {
+            // One without usable credentials is not in the way of the others.
+            let Ok(policy) = policy(core, &way, Role::Responder) else {
+                continue;
+            };
+            match policy.choose(offered)? {
                 Ok(chosen) => {
                     sa.connection = Some(way);
                     accept(sa, &chosen);

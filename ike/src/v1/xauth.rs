@@ -171,11 +171,32 @@ fn check(
         return Err(Local::NotConfigured.into());
     };
     let text = |kind| reply.bytes(kind).unwrap_or_default();
-    let user = String::from_utf8_lossy(text(xauth::USER_NAME)).into_owned();
+    let name = text(xauth::USER_NAME);
+    let is_name = name.len() <= LONGEST_NAME;
+    let name = name.get(..LONGEST_NAME).unwrap_or(name);
+    let user = String::from_utf8_lossy(name).into_owned();
     // The client does without (6.1), or cannot say what it is asked for.
-    if reply.attribute(xauth::STATUS).is_some() {
+    if reply.attribute(xauth::STATUS).is_some() || !is_name {
         return refuse(sa, core, now, (identifier, user));
     }
+    // Whoever was wrong lately waits before the next check, on whichever IKE SA it is, and is asked again then.
+    let source = sa.path.remote.ip();
+    if let Some(until) = core
+        .wrong_passwords
+        .until(source)
+        .filter(|until| now < *until)
+    {
+        let state = Admission::Delaying {
+            identifier,
+            left,
+            user,
+            until,
+        };
+        enter(sa, state);
+        return Ok(());
+    }
+    // Counted before the answer is known: an end of the IKE SA does not hide it.
+    core.wrong_passwords.note(now, source);
     let job = Job::CheckPassword {
         users: users.clone(),
         name: user.clone(),
@@ -211,13 +232,15 @@ pub(super) fn computed(
     else {
         return Ok(());
     };
+    let source = sa.path.remote.ip();
     if *right {
+        core.wrong_passwords.was_right(source);
         return admit(sa, core, now, (identifier, user));
     }
     core.counters.wrong_passwords += 1;
     // The reason, should the client give up.
     sa.hint = Some((PeerIncompatible::User(user.clone()).into(), Vec::new()));
-    let until = now + core.wrong_passwords.note(now, sa.path.remote.ip());
+    let until = core.wrong_passwords.until(source).unwrap_or(now);
     let state = Admission::Delaying {
         identifier,
         left: left.saturating_sub(1),
@@ -383,11 +406,27 @@ pub(crate) struct WrongPasswords {
 /// Time after which a source begins anew, and sources that are remembered.
 const MEMORY: Duration = Duration::from_secs(900);
 const SOURCES: usize = 10_000;
+/// Bytes of a user's name.
+const LONGEST_NAME: usize = 256;
 /// Waiting times: the first, and how often it may double.
 const FIRST: Duration = Duration::from_secs(1);
 const DOUBLED: u32 = 4;
 
 impl WrongPasswords {
+    /// When the next password from there may be checked.
+    fn until(&self, source: IpAddr) -> Option<Time> {
+        let (at, count) = self.sources.get(&source)?;
+        Some(*at + FIRST * 2_u32.pow(count.saturating_sub(1).min(DOUBLED)))
+    }
+
+    /// The last one was right after all.
+    fn was_right(&mut self, source: IpAddr) {
+        match self.sources.get_mut(&source) {
+            Some((_, count)) if *count > 1 => *count -= 1,
+            _ => drop(self.sources.remove(&source)),
+        }
+    }
+
     /// One more; how long its answer waits.
     fn note(&mut self, now: Time, source: IpAddr) -> Duration {
         let old = |(at, _): &(Time, IpAddr)| now.saturating_sub(*at) > MEMORY;

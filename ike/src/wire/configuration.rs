@@ -42,6 +42,9 @@ pub(crate) mod xauth {
     pub(crate) const ALL: std::ops::RangeInclusive<u16> = TYPE..=16529;
 }
 
+/// Attributes of one payload; clients ask for a dozen or two.
+const MOST: usize = 256;
+
 /// An attributes payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Configuration {
@@ -65,7 +68,12 @@ impl Configuration {
         let identifier = reader.u16()?;
         let mut attributes = Vec::new();
         // libreswan pads the payload with zeros, which no attribute begins with: type 0 is reserved.
-        while reader.rest().iter().any(|byte| *byte != 0) {
+        let padding = reader.rest().iter().rev().take_while(|byte| **byte == 0);
+        let padding = padding.count();
+        while reader.rest().len() > padding {
+            if attributes.len() == MOST {
+                return Err(InvalidMessage::Header);
+            }
             attributes.push(Attribute::parse(&mut reader)?);
         }
         Ok(Configuration {

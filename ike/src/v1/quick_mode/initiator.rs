@@ -6,8 +6,9 @@ use std::sync::Arc;
 use portcullis_config::{ChildPolicy, Connection, Mode, ModeConfig, Selector};
 
 use super::{Agreement, Bodies, Offer, QuickMode, State, give_up, install, release};
-use crate::core::Core;
+use crate::core::{Core, Path};
 use crate::crypto::dh::KeyPair;
+use crate::peer_id::PeerId;
 use crate::proposal::ipsec::{Policy, Spis};
 use crate::traffic::{self, Wanted};
 use crate::v1::ike_sa::{IkeSa, Role};
@@ -32,6 +33,11 @@ pub(crate) fn initiate(sa: &mut IkeSa, core: &mut Core, now: Time, wanted: Wante
 }
 
 fn begin(sa: &mut IkeSa, core: &mut Core, now: Time, wanted: &Wanted) -> Result<(), Error> {
+    // SAs of one peer are not for another, who may have come from the same address.
+    let is_other = |(peer, _): &(PeerId, Path)| sa.peer_id.as_ref() != Some(peer);
+    if wanted.peer.as_ref().is_some_and(is_other) {
+        return Err(Local::OnlyPeer.into());
+    }
     let wanted = &from_our_address(sa, wanted)?;
     let message_id = core.message_id();
     let iv = sa.keys()?.exchange_iv(message_id);
