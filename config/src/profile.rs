@@ -59,8 +59,10 @@ impl Profile {
         let esn = |p: &ChildProposal| ChildProposal { esn: true, ..*p };
         match self {
             Profile::Modern if replay_window => {
-                let combined = MODERN_CHILD.iter().take(2).map(esn);
-                combined.chain(MODERN_CHILD).collect()
+                // Behind the others: libreswan refuses an offer at the first attribute that it does not know, but stops
+                // reading at what it takes.
+                let extended = MODERN_CHILD.iter().take(2).map(esn);
+                MODERN_CHILD.into_iter().chain(extended).collect()
             }
             Profile::Modern => MODERN_CHILD.to_vec(),
             Profile::Ws2003 => WS2003_CHILD.to_vec(),

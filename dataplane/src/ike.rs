@@ -265,6 +265,7 @@ impl Control {
         match news {
             News::Established(sa) => {
                 self.soft.note_capable(sa.remote.ip());
+                self.end_soft_sas_of(now, sa.remote.ip());
                 let event = Event::IkeUp {
                     ike: sa.ike.number(),
                     connection: sa.connection,

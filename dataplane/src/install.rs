@@ -15,6 +15,7 @@ use portcullis_ipsec::pipeline::{Binding, SaSide};
 use portcullis_ipsec::sa::{InboundSa, OutboundSa, SaRef, Shape};
 use portcullis_ipsec::sad::{SpiEntry, SpiIndex};
 use portcullis_ipsec::spd::CompiledSelector;
+use sha2::{Digest, Sha256};
 
 use crate::Error;
 use crate::engine::cryptodev::CryptoDevices;
@@ -60,6 +61,8 @@ pub struct Installed {
     slots: Vec<[Slots; 2]>,
     /// Outbound SAs, sorted by SPI.
     by_spi: Vec<u32>,
+    /// Digests of keys under which an SA that has gone counted: no other SA may count under them again.
+    spent: Arc<HashSet<[u8; 32]>>,
 }
 
 /// What brings the workers to another policy.
@@ -182,10 +185,10 @@ impl Installed {
     ) -> Result<Plan, Error> {
         let before = self.same_sas(&policy);
         let moves = self.moves(&before);
-        self.check_keys(&policy, &moves)?;
         let workers = self.slots.len();
         let mut next = Installed {
             slots: self.slots.clone(),
+            spent: self.spent_keys(&policy, &moves)?,
             ..Installed::default()
         };
         self.settle(&mut next, &policy, &before, now)?;
@@ -240,15 +243,23 @@ impl Installed {
         moves
     }
 
-    /// RFC 4106 2: a new SA counts from 1, so the key of one that has counted already is not for it.
-    fn check_keys(&self, policy: &Policy, moves: &Moves) -> Result<(), Error> {
-        let used: HashSet<_> = numbered(&self.policy.sas, &moves.removed)
+    /// RFC 4106 2: a new SA counts from 1, so the key of one that has counted already is not for it, however long ago
+    /// that was. Gives all such keys as they are then.
+    fn spent_keys(&self, policy: &Policy, moves: &Moves) -> Result<Arc<HashSet<[u8; 32]>>, Error> {
+        let digest = |key: &[u8]| <[u8; 32]>::from(Sha256::digest(key));
+        let mut gone = numbered(&self.policy.sas, &moves.removed)
             .filter_map(nonce_key)
-            .collect();
-        let again = |sa: &&SaConfig| nonce_key(sa).is_some_and(|key| used.contains(key));
+            .peekable();
+        let mut spent = self.spent.clone();
+        if gone.peek().is_some() {
+            Arc::make_mut(&mut spent).extend(gone.map(digest));
+        }
+        let again = |sa: &&SaConfig| {
+            !spent.is_empty() && nonce_key(sa).is_some_and(|key| spent.contains(&digest(key)))
+        };
         match numbered(&policy.sas, &moves.added).find(again) {
             Some(sa) => Err(Error::KeyAgain(sa.name.clone())),
-            None => Ok(()),
+            None => Ok(spent),
         }
     }
 

@@ -241,6 +241,8 @@ impl Change {
         let hits = views.iter().map(|view| view.hits.clone()).collect();
         control.entries.change(hits, entries_before);
         control.adopt(installed, fib, spd);
+        // Before any worker has the new view: what may no longer pass in clear does not.
+        control.age_soft_sas(now);
         control.ike.numbers = numbers;
         let index = control.negotiated.change_index(index, &control.installed);
         let neighbors = Arc::new(control.neighbors());

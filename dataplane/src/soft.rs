@@ -260,6 +260,15 @@ impl Control {
         }
     }
 
+    /// The peer has proved that it can do better.
+    pub(crate) fn end_soft_sas_of(&mut self, now: u64, peer: IpAddr) {
+        let of_peer = |(key, soft): (&Key, &SoftSa)| (soft.remote.ip() == peer).then_some(*key);
+        let keys: Vec<_> = self.soft.list.iter().filter_map(of_peer).collect();
+        for key in keys {
+            self.end_soft_sa(now, key, "the peer knows IKE");
+        }
+    }
+
     fn end_soft_sa(&mut self, now: u64, key: Key, reason: &str) {
         let Some((soft, orders)) = self.soft.end(key) else {
             return;

@@ -144,8 +144,13 @@ impl<'r> Compiler<'r> {
     fn plain(&mut self, place: (usize, usize), rule: &Rule, filter: &Filter, action: Action) {
         let views = self.views(rule, filter);
         if views.is_empty() {
+            // What would not be blocked must not seem to be: packets between two peers cross the boundary twice.
+            let severity = match action {
+                Action::Discard => Severity::Error,
+                _ => Severity::Warning,
+            };
             let message = "no packet that crosses the boundary matches: by the routes both ends are on one side";
-            self.problem(Severity::Warning, place, "source", message);
+            self.problem(severity, place, "source", message);
         }
         let same =
             |a: &View, b: &View| (&a.local, &a.remote, &a.upper) == (&b.local, &b.remote, &b.upper);

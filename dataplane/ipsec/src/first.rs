@@ -17,7 +17,8 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     /// the packet goes the whole way, where a decision that was remembered here is found.
     #[inline(never)]
     pub(crate) fn first_of_flow(&mut self, arrival: &Arrival, packet: &[u8]) -> Option<(u32, u32)> {
-        let decision = match self.flows.get_elsewhere(arrival.place, &arrival.key) {
+        // A packet before it in the same burst may have decided the flow.
+        let decision = match self.flows.get(arrival.place, &arrival.key) {
             Some(decision) => *decision,
             None => {
                 let decision = self.decide_plain(packet)?;

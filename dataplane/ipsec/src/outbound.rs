@@ -219,8 +219,15 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     fn bound_sa(&self, entry: u32, key: &SelectorKey, ip: &IpHeader) -> Match<Option<SaRef>> {
         let bindings = match self.view.services.get(entry as usize) {
             Some(Service::Sas(bindings)) => bindings,
-            Some(Service::Child { number, .. }) => {
-                return self.find_carrier(*number, key, ip);
+            Some(Service::Child {
+                number,
+                accepts_clear,
+                ..
+            }) => {
+                return match self.find_carrier(*number, key, ip) {
+                    Match::Yes(None) if !accepts_clear => Match::No,
+                    found => found,
+                };
             }
             Some(Service::Nothing) | None => return Match::No,
         };

@@ -42,11 +42,11 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     }
 }
 
-/// A packet that others overtook comes from where the peer was.
+/// A packet that others overtook comes from where the peer was, and without a replay window it may be a copy from anywhere.
 fn is_newest<K>(sa: &InboundSa<K>, sequence: u64) -> bool {
     sa.replay
         .as_ref()
-        .is_none_or(|window| window.top() == sequence)
+        .is_some_and(|window| window.top() == sequence)
 }
 
 /// Address and port that a UDP packet comes from.

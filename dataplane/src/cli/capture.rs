@@ -3,7 +3,7 @@
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{BufWriter, ErrorKind, Read, Write};
 use std::net::Shutdown;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -103,11 +103,36 @@ fn failed(path: &Path) -> impl Fn(std::io::Error) -> Error {
     }
 }
 
-/// A file that only its owner may read: it holds clear text, or keys.
+/// A file that only its owner may read: it holds clear text, or keys. One that is there already goes first, lest it be open
+/// to others, or a link; a pipe or a device stays.
 fn create(path: &Path) -> Result<File, Error> {
     let mut options = OpenOptions::new();
-    let options = options.write(true).create(true).truncate(true).mode(0o600);
+    options.write(true).mode(0o600);
+    match std::fs::symlink_metadata(path).map(|found| found.file_type()) {
+        Ok(kind) if kind.is_file() || kind.is_symlink() => {
+            std::fs::remove_file(path).map_err(failed(path))?;
+            options.create_new(true);
+        }
+        Ok(_) => {}
+        Err(_) => {
+            options.create_new(true);
+        }
+    }
     options.open(path).map_err(failed(path))
+}
+
+/// A folder that is there already takes keys only if nobody else can look into it.
+fn own_folder(folder: &Path) -> std::io::Result<()> {
+    let (found, own) = (
+        std::fs::symlink_metadata(folder)?,
+        std::fs::metadata("/proc/self")?,
+    );
+    if found.is_dir() && found.uid() == own.uid() && found.mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    Err(std::io::Error::other(
+        "it is there already, and not a folder of yours that is closed to others",
+    ))
 }
 
 fn create_keys(folder: &Path) -> Result<File, Error> {
@@ -115,7 +140,8 @@ fn create_keys(folder: &Path) -> Result<File, Error> {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => {
             return Err(failed(folder)(error));
         }
-        _ => {}
+        Err(_) => own_folder(folder).map_err(failed(folder))?,
+        Ok(()) => {}
     }
     let preferences = folder.join("preferences");
     let mut file = create(&preferences)?;
