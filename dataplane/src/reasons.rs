@@ -86,19 +86,20 @@ fn misbehaved(what: PeerMisbehaved) -> &'static str {
     }
 }
 
-/// Notifications of RFC 2408 3.14.1.
+/// Notifications of RFC 2408 3.14.1: IKE knows their names, and here is what they mean to an operator.
 fn refused(kind: u16) -> String {
-    let words = match kind {
-        14 => "NO-PROPOSAL-CHOSEN: the algorithms of both ends differ",
-        18 => "INVALID-ID-INFORMATION: our identity, or our traffic, is not what it expects",
-        20 => "INVALID-CERTIFICATE: it does not believe our certificate",
-        22 => "INVALID-CERT-AUTHORITY: it does not know our certificate's authority",
-        23 => "INVALID-HASH-INFORMATION: the pre-shared keys may differ",
-        24 => "AUTHENTICATION-FAILED: it does not believe who we are",
-        25 => "INVALID-SIGNATURE: our signature does not verify there",
-        other => return Error::PeerRefused(other).to_string(),
+    let named = Error::PeerRefused(kind);
+    let meaning = match kind {
+        14 => "the algorithms of both ends differ",
+        18 => "our identity, or our traffic, is not what it expects",
+        20 => "it does not believe our certificate",
+        22 => "it does not know our certificate's authority",
+        23 => "the pre-shared keys may differ",
+        24 => "it does not believe who we are",
+        25 => "our signature does not verify there",
+        _ => return named.to_string(),
     };
-    format!("the peer refused with {words}")
+    format!("{named}: {meaning}")
 }
 
 fn local(what: Local) -> &'static str {
