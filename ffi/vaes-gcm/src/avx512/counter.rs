@@ -32,6 +32,22 @@ pub(crate) fn states(schedule: &Schedule, state_0: V, vector: usize) -> V {
     _mm512_mask_xor_epi32(state_0, 0x1111, state_0, schedule.counters(vector))
 }
 
+/// The same of the first `N` vectors of a packet's `group`th group of four.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(crate) fn group_states<const N: usize>(
+    schedule: &Schedule,
+    state_0: V,
+    group: usize,
+) -> [V; N] {
+    let words = schedule.group_counters(group);
+    let mut states = [state_0; N];
+    for (j, state) in states.iter_mut().enumerate() {
+        *state = _mm512_mask_xor_epi32(state_0, 0x1111, state_0, vector::load_words(words, j));
+    }
+    states
+}
+
 /// The key stream of the first vector without that of the header.
 #[inline]
 #[target_feature(enable = "avx512f")]

@@ -13,7 +13,7 @@ pub(crate) const POWERS: usize = 32;
 /// So many blocks begin with round 2: the header, and a payload of 1 520 bytes.
 pub(crate) const COUNTERS: usize = 96;
 /// What a vector load may take behind the last power it needs.
-const PADDING: usize = 8;
+const PADDING: usize = 16;
 
 /// The key of an SA, expanded: round keys, salt, and powers of the hash key. Wiped when dropped.
 pub struct Key {
@@ -100,7 +100,7 @@ impl Key {
             ..
         } = &*self.schedule;
         // Eight powers, and what a vector takes behind the last; the tenth round key and the counters share a line.
-        for line in powers[POWERS - 8..].chunks(4) {
+        for line in powers[POWERS - 8..POWERS + 8].chunks(4) {
             prefetch::soon(line);
         }
         for line in rounds.chunks(4).take(3) {
@@ -223,6 +223,20 @@ impl Schedule {
         vector::load_words(&self.counters, 16 * (vector / 4) + vector % 4)
     }
 
+    /// The same for the four vectors of a packet's `group`th group: for vector j from word j on.
+    #[inline]
+    pub(crate) fn group_counters(&self, group: usize) -> &[u32; 19] {
+        let first = (16 * group).min(COUNTERS + PADDING - 19);
+        self.counters[first..].first_chunk().unwrap_or(&[0; 19])
+    }
+
+    /// H^`exponent` and the fifteen powers below it; zeros below H^1.
+    #[inline]
+    pub(crate) fn group_powers(&self, exponent: usize) -> &[Block; 16] {
+        let first = POWERS.wrapping_sub(exponent).min(POWERS + PADDING - 16);
+        self.powers[first..].first_chunk().unwrap_or(&[[0; 16]; 16])
+    }
+
     /// H^`exponent` and the three powers below it; zeros below H^1.
     #[inline]
     #[target_feature(enable = "avx512f")]
@@ -235,14 +249,6 @@ impl Schedule {
     pub(crate) fn powers_from(&self, exponent: usize) -> &[Block; 8] {
         let first = POWERS.wrapping_sub(exponent).min(POWERS);
         self.powers[first..].first_chunk().unwrap_or(&[[0; 16]; 8])
-    }
-
-    /// H^`exponent` four times.
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    pub(crate) fn power(&self, exponent: usize) -> V {
-        let place = POWERS.wrapping_sub(exponent).min(POWERS - 1);
-        vector::broadcast(&self.powers[place])
     }
 
     /// H.

@@ -47,7 +47,7 @@ pub(crate) fn run<const SEAL: bool, const R: usize>(
 struct Cipher<'a, const SEAL: bool, const R: usize> {
     schedule: &'a Schedule,
     state_0: V,
-    /// The vector that is to be enciphered next.
+    /// The group that is to be enciphered next.
     next: usize,
     /// Blocks behind those that are hashed with one reduction.
     behind: usize,
@@ -111,11 +111,8 @@ impl<'a, const SEAL: bool, const R: usize> Cipher<'a, SEAL, R> {
     #[inline]
     #[target_feature(enable = "avx512f,vaes,vpclmulqdq")]
     fn encrypt<const N: usize>(&mut self, before: Option<&Group>) -> [V; N] {
-        let mut x = [self.state_0; N];
-        for (j, x) in x.iter_mut().enumerate() {
-            *x = counter::states(self.schedule, *x, self.next + j);
-        }
-        self.next += N;
+        let mut x = counter::group_states(self.schedule, self.state_0, self.next);
+        self.next += 1;
         let mut sums = self.sums;
         let powers = self.powers();
         each_round!(ROUND of R => {
@@ -171,11 +168,11 @@ impl<'a, const SEAL: bool, const R: usize> Cipher<'a, SEAL, R> {
     #[inline]
     #[target_feature(enable = "avx512f")]
     fn powers(&self) -> Group {
-        let e = self.exponent;
+        let powers = self.schedule.group_powers(self.exponent);
         if self.behind == 0 {
-            [0, 4, 8, 12].map(|i| self.schedule.powers(e.wrapping_sub(i)))
+            [0, 4, 8, 12].map(|i| vector::load_blocks(powers, i))
         } else {
-            [0, 4, 8, 12].map(|i| self.schedule.power(e.wrapping_sub(i)))
+            [0, 4, 8, 12].map(|i| vector::broadcast(&powers[i]))
         }
     }
 
