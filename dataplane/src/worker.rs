@@ -154,6 +154,9 @@ pub struct WorkerStatus {
     pub taken: Counter,
     /// Ticks of its longest round since control last took it.
     pub longest_round: AtomicU64,
+    /// The same of rounds in which it took orders, in nanoseconds of its own time: whoever else has its core meanwhile
+    /// does not count.
+    pub longest_orders: AtomicU64,
     /// It has all its SAs and receives.
     pub receives: AtomicBool,
     /// All finite inputs are read and nothing is in hand.
@@ -325,6 +328,14 @@ impl WorkerIo {
     }
 }
 
+/// Control takes the longest away while this goes on: one that is lost to that comes again if it matters.
+#[inline]
+fn note(longest: &AtomicU64, time: u64) {
+    if time > longest.load(Ordering::Relaxed) {
+        longest.store(time, Ordering::Relaxed);
+    }
+}
+
 /// Copies frames for a capture; what finds no buffer or no room in the ring is counted and not captured.
 fn copy_frames(
     frames: &[Mbuf],
@@ -375,9 +386,15 @@ impl Worker {
         let mut begun = thread::cycles();
         let (mut now, mut looked) = (self.clock(begun, ticks_per_ms), begun);
         while !self.stop.load(Ordering::Relaxed) {
+            let orders = !self.io.rings.from_control.is_empty();
+            let spent = if orders { thread::cpu_time() } else { 0 };
             let busy = self.round(now);
+            if orders {
+                let spent = thread::cpu_time().wrapping_sub(spent);
+                note(&self.status.longest_orders, spent);
+            }
             let ended = thread::cycles();
-            self.note_round(ended.wrapping_sub(begun));
+            note(&self.status.longest_round, ended.wrapping_sub(begun));
             // A division less: the time of day is only looked at when it may have changed.
             if ended.wrapping_sub(looked) > ticks_per_ms / 8 {
                 (now, looked) = (self.clock(ended, ticks_per_ms), ended);
@@ -414,14 +431,6 @@ impl Worker {
 
     fn clock(&self, ticks: u64, ticks_per_ms: u64) -> u64 {
         ticks.wrapping_sub(self.epoch) / ticks_per_ms
-    }
-
-    /// Control takes the longest away while this goes on: one that is lost to that comes again if it matters.
-    #[inline]
-    fn note_round(&self, ticks: u64) {
-        if ticks > self.status.longest_round.load(Ordering::Relaxed) {
-            self.status.longest_round.store(ticks, Ordering::Relaxed);
-        }
     }
 
     /// One look at every queue and ring. True if there was anything to do.
