@@ -16,7 +16,7 @@ use portcullis_ipsec::{DropReason, InterfaceId, Io};
 use crate::cycles::{StageCycles, StopWatch};
 use crate::engine::FastEngine;
 use crate::packet::Packet;
-use crate::punt::is_urgent;
+use crate::punt::{Queue, queue};
 use crate::ring::{Receiver, Sender};
 
 /// Packets per burst from and to a device.
@@ -94,6 +94,8 @@ pub struct WorkerRings {
     pub to_control: Sender<FromWorker>,
     /// Punts that go before those.
     pub urgent: Sender<Punt<Packet>>,
+    /// First messages of IKE, from whomever.
+    pub first: Sender<Punt<Packet>>,
     /// What orders replaced. As large as the ring of orders, so that it is never full for long.
     pub retired: Sender<WorkerRetired>,
     /// Copies of frames.
@@ -226,9 +228,10 @@ impl Io for WorkerIo {
 
 impl Outlet for WorkerIo {
     fn punt(&mut self, punt: Punt<Packet>) {
-        let (pushed, full) = match is_urgent(&punt) {
-            true => (self.rings.urgent.push(punt).is_ok(), DropReason::UrgentFull),
-            false => {
+        let (pushed, full) = match queue(&punt) {
+            Queue::Urgent => (self.rings.urgent.push(punt).is_ok(), DropReason::UrgentFull),
+            Queue::First => (self.rings.first.push(punt).is_ok(), DropReason::FirstFull),
+            Queue::Usual => {
                 let message = FromWorker::Punt(punt);
                 let pushed = self.rings.to_control.push(message).is_ok();
                 (pushed, DropReason::PuntFull)
