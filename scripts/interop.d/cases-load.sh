@@ -10,7 +10,7 @@ case_flood() { # thousands of first messages a second from everywhere: an establ
     capture "$PEER" wan0 wire host 192.0.2.2
     swan_initiate
     expect_traffic
-    swan_rekeys 10
+    swan_rekeys 5
     sleep 1
     message=$(tshark_fields -Y 'isakmp' -e udp.payload | head -n 1 | tr -d :)
     mac=$(on "$GW" cat /sys/class/net/wan0/address)
@@ -18,7 +18,7 @@ case_flood() { # thousands of first messages a second from everywhere: an establ
     background flood ip netns exec "$PEER" python3 "$ROOT/scripts/interop.d/flood.py" wan0 "$mac" 192.0.2.1 "$message" "${FLOOD:-4000}" <"$WORK/flooding"
     sleep 2
     FLOODED=$(date +%s.%N)
-    swan_rekeys 20
+    swan_rekeys 12
     sleep 1
     echo "of the gateway's counters: $(field '{k: v for k, v in d["counters"].items() if v}' ike)"
     echo | tee "$WORK/flooding" >/dev/null

@@ -120,7 +120,7 @@ put_forward() { FORWARD=$((FORWARD + $1)) && echo "+$FORWARD" >"$WORK/clock.new"
 # The first packet begins IKE; it is repeated five times, each time after twice as long.
 nobody_answers() {
     local again
-    background first ip netns exec "$GW" ping -q -n -c 1 -W 15 -I 10.1.0.2 10.2.0.1
+    background first ip netns exec "$GW" ping -q -n -c 1 -W 8 -I 10.1.0.2 10.2.0.1
     FIRST=$!
     for again in 1 2 4 8 16; do
         eventually 10 sent_more || fail "no IKE"

@@ -115,7 +115,6 @@ pub fn worker_dies() -> Result<(), String> {
 pub fn before_policy() -> Result<(), String> {
     let lab = Lab::new();
     let b = lab.start(1, &policy(1));
-    let sender = lab.traffic(&lab.hosts[0], &["send", "10.2.0.2", "500", MARKER, "5002"]);
     let store = lab.scratch.path("a.toml");
     let machine = |profile: &str, before: &str| {
         format!(
@@ -126,6 +125,8 @@ pub fn before_policy() -> Result<(), String> {
     for before in ["open", "closed"] {
         let _ = fs::remove_file(&store);
         let counter = lab.traffic(&lab.hosts[1], &["count", "5002"]);
+        let send = ["send", "10.2.0.2", "500", MARKER, "5002"];
+        let sender = lab.traffic(&lab.hosts[0], &send);
         let wan = lab.watch(&lab.gateways[1], "wan", &format!("{before}.pcap"));
         let a = Gateway::start(Some(&lab.gateways[0]), RUNTIME, &machine("ws2003", before));
         sleep(Duration::from_secs(1));
@@ -139,11 +140,13 @@ pub fn before_policy() -> Result<(), String> {
             ));
         }
         let ws2003 = format!("[policy]\nprofile = \"ws2003\"\n{}", policy(0));
-        fs::write(&store, ws2003).map_err(|e| e.to_string())?;
+        lab.scratch.write("a.toml", 0o600, ws2003.as_bytes());
         await_policy(&a)?;
         let wan = lab.watch(&lab.gateways[1], "wan", &format!("{before}-after.pcap"));
         await_sent(&a, "wan", 100)?;
-        let ((clear, protected), received) = (shown(&wan.end()), counter.end()[0]);
+        let (clear, protected) = shown(&wan.end());
+        sender.end();
+        let received = counter.end()[0];
         if clear != 0 || protected < 100 || received < 50 {
             return Err(format!(
                 "{before}: {clear} clear, {protected} protected, {received} received after it\n{}",
@@ -152,7 +155,6 @@ pub fn before_policy() -> Result<(), String> {
         }
         a.stop().success()?;
     }
-    sender.end();
     // In the profile `modern` it is refused.
     let modern = lab
         .scratch

@@ -68,9 +68,9 @@ pub fn buffers() -> Result<(), String> {
     let flood = lab.traffic(&lab.hosts[0], &["sweep", NOBODY, "3000"]);
     let most = until(20, || Ok(in_use(&a)? >= before + 250))
         .map_err(|e| format!("buffers are not exhausted: {e}; {:?}", in_use(&a)));
+    sleep(Duration::from_secs(1));
     let swept = flood.end()[0];
     most?;
-    let drops = a.drops()?;
     // At once: three questions, a second apart, and nobody waits any longer.
     let counter = lab.traffic(&lab.hosts[1], &["count", &NEGOTIATED.to_string()]);
     let back = until(10, || Ok(in_use(&a)? <= before + 8)).map_err(|e| {
@@ -82,10 +82,13 @@ pub fn buffers() -> Result<(), String> {
     let sender = lab.traffic(&lab.hosts[0], &send);
     sleep(Duration::from_secs(1));
     let (sent, received) = (sender.end()[0], counter.end()[0]);
+    let drops = a.drops()?;
     let facts = format!(
         "{swept} for nobody, {drops:?}; buffers back after {back:?}; then {sent} sent, {received} received"
     );
-    if received < 100 || received != sent {
+    let dropped = |reason: &str| drops.get(reason).copied().unwrap_or(0);
+    let counted = dropped("no-buffer") > 0 && dropped("neighbor-unresolved") > 250;
+    if received < 100 || received != sent || !counted {
         return Err(facts);
     }
     println!("{facts}");
