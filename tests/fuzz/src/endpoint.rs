@@ -15,7 +15,7 @@ use portcullis_config::{
 use portcullis_ike::show::{ChildSnapshot, IkeSnapshot};
 use portcullis_ike::{Command, Settings};
 
-use crate::harness::{Pair, Weather, gateways, range};
+use crate::harness::{Pair, STRANGER, Weather, gateways, range};
 
 /// RFC 2408 3.1: offsets in the header, and its length.
 const EXCHANGE_TYPE: usize = 18;
@@ -133,14 +133,21 @@ fn standing(pair: &Pair, end: usize) -> (Vec<IkeSnapshot>, Vec<ChildSnapshot>) {
     (all.ikes, all.children)
 }
 
+/// Where the other end is, as this one sees it.
+fn peer_of(pair: &Pair, end: usize) -> SocketAddr {
+    match pair.nat {
+        Some(nat) if end == 1 => SocketAddr::new(nat.ip(), nat.port() + 500),
+        _ => pair.ends[1 - end].address,
+    }
+}
+
 /// What somebody without keys sends.
 fn forged(pair: &mut Pair, to: usize, stranger: bool, bytes: &[u8]) {
     let before = standing(pair, to);
     let local = pair.ends[to].address;
-    let remote = match (stranger, pair.nat) {
-        (true, _) => SocketAddr::from(([198, 51, 100, 7], 500)),
-        (false, Some(nat)) if to == 1 => SocketAddr::new(nat.ip(), nat.port() + 500),
-        (false, _) => pair.ends[1 - to].address,
+    let remote = match stranger {
+        true => SocketAddr::from((STRANGER, 500)),
+        false => peer_of(pair, to),
     };
     pair.deliver(to, local, remote, bytes);
     assert_eq!(before, standing(pair, to), "unauthenticated, and believed");
@@ -177,7 +184,7 @@ fn command(pair: &mut Pair, end: usize, argument: u8, bytes: &[u8]) {
         (5, Some(child)) => Command::HardExpired(child),
         (6, Some(child)) => Command::Moved {
             child,
-            remote: SocketAddr::from(([198, 51, 100, 1], 4500)),
+            remote: SocketAddr::from((STRANGER, 4500)),
         },
         (7, _) => Command::UnknownSpi {
             protocol: 50,
@@ -220,7 +227,9 @@ fn run(
             if let Some((from, message)) = pair.log.get(index).cloned() {
                 let mut message = message;
                 change(&mut message, bytes);
-                pair.inject(1 - from, &message);
+                let (to, local) = (1 - from, pair.ends[1 - from].address);
+                let remote = peer_of(pair, to);
+                pair.deliver(to, local, remote, &message);
             }
         }
         // The next message of this end is changed on its way.
