@@ -15,7 +15,7 @@ case_flood() { # thousands of first messages a second from everywhere: an establ
     message=$(tshark_fields -Y 'isakmp' -e udp.payload | head -n 1 | tr -d :)
     mac=$(on "$GW" cat /sys/class/net/wan0/address)
     mkfifo "$WORK/flooding" && exec {flood}<>"$WORK/flooding"
-    background flood ip netns exec "$PEER" python3 "$ROOT/scripts/interop.d/flood.py" wan0 "$mac" 192.0.2.1 "$message" "${FLOOD:-4000}" <"$WORK/flooding"
+    background flood ip netns exec "$PEER" python3 "$ROOT/scripts/interop.d/flood.py" wan0 "$mac" 192.0.2.1 "$message" "${FLOOD:-20000}" <"$WORK/flooding"
     sleep 2
     FLOODED=$(date +%s.%N)
     swan_rekeys 12
