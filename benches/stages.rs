@@ -1,34 +1,45 @@
-//! Each stage of the packet path by itself, in time for each packet: `cargo bench --bench stages`.
+//! Each stage of the packet path by itself, in cycles of the time stamp counter: `cargo bench --bench stages`.
+//! Where a benchmark says `thrpt`, that is for each packet or lookup, the rest is for all of a round.
 
 use std::hint::black_box;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use criterion::measurement::WallTime;
-use criterion::{BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput};
+use arrayvec::ArrayVec;
+use criterion::{BatchSize, BenchmarkGroup, BenchmarkId, Throughput};
 use ipnet::IpNet;
 use portcullis::engine::FastEngine;
 use portcullis_config::{AeadIcv, AesKey, Cipher, Integrity, Secret, Transform};
-use portcullis_ipsec::InterfaceId;
 use portcullis_ipsec::checksum::checksum;
 use portcullis_ipsec::engine::portable::Portable;
 use portcullis_ipsec::engine::{Engine, EspJob};
 use portcullis_ipsec::fib::{Fib, Hop, Neighbors};
 use portcullis_ipsec::flow::{Decision, FlowCache, FlowKey, Path, Verdict};
 use portcullis_ipsec::ip::{Address, IpHeader};
+use portcullis_ipsec::pipeline::{BURST, Stage};
 use portcullis_ipsec::replay::ReplayWindow;
 use portcullis_ipsec::sa::SaRef;
 use portcullis_ipsec::sad::{SpiEntry, SpiIndex};
 use portcullis_ipsec::spd::{Classifier, Tree};
+use portcullis_ipsec::{InterfaceId, PacketBuf};
 
+mod course;
+#[path = "course/cycles.rs"]
+mod cycles;
+#[path = "../dataplane/ipsec/tests/rig/mod.rs"]
+mod rig;
 #[path = "../dataplane/ipsec/tests/spd_shapes/mod.rs"]
 mod spd_shapes;
 
+use course::{Bench, Frame, Laps, Pool, gateway, pool, put, sites};
+use cycles::Cycles;
+use rig::packets::udp;
+use rig::policy::Sites;
+use rig::{LAN, WIRE, framed};
 use spd_shapes::{Random, SHAPES, matching};
 
-type Group<'a> = BenchmarkGroup<'a, WallTime>;
+type Criterion = criterion::Criterion<Cycles>;
+type Group<'a> = BenchmarkGroup<'a, Cycles>;
 
-/// Packets in a burst.
-const BURST: usize = 32;
 /// ESP header and IV before the payload of AES-GCM, trailer and ICV behind it.
 const GCM_OVERHEAD: usize = 8 + 8 + 2 + 16;
 
@@ -218,6 +229,85 @@ fn replay(c: &mut Criterion) {
     });
 }
 
+/// Adds up the cycles of one stage.
+struct LapClock {
+    wanted: Stage,
+    last: u64,
+    total: u64,
+}
+
+impl LapClock {
+    fn of(wanted: Stage) -> Self {
+        LapClock {
+            wanted,
+            last: 0,
+            total: 0,
+        }
+    }
+}
+
+impl Laps for LapClock {
+    #[inline(always)]
+    fn lap(&mut self, stage: Stage) {
+        let now = dpdk::thread::cycles();
+        if stage == self.wanted {
+            self.total += now - self.last;
+        }
+        self.last = now;
+    }
+}
+
+/// A burst of known flows through a port, with a cipher that does nothing: cycles of the wanted stage.
+fn burst(
+    pipeline: &mut Bench,
+    io: &mut Pool<LapClock>,
+    port: u16,
+    mut fill: impl FnMut(&mut Frame),
+) -> u64 {
+    let before = io.laps.total;
+    let mut frames = ArrayVec::<Frame, BURST>::new();
+    for mut frame in io.sent.drain(..) {
+        fill(&mut frame);
+        frames.push(frame);
+    }
+    pipeline.receive(io, 1000, usize::from(port), &mut frames);
+    assert_eq!(io.sent.len(), BURST);
+    io.laps.total - before
+}
+
+/// What is before and behind the cipher, in both directions, of 64-byte packets.
+fn around_the_cipher(c: &mut Criterion) {
+    for (stage, name) in [(Stage::Decide, "prepare"), (Stage::Finish, "finish")] {
+        let mut group = c.benchmark_group(format!("{name}, burst of {BURST}"));
+        group.throughput(Throughput::Elements(BURST as u64));
+        let Sites { a, b, .. } = sites(false);
+        let inner = udp("10.1.0.10", "10.2.0.20", (7, 9), &[5; 36]).write();
+        let clear = framed(a.mac(LAN), None, &inner);
+        let (mut sender, mut io) = (gateway(&a), pool(LapClock::of(stage)));
+        let mut outbound = || burst(&mut sender, &mut io, LAN, |frame| put(frame, &clear));
+        outbound();
+        group.bench_function("outbound", |b| {
+            b.iter_custom(|bursts| (0..bursts).map(|_| outbound()).sum())
+        });
+        let mut sealed = io.sent[0].data().to_vec();
+        sealed[..6].copy_from_slice(&b.mac(WIRE));
+        let (mut receiver, mut io) = (gateway(&b), pool(LapClock::of(stage)));
+        let mut sequence = 0u32;
+        let mut inbound = || {
+            burst(&mut receiver, &mut io, WIRE, |frame| {
+                sequence += 1;
+                put(frame, &sealed);
+                // Behind the Ethernet and IPv4 headers and the SPI (RFC 4303 2.2).
+                frame.data_mut()[38..42].copy_from_slice(&sequence.to_be_bytes());
+            })
+        };
+        inbound();
+        group.bench_function("inbound", |b| {
+            b.iter_custom(|bursts| (0..bursts).map(|_| inbound()).sum())
+        });
+    }
+}
+
 fn seal<E: Engine>(c: &mut Criterion, name: &str, mut engine: E) {
     let gcm = Transform::Esp(Cipher::AesGcm(AesKey::Aes128, AeadIcv::Icv16), None);
     let cbc = Transform::Esp(Cipher::AesCbc(AesKey::Aes128), Some(Integrity::HmacSha1_96));
@@ -269,9 +359,20 @@ fn engines(c: &mut Criterion) {
 }
 
 fn main() {
-    let mut c = Criterion::default().configure_from_args();
+    let mut c = criterion::Criterion::default()
+        .with_measurement(Cycles)
+        .configure_from_args();
     for stage in [
-        parse, flow_hit, spd_miss, spd_build, route, neighbor, sad, replay, engines,
+        parse,
+        flow_hit,
+        spd_miss,
+        spd_build,
+        route,
+        neighbor,
+        sad,
+        replay,
+        around_the_cipher,
+        engines,
     ] {
         stage(&mut c);
     }

@@ -65,6 +65,8 @@ pub struct WorkerLink {
     pub from_worker: Receiver<FromWorker>,
     /// Punts that go before those.
     pub urgent: Receiver<Punt<Packet>>,
+    /// First messages of IKE, from whomever.
+    pub first: Receiver<Punt<Packet>>,
     /// What its orders replaced.
     pub retired: Receiver<WorkerRetired>,
     /// Copies of frames.
@@ -193,13 +195,15 @@ impl Control {
             worker.push_waiting();
             // An urgent punt waits for one message of each other ring at the most, and starves none.
             let urgent = worker.urgent.pop();
+            let first = worker.first.pop();
             let captured = worker.captured.pop();
             let message = worker.from_worker.pop();
-            if urgent.is_none() && captured.is_none() && message.is_none() {
+            let none = urgent.is_none() && first.is_none();
+            if none && captured.is_none() && message.is_none() {
                 break;
             }
             busy = true;
-            if let Some(punt) = urgent {
+            for punt in urgent.into_iter().chain(first) {
                 self.handle_punt(index, now, punt);
             }
             if let Some(captured) = captured {
@@ -538,6 +542,7 @@ impl Control {
             worker.status.drained.load(Ordering::Relaxed)
                 && worker.from_worker.is_empty()
                 && worker.urgent.is_empty()
+                && worker.first.is_empty()
                 && worker.captured.is_empty()
                 && worker.waiting.is_empty()
                 && worker.to_worker.depth() == 0

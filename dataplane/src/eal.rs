@@ -33,8 +33,10 @@ impl Pools {
     /// Makes the pools of a policy.
     pub fn new(policy: &Policy) -> Result<Pools, Error> {
         let runtime = &policy.runtime;
+        // DPDK wants half as many again as a cache holds.
+        let cache = POOL_CACHE.min(runtime.mbufs / 2);
         Ok(Pools {
-            packets: Mempool::new("packets", runtime.mbufs, POOL_CACHE, runtime.mbuf_size)?,
+            packets: Mempool::new("packets", runtime.mbufs, cache, runtime.mbuf_size)?,
             jumbo: Mempool::new("jumbo", JUMBO_BUFFERS, 0, Mempool::MAX_DATA_ROOM)?,
         })
     }

@@ -59,6 +59,8 @@ use crate::worker::{
 const PUNT_RING: usize = 2048;
 /// Urgent punts that control may be behind.
 const URGENT_RING: usize = 512;
+/// First messages of IKE that control may be behind.
+const FIRST_RING: usize = 512;
 /// Copies of frames that control may be behind.
 const CAPTURE_RING: usize = 4096;
 /// ICMP errors of control per second, and in a burst.
@@ -474,12 +476,14 @@ fn link(status: Arc<WorkerStatus>, (to_peers, from_peers): PeerRings) -> (Worker
     let (to_worker, from_control) = ring(COMMAND_RING);
     let (to_control, from_worker) = ring(PUNT_RING);
     let (urgent, urgent_punts) = ring(URGENT_RING);
+    let (first, first_punts) = ring(FIRST_RING);
     let (retire, retired) = ring(COMMAND_RING);
     let (capture, captured) = ring(CAPTURE_RING);
     let rings = WorkerRings {
         from_control,
         to_control,
         urgent,
+        first,
         retired: retire,
         captured: capture,
         to_peers,
@@ -490,6 +494,7 @@ fn link(status: Arc<WorkerStatus>, (to_peers, from_peers): PeerRings) -> (Worker
         waiting: VecDeque::new(),
         from_worker,
         urgent: urgent_punts,
+        first: first_punts,
         retired,
         captured,
         status,

@@ -14,16 +14,49 @@ pub(crate) fn is_ike(packet: &[u8], header: &IpHeader) -> bool {
             .is_some_and(|[.., high, low]| IKE_PORTS.contains(&u16::from_be_bytes([high, low])))
 }
 
-/// ARP, neighbour discovery and IKE: these have a ring that no flood of other punts can fill.
-pub(crate) fn is_urgent<B: PacketBuf>(punt: &Punt<B>) -> bool {
+/// Where a punt waits for control.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Queue {
+    /// ARP, neighbour discovery and IKE: a ring that no flood of others can fill.
+    Urgent,
+    /// First messages of IKE, which anybody can send as many of as they like: a ring of their own.
+    First,
+    /// All others.
+    Usual,
+}
+
+/// The ring of a punt.
+pub(crate) fn queue<B: PacketBuf>(punt: &Punt<B>) -> Queue {
     match punt {
-        Punt::Neighbor { .. } => true,
-        Punt::Unresolved { .. } => false,
+        Punt::Neighbor { .. } => Queue::Urgent,
+        Punt::Unresolved { .. } => Queue::Usual,
         Punt::Local { packet } => {
             let packet = packet.data();
-            IpHeader::parse(packet).is_ok_and(|header| is_ike(packet, &header))
+            match IpHeader::parse(packet) {
+                Ok(header) if is_ike(packet, &header) => match is_first(packet, &header) {
+                    true => Queue::First,
+                    false => Queue::Urgent,
+                },
+                _ => Queue::Usual,
+            }
         }
     }
+}
+
+/// True for a message of IKE whose responder has no cookie yet (RFC 2408 3.1): we know nothing of its sender.
+fn is_first(packet: &[u8], header: &IpHeader) -> bool {
+    let Some((udp, message)) = packet
+        .get(usize::from(header.header_len)..)
+        .and_then(<[u8]>::split_first_chunk::<8>)
+    else {
+        return false;
+    };
+    // RFC 3948 2.2: on the port that is shared with ESP there is a marker before it.
+    let message = match udp.get(2..4) == Some(&IKE_PORTS[0].to_be_bytes()) {
+        true => Some(message),
+        false => message.strip_prefix(&[0; 4]),
+    };
+    message.and_then(|message| message.get(8..16)) == Some(&[0; 8])
 }
 
 #[cfg(test)]
@@ -36,11 +69,18 @@ mod tests {
 
     /// IPv4 (RFC 791) from 192.0.2.2 to 192.0.2.1 with eight bytes that begin with ports 1024 and `port`.
     fn local(protocol: u8, port: u16) -> Punt<TestBuf> {
-        let mut bytes = [
-            0x45, 0, 0, 28, 0, 0, 0x40, 0, 64, protocol, 0, 0, 192, 0, 2, 2, 192, 0, 2, 1, 4, 0, 0,
-            0, 0, 8, 0, 0,
+        with_payload(protocol, port, &[])
+    }
+
+    /// The same with more behind them.
+    fn with_payload(protocol: u8, port: u16, payload: &[u8]) -> Punt<TestBuf> {
+        let length = 28 + payload.len() as u8;
+        let mut bytes = vec![
+            0x45, 0, 0, length, 0, 0, 0x40, 0, 64, protocol, 0, 0, 192, 0, 2, 2, 192, 0, 2, 1, 4,
+            0, 0, 0, 0, 8, 0, 0,
         ];
         bytes[22..24].copy_from_slice(&port.to_be_bytes());
+        bytes.extend(payload);
         let words = bytes[..20].chunks(2);
         let sum: u32 = words.map(|w| u32::from(w[0]) << 8 | u32::from(w[1])).sum();
         let sum = !((sum & 0xffff) + (sum >> 16)) as u16;
@@ -55,19 +95,34 @@ mod tests {
     fn neighbors_and_ike_go_first() {
         let frame = TestBuf::new(&[0; 60]);
         let interface = InterfaceId(0);
-        assert!(is_urgent(&Punt::Neighbor { interface, frame }));
+        let neighbor = Punt::Neighbor { interface, frame };
+        assert_eq!(queue(&neighbor), Queue::Urgent);
         // UDP is 17, TCP 6, ICMP 1; IKE's ports are 500 and 4500 (RFC 7296 2).
-        assert!(is_urgent(&local(17, 500)));
-        assert!(is_urgent(&local(17, 4500)));
+        assert_eq!(queue(&local(17, 500)), Queue::Urgent);
+        assert_eq!(queue(&local(17, 4500)), Queue::Urgent);
         for (protocol, port) in [(17, 501), (6, 500), (6, 4500), (1, 500)] {
-            assert!(!is_urgent(&local(protocol, port)), "{protocol} {port}");
+            let queue = queue(&local(protocol, port));
+            assert_eq!(queue, Queue::Usual, "{protocol} {port}");
         }
         let packet = TestBuf::new(&[0; 20]);
         let next_hop = Address::from(std::net::IpAddr::from([192, 0, 2, 2]));
-        assert!(!is_urgent(&Punt::Unresolved {
+        let unresolved = Punt::Unresolved {
             interface,
             next_hop,
-            packet
-        }));
+            packet,
+        };
+        assert_eq!(queue(&unresolved), Queue::Usual);
+    }
+
+    /// RFC 2408 3.1: initiator's cookie, responder's cookie, and what follows.
+    #[test]
+    fn first_messages_wait_by_themselves() {
+        let header = |responder: u8| [[1; 8], [responder; 8], [0; 8]].concat();
+        let marked = |message: &[u8]| [&[0; 4], message].concat();
+        for (responder, expected) in [(0, Queue::First), (2, Queue::Urgent)] {
+            let message = header(responder);
+            assert_eq!(queue(&with_payload(17, 500, &message)), expected);
+            assert_eq!(queue(&with_payload(17, 4500, &marked(&message))), expected);
+        }
     }
 }

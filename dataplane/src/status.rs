@@ -196,6 +196,9 @@ pub struct WorkerStatus {
     pub longest_round_us: f64,
     /// Its longest round since start.
     pub longest_round_ever_us: f64,
+    /// The longest round in which it took orders of control, since workers were last asked for: microseconds of its own
+    /// time, without what others on its core took meanwhile.
+    pub longest_orders_us: f64,
 }
 
 /// One port.
@@ -357,6 +360,8 @@ pub struct Telemetry {
     load: Vec<f64>,
     /// By worker, in ticks: since workers were last asked for, and since start.
     longest: RefCell<Vec<(u64, u64)>>,
+    /// By worker, in nanoseconds.
+    longest_orders: RefCell<Vec<(u64, u64)>>,
     reloads: ReloadStatus,
 }
 
@@ -398,19 +403,22 @@ impl Telemetry {
         self.reloads.last_ms = report.read_ms + report.prepare_ms + report.apply_ms;
     }
 
-    /// Longest rounds of a worker, in microseconds; `forget` begins anew.
-    fn longest(&self, worker: usize, ticks: &AtomicU64, forget: bool) -> (f64, f64) {
-        let mut longest = self.longest.borrow_mut();
+    /// Longest rounds of a worker, lately and ever; `forget` begins anew.
+    fn longest(
+        known: &RefCell<Vec<(u64, u64)>>,
+        (worker, new): (usize, &AtomicU64),
+        forget: bool,
+    ) -> (f64, f64) {
+        let mut longest = known.borrow_mut();
         if longest.len() <= worker {
             longest.resize(worker + 1, (0, 0));
         }
         let Some((lately, ever)) = longest.get_mut(worker) else {
             return (0.0, 0.0);
         };
-        *lately = (*lately).max(ticks.swap(0, Ordering::Relaxed));
+        *lately = (*lately).max(new.swap(0, Ordering::Relaxed));
         *ever = (*ever).max(*lately);
-        let per_us = dpdk::thread::cycles_hz() as f64 / 1e6;
-        let answer = (*lately as f64 / per_us, *ever as f64 / per_us);
+        let answer = (*lately as f64, *ever as f64);
         if forget {
             *lately = 0;
         }
@@ -526,9 +534,13 @@ impl Telemetry {
     }
 
     fn workers(&self, control: &Control, forget: bool) -> Vec<WorkerStatus> {
+        let ticks_per_us = dpdk::thread::cycles_hz() as f64 / 1e6;
         let row = |(worker, link): (usize, &crate::control::WorkerLink)| {
             let c = &link.status.counters;
-            let longest = self.longest(worker, &link.status.longest_round, forget);
+            let round = (worker, &link.status.longest_round);
+            let longest = Self::longest(&self.longest, round, forget);
+            let orders = (worker, &link.status.longest_orders);
+            let orders = Self::longest(&self.longest_orders, orders, forget);
             WorkerStatus {
                 worker,
                 load_percent: self.load.get(worker).copied().unwrap_or(0.0),
@@ -545,10 +557,11 @@ impl Telemetry {
                 dropped: c.drops.total(),
                 drops: drops(|reason| c.drops.get(reason)),
                 ring_depth: link.to_worker.depth() + link.waiting.len(),
-                punt_depth: link.from_worker.depth() + link.urgent.depth(),
+                punt_depth: link.from_worker.depth() + link.urgent.depth() + link.first.depth(),
                 cycles: cycles(control, link),
-                longest_round_us: longest.0,
-                longest_round_ever_us: longest.1,
+                longest_round_us: longest.0 / ticks_per_us,
+                longest_round_ever_us: longest.1 / ticks_per_us,
+                longest_orders_us: orders.0 / 1e3,
             }
         };
         control.workers.iter().enumerate().map(row).collect()

@@ -16,7 +16,7 @@ use portcullis_ipsec::{DropReason, InterfaceId, Io};
 use crate::cycles::{StageCycles, StopWatch};
 use crate::engine::FastEngine;
 use crate::packet::Packet;
-use crate::punt::is_urgent;
+use crate::punt::{Queue, queue};
 use crate::ring::{Receiver, Sender};
 
 /// Packets per burst from and to a device.
@@ -94,6 +94,8 @@ pub struct WorkerRings {
     pub to_control: Sender<FromWorker>,
     /// Punts that go before those.
     pub urgent: Sender<Punt<Packet>>,
+    /// First messages of IKE, from whomever.
+    pub first: Sender<Punt<Packet>>,
     /// What orders replaced. As large as the ring of orders, so that it is never full for long.
     pub retired: Sender<WorkerRetired>,
     /// Copies of frames.
@@ -154,6 +156,9 @@ pub struct WorkerStatus {
     pub taken: Counter,
     /// Ticks of its longest round since control last took it.
     pub longest_round: AtomicU64,
+    /// The same of rounds in which it took orders, in nanoseconds of its own time: whoever else has its core meanwhile
+    /// does not count.
+    pub longest_orders: AtomicU64,
     /// It has all its SAs and receives.
     pub receives: AtomicBool,
     /// All finite inputs are read and nothing is in hand.
@@ -223,9 +228,10 @@ impl Io for WorkerIo {
 
 impl Outlet for WorkerIo {
     fn punt(&mut self, punt: Punt<Packet>) {
-        let (pushed, full) = match is_urgent(&punt) {
-            true => (self.rings.urgent.push(punt).is_ok(), DropReason::UrgentFull),
-            false => {
+        let (pushed, full) = match queue(&punt) {
+            Queue::Urgent => (self.rings.urgent.push(punt).is_ok(), DropReason::UrgentFull),
+            Queue::First => (self.rings.first.push(punt).is_ok(), DropReason::FirstFull),
+            Queue::Usual => {
                 let message = FromWorker::Punt(punt);
                 let pushed = self.rings.to_control.push(message).is_ok();
                 (pushed, DropReason::PuntFull)
@@ -325,6 +331,14 @@ impl WorkerIo {
     }
 }
 
+/// Control takes the longest away while this goes on: one that is lost to that comes again if it matters.
+#[inline]
+fn note(longest: &AtomicU64, time: u64) {
+    if time > longest.load(Ordering::Relaxed) {
+        longest.store(time, Ordering::Relaxed);
+    }
+}
+
 /// Copies frames for a capture; what finds no buffer or no room in the ring is counted and not captured.
 fn copy_frames(
     frames: &[Mbuf],
@@ -375,9 +389,15 @@ impl Worker {
         let mut begun = thread::cycles();
         let (mut now, mut looked) = (self.clock(begun, ticks_per_ms), begun);
         while !self.stop.load(Ordering::Relaxed) {
+            let orders = !self.io.rings.from_control.is_empty();
+            let spent = if orders { thread::cpu_time() } else { 0 };
             let busy = self.round(now);
+            if orders {
+                let spent = thread::cpu_time().wrapping_sub(spent);
+                note(&self.status.longest_orders, spent);
+            }
             let ended = thread::cycles();
-            self.note_round(ended.wrapping_sub(begun));
+            note(&self.status.longest_round, ended.wrapping_sub(begun));
             // A division less: the time of day is only looked at when it may have changed.
             if ended.wrapping_sub(looked) > ticks_per_ms / 8 {
                 (now, looked) = (self.clock(ended, ticks_per_ms), ended);
@@ -414,14 +434,6 @@ impl Worker {
 
     fn clock(&self, ticks: u64, ticks_per_ms: u64) -> u64 {
         ticks.wrapping_sub(self.epoch) / ticks_per_ms
-    }
-
-    /// Control takes the longest away while this goes on: one that is lost to that comes again if it matters.
-    #[inline]
-    fn note_round(&self, ticks: u64) {
-        if ticks > self.status.longest_round.load(Ordering::Relaxed) {
-            self.status.longest_round.store(ticks, Ordering::Relaxed);
-        }
     }
 
     /// One look at every queue and ring. True if there was anything to do.

@@ -1,5 +1,7 @@
 #include "shim.h"
 
+#include <time.h>
+
 int shim_errno(void)
 {
 	return rte_errno;
@@ -14,6 +16,14 @@ int shim_is_lcore(void)
 uint64_t shim_cycles(void)
 {
 	return rte_rdtsc();
+}
+
+uint64_t shim_thread_cpu_ns(void)
+{
+	struct timespec spent = {0};
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &spent);
+	return (uint64_t)spent.tv_sec * 1000000000 + (uint64_t)spent.tv_nsec;
 }
 
 uint16_t shim_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **bufs, uint16_t n)

@@ -51,6 +51,7 @@ static const uint32_t SHIM_ETHER_OVERHEAD = RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LE
 int shim_errno(void);
 int shim_is_lcore(void);
 uint64_t shim_cycles(void);
+uint64_t shim_thread_cpu_ns(void);
 uint16_t shim_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **bufs, uint16_t n);
 uint16_t shim_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **bufs, uint16_t n);
 struct rte_mempool *shim_mbuf_pool(const char *name, unsigned int count, unsigned int cache, uint16_t room);

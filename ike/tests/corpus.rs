@@ -5,6 +5,12 @@
 #[path = "../../tests/fuzz/src/certificates.rs"]
 mod certificates;
 #[allow(unreachable_pub)] // as above
+#[path = "../../tests/fuzz/src/endpoint.rs"]
+mod endpoint;
+#[allow(dead_code)] // the simulator's tests use all of it
+#[path = "sim/harness.rs"]
+mod harness;
+#[allow(unreachable_pub)] // as above
 #[path = "../../tests/fuzz/src/replay.rs"]
 mod replay;
 
@@ -15,4 +21,9 @@ fn certificates() {
         2000,
         certificates::certificates,
     );
+}
+
+#[test]
+fn endpoints() {
+    replay::replay("tests/fuzz/corpus/ike_endpoint", 40, endpoint::endpoint);
 }

@@ -15,13 +15,19 @@ GW_REMOTE='"192.0.2.2"'
 GW_AUTH="psk-file = \"@WORK@/psk\""
 GW_RUNTIME=''
 GW_PROPOSALS='[{ encryption = "aes128-cbc", hash = "sha2-256", group = "modp2048" }]'
+GW_ENV=()              # of the process
 GW_SPD=$'local = "10.1.0.0/24"\nremote = "10.2.0.0/24"'
 PSK='correct horse battery staple'
 
 write_gateway() {
-    local next=${GW_NEXT:-192.0.2.2}
     (umask 077 && printf '%s\n' "$PSK" >"$WORK/psk")
-    cat >"$WORK/gateway.toml" <<POLICY
+    { machine && policy; } >"$WORK/gateway.toml"
+}
+
+# What belongs to the machine: ports and a route.
+machine() {
+    local next=${GW_NEXT:-192.0.2.2}
+    cat <<MACHINE
 [runtime]
 control-socket = "$WORK/gateway.sock"
 mbufs = 4095
@@ -44,6 +50,12 @@ addresses = [${GW_WAN_ADDRESSES:-"\"$GW_ADDRESS/24\""}]
 destination = "${GW_ROUTE:-0.0.0.0/0}"
 via = "$next"
 
+MACHINE
+}
+
+# What is protected: one connection, and one child for one entry.
+policy() {
+    cat <<POLICY
 [[connection]]
 name = "peer"
 remote = $GW_REMOTE
@@ -69,7 +81,8 @@ gateway() {
     no_offload "$PEER wan0"
     "$PORTCULLIS" check "$WORK/gateway.toml" || fail "policy"
     : >"$WORK/gateway.err"
-    background gateway ip netns exec "$GW" env PORTCULLIS_LOG="${LOG_LEVEL:-debug}" "$PORTCULLIS" run --config "$WORK/gateway.toml"
+    background gateway ip netns exec "$GW" env PORTCULLIS_LOG="${LOG_LEVEL:-debug}" "${GW_ENV[@]}" \
+        "$PORTCULLIS" run --config "$WORK/gateway.toml"
     GATEWAY_PID=$!
     eventually 30 grep -q '^portcullis: running' "$WORK/gateway.err" || fail "the gateway does not run: $(tail -n 3 "$WORK/gateway.err")"
     ip -n "$GW" link set lan0 address 02:00:00:00:01:10

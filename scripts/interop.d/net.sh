@@ -144,8 +144,9 @@ no_offload() {
     on "$netns" ethtool -K "$interface" tx off rx off tso off gso off gro off >/dev/null 2>&1 || true
 }
 
+# capture NETNS INTERFACE FILE [FILTER..]
 capture() {
-    on "$1" tcpdump --immediate-mode -U -i "$2" -w "$WORK/$3.pcap" >/dev/null 2>&1 &
+    on "$1" tcpdump --immediate-mode -U -i "$2" -w "$WORK/$3.pcap" "${@:4}" >/dev/null 2>&1 &
     PIDS+=("$!")
     eventually 5 test -s "$WORK/$3.pcap" || fail "tcpdump does not start"
 }

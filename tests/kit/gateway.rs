@@ -61,6 +61,13 @@ impl Gateway {
         gateway
     }
 
+    /// The same in `netns` with further arguments of `portcullis run`.
+    pub fn start_with_args(netns: &Netns, runtime: &str, policy: &str, args: &[&str]) -> Gateway {
+        let mut gateway = Gateway::spawn(Some(netns), runtime, policy, args);
+        gateway.process.wait_stderr("portcullis: running", START);
+        gateway
+    }
+
     /// The same with further arguments of `portcullis run`.
     pub fn start_with(runtime: &str, policy: &str, args: &[&str], patience: Duration) -> Gateway {
         let mut gateway = Gateway::spawn(None, runtime, policy, args);
@@ -122,6 +129,11 @@ impl Gateway {
     /// Sends it a signal, such as `HUP`.
     pub fn signal(&mut self, signal: &str) {
         self.process.signal(signal);
+    }
+
+    /// Waits for it to end by itself.
+    pub fn wait(&mut self, timeout: Duration) -> ExitStatus {
+        self.process.wait(timeout)
     }
 
     /// Its control socket.

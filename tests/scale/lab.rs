@@ -22,21 +22,32 @@ fn milliseconds(report: &Value, step: &str) -> f64 {
     report[step].as_f64().unwrap_or(f64::NAN)
 }
 
+/// A reload, and for how many microseconds of its own time it kept the worker from its packets at a stretch.
+pub(crate) struct Reloaded {
+    pub(crate) report: Value,
+    pub(crate) stall: f64,
+}
+
 /// Reloads, and says how long it took and what the longest round of the worker was meanwhile.
-pub(crate) fn reload(gateway: &Gateway, what: &str) -> Result<Value, String> {
+pub(crate) fn reload(gateway: &Gateway, what: &str) -> Result<Reloaded, String> {
     gateway.show("workers")?;
     let report = gateway.reload(&[])?;
     let workers = gateway.show("workers")?;
-    let longest = workers["workers"][0]["longest_round_us"].as_f64();
-    let longest = longest.ok_or("no longest round")?;
+    let longest = |name: &str| {
+        workers["workers"][0][name]
+            .as_f64()
+            .ok_or("no longest round")
+    };
+    let (longest, stall) = (longest("longest_round_us")?, longest("longest_orders_us")?);
     let [read, prepare, apply] =
         ["read_ms", "prepare_ms", "apply_ms"].map(|s| milliseconds(&report, s));
     println!(
-        "{what:36} {:9} read {read:8.1} ms  prepare {prepare:8.1} ms  apply {apply:7.1} ms  longest round {longest:7.0} us",
+        "{what:36} {:9} read {read:8.1} ms  prepare {prepare:8.1} ms  apply {apply:7.1} ms  longest round {longest:7.0} us, \
+         with orders {stall:5.0} us of its own",
         report["outcome"].as_str().unwrap_or("?"),
     );
     if longest > LONGEST_ROUND {
         return Err(format!("{what}: the worker stood still for {longest} us"));
     }
-    Ok(report)
+    Ok(Reloaded { report, stall })
 }

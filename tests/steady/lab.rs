@@ -72,7 +72,16 @@ impl Lab {
         let mut command = netns.command("tcpdump");
         command
             .args([
-                "-i", interface, "-n", "-U", "-B", "65536", "-Z", "root", "-w",
+                "-i",
+                interface,
+                "-n",
+                "-U",
+                "--immediate-mode",
+                "-B",
+                "65536",
+                "-Z",
+                "root",
+                "-w",
             ])
             .arg(&path);
         let mut process = Process::start("tcpdump", &mut command);

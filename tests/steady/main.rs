@@ -1,5 +1,7 @@
 //! What an operator changes costs no packet of what he does not change, and whatever ends a gateway shows none.
 
+mod closed;
+mod exhausted;
 mod lab;
 
 use std::fs;
@@ -33,6 +35,9 @@ fn steady() {
     let mut cases = Cases::new();
     cases.run("100 reloads under traffic, and IKE anew", reloads);
     cases.run("killed at any moment", kills);
+    cases.run("a worker dies", closed::worker_dies);
+    cases.run("before the first policy", closed::before_policy);
+    cases.run("no buffer left", exhausted::buffers);
     cases.finish();
 }
 

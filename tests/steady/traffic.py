@@ -2,9 +2,12 @@
 
     traffic.py send ADDRESS RATE MARKER PORT...     until standard input ends; prints how many went to each port
     traffic.py count PORT...                        until standard input ends; prints how many different ones came
+    traffic.py sweep NETWORK RATE                   to each address of a network in turn; prints how many went
     traffic.py forge INTERFACE MAC FROM TO MARKER   clear packets that no gateway may let in
 """
 
+import ipaddress
+import itertools
 import select
 import socket
 import struct
@@ -37,6 +40,21 @@ def send(address, rate, marker, *ports):
         if wait > 0:
             time.sleep(wait)
     print(*sent.values(), flush=True)
+
+
+def sweep(network, rate):
+    end = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    began = time.monotonic()
+    print("ready", flush=True)
+    hosts = itertools.cycle([str(host) for host in ipaddress.ip_network(network).hosts()])
+    for number, host in enumerate(hosts):
+        if ended.is_set():
+            break
+        end.sendto(b"is anybody there?", (host, 7))
+        wait = began + number / float(rate) - time.monotonic()
+        if wait > 0:
+            time.sleep(wait)
+    print(number, flush=True)
 
 
 def count(*ports):
@@ -82,4 +100,4 @@ def forge(interface, mac, source, destination, marker):
 
 
 threading.Thread(target=wait_for_end, daemon=True).start()
-{"send": send, "count": count, "forge": forge}[sys.argv[1]](*sys.argv[2:])
+{"send": send, "sweep": sweep, "count": count, "forge": forge}[sys.argv[1]](*sys.argv[2:])

@@ -139,6 +139,8 @@ drop_reasons! {
     PuntFull = "punt-ring-full",
     /// The ring to the slow path for ARP, neighbour discovery and IKE was full.
     UrgentFull = "urgent-ring-full",
+    /// The ring to the slow path for first messages of IKE was full.
+    FirstFull = "first-message-ring-full",
     /// The ring from the slow path was full.
     InjectFull = "inject-ring-full",
     /// The ring to another worker was full.

@@ -49,6 +49,12 @@ pub fn cycles() -> u64 {
     unsafe { sys::shim_cycles() }
 }
 
+/// Nanoseconds that this thread has had a CPU. A system call.
+pub fn cpu_time() -> u64 {
+    // SAFETY: reads a clock into memory of its own.
+    unsafe { sys::shim_thread_cpu_ns() }
+}
+
 /// Ticks of [`cycles`] in a second, or 0 before the EAL has started.
 pub fn cycles_hz() -> u64 {
     // SAFETY: reads a variable that the EAL sets when it starts.

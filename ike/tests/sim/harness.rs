@@ -169,6 +169,9 @@ struct InFlight {
     bytes: Vec<u8>,
 }
 
+/// Somebody who only sends: what is for them goes nowhere.
+pub(crate) const STRANGER: [u8; 4] = [192, 0, 2, 99];
+
 /// Both ends and the network between them.
 pub(crate) struct Pair {
     pub(crate) now: Time,
@@ -255,6 +258,11 @@ impl Pair {
     }
 
     fn send(&mut self, from: usize, mut local: SocketAddr, mut remote: SocketAddr, bytes: &[u8]) {
+        // Behind its NAT the first end is nowhere else.
+        let hidden = from == 1 && self.nat.is_some_and(|nat| nat.ip() != remote.ip());
+        if hidden || remote.ip() == IpAddr::from(STRANGER) {
+            return;
+        }
         // The NAT keeps the port's difference, so that both of its ports lead back.
         if let Some(nat) = self.nat {
             if from == 0 {

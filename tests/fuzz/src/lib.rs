@@ -2,5 +2,9 @@
 
 pub mod bodies;
 pub mod certificates;
+pub mod endpoint;
+#[allow(dead_code)] // the simulator's tests use all of it
+#[path = "../../../ike/tests/sim/harness.rs"]
+mod harness;
 #[path = "../../../dataplane/ipsec/tests/rig/mod.rs"]
 pub mod rig;

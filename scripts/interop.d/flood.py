@@ -1,0 +1,46 @@
+"""First messages of phase 1 from everywhere, for as long as standard input is open.
+
+    flood.py INTERFACE MAC DESTINATION MESSAGE RATE
+
+MESSAGE is one in hex, as a peer sent it. Each goes out with a cookie, an address of 198.18.0.0/15 and a port of its own.
+Prints how many went.
+"""
+
+import itertools
+import os
+import random
+import select
+import socket
+import struct
+import sys
+import time
+
+
+def checksum(data):
+    total = sum(struct.unpack("!%dH" % (len(data) // 2), data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def frame(link, destination, message):
+    source = struct.pack("!I", (198 << 24) + (18 << 16) + random.randrange(1 << 17))
+    ip = struct.pack("!BBHHHBBH", 0x45, 0, 28 + len(message), 1, 0, 64, 17, 0) + source + destination
+    ip = ip[:10] + struct.pack("!H", checksum(ip)) + ip[12:]
+    # Without a checksum, as UDP over IPv4 may be.
+    udp = struct.pack("!4H", random.randrange(1024, 65536), 500, 8 + len(message), 0)
+    return link + ip + udp + os.urandom(8) + message[8:]
+
+
+interface, mac, destination, message, rate = sys.argv[1:]
+link = bytes.fromhex(mac.replace(":", "")) + b"\x02\0\0\0\6\6" + b"\x08\0"
+end = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+end.bind((interface, 0))
+address, message = socket.inet_aton(destination), bytes.fromhex(message)
+began = time.monotonic()
+for number in itertools.count():
+    wait = began + number / float(rate) - time.monotonic()
+    if select.select([sys.stdin], [], [], max(wait, 0))[0]:
+        break
+    end.send(frame(link, address, message))
+print(number, "in", round(time.monotonic() - began, 1), "s")
