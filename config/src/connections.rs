@@ -207,6 +207,7 @@ fn read_connection(
     }
     let authentication = remote_access::read_hybrid(section)
         .and_then(|hybrid| credentials::read(section, exchange.unwrap_or_default(), hybrid, base));
+    let further = credentials::read_further(section, base);
     let local_id = match (&authentication, &remote) {
         (Some(authentication), Some(remote)) => {
             read_local_id(section, authentication, remote, local.flatten(), interfaces)
@@ -246,7 +247,7 @@ fn read_connection(
         nat_traversal: nat_traversal?,
         fragment_size: fragment_size?,
         start: start?,
-        further: Vec::new(),
+        further: further?,
         children: Vec::new(),
     })
 }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use portcullis_config::{
     ChildPolicy, ChildProposal, Connection, Df, Direction, Dscp, Limits, Mode, SaConfig, Secret,
@@ -44,6 +45,8 @@ pub(crate) struct ChildSa {
     pub(crate) said: Option<Selector>,
     pub(crate) proposal: ChildProposal,
     pub(crate) udp: bool,
+    /// The addresses that the peer sees as its own and as ours (RFC 3947 5.2).
+    pub(crate) original: Option<(IpAddr, IpAddr)>,
     /// SPIs of our inbound SAs, and of our outbound ones.
     pub(crate) inbound: Spis,
     pub(crate) outbound: Spis,
@@ -59,6 +62,9 @@ pub(crate) struct ChildSa {
     pub(crate) traffic: (u64, u64),
     /// When it last carried a packet.
     pub(crate) last_traffic: Time,
+    /// Replacements that came to nothing, and when the next one is tried.
+    pub(crate) failed: u32,
+    pub(crate) again: Option<Time>,
 }
 
 /// Keys of one direction: for ESP (cipher, integrity) and for AH.
@@ -126,6 +132,10 @@ impl ChildSa {
                 source_port: from.port(),
                 destination_port: to.port(),
             }),
+            original: match (direction, mode) {
+                (Direction::Inbound, Mode::Transport) => self.original.filter(|_| self.udp),
+                _ => None,
+            },
             esn: self.proposal.esn,
             replay_window: match direction {
                 Direction::Inbound => self.policy.replay_window,
@@ -144,6 +154,22 @@ impl ChildSa {
         let Spis { esp, ah } = self.inbound;
         let esp = esp.map(|spi| (50, spi));
         esp.into_iter().chain(ah.map(|spi| (51, spi)))
+    }
+
+    /// When something is due: replaced ones go, idle ones too, and a replacement is tried again.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        let idle = self.policy.idle.map(Duration::from_secs);
+        let idle = idle.and_then(|idle| self.last_traffic.checked_add(idle));
+        match self.state {
+            ChildState::Replaced { until } => Some(until),
+            ChildState::Installed => [idle, self.again].into_iter().flatten().min(),
+            ChildState::Inbound | ChildState::Rekeying => idle,
+        }
+    }
+
+    /// True if it is time to try a replacement again.
+    pub(crate) fn is_to_be_replaced(&self, now: Time) -> bool {
+        self.state == ChildState::Installed && self.again.is_some_and(|at| at <= now)
     }
 
     pub(crate) fn is_replaced(&self) -> bool {
@@ -183,6 +209,7 @@ pub(crate) struct Children {
     /// By protocol (50, 51), peer's address and outbound SPI: as the peer names them in a delete.
     by_outbound: HashMap<(u8, IpAddr, u32), ChildId>,
     by_peer: HashMap<PeerId, BTreeSet<ChildId>>,
+    by_connection: HashMap<String, BTreeSet<ChildId>>,
     /// Peers whose last child went.
     left: Vec<PeerId>,
     last: u64,
@@ -203,6 +230,10 @@ impl Children {
             .entry(child.peer.clone())
             .or_default()
             .insert(id);
+        self.by_connection
+            .entry(child.connection.name.clone())
+            .or_default()
+            .insert(id);
         self.table.insert(id, child);
     }
 
@@ -220,6 +251,12 @@ impl Children {
                 self.left.push(child.peer.clone());
             }
         }
+        if let Some(ids) = self.by_connection.get_mut(&child.connection.name) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.by_connection.remove(&child.connection.name);
+            }
+        }
         Some(child)
     }
 
@@ -231,6 +268,12 @@ impl Children {
     /// The children that a peer has.
     pub(crate) fn of_peer(&self, peer: &PeerId) -> impl Iterator<Item = &ChildSa> {
         let ids = self.by_peer.get(peer).into_iter().flatten();
+        ids.filter_map(|id| self.table.get(id))
+    }
+
+    /// The children of a connection.
+    pub(crate) fn of_connection(&self, name: &str) -> impl Iterator<Item = &ChildSa> {
+        let ids = self.by_connection.get(name).into_iter().flatten();
         ids.filter_map(|id| self.table.get(id))
     }
 

@@ -83,6 +83,15 @@ pub const CONNECTION: Table = Table {
             doc: "Its private key, as PKCS#8. With `certificate`.",
         },
         Key {
+            name: "further-certificates",
+            kind: "list of tables",
+            presence: Optional,
+            example: "[{ certificate = \"b.crt\", private-key-file = \"b.pem\", roots = [\"cb.crt\"] }]",
+            doc: "Further certificates of this gateway, with the keys of `authentication` below. The one is used whose \
+                  issuer the peer asks for, first of those with the key usage of IKE; its `roots` are believed then. \
+                  With `certificate`.",
+        },
+        Key {
             name: "roots",
             kind: "list of paths of PEM files",
             presence: Optional,

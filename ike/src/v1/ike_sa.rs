@@ -118,6 +118,8 @@ pub(crate) struct IkeSa {
     pub(crate) superseded: bool,
     /// When its life is over, if it is not retired before.
     end: Option<Time>,
+    /// Renewals that came to nothing.
+    failed: u32,
     /// The peer began anew, and has yet to prove who it is.
     pub(crate) initial_contact: bool,
     /// When the peer was last reminded that an SA is gone.
@@ -171,6 +173,7 @@ impl IkeSa {
             retired: false,
             superseded: false,
             end: None,
+            failed: 0,
             initial_contact: false,
             reminder: None,
         }
@@ -389,6 +392,9 @@ impl IkeSa {
         if matches!(self.state, State::Closed) {
             return;
         }
+        if let State::Admission(admission) = &self.state {
+            xauth::closed(admission, core, now);
+        }
         if self.is_established() {
             for quick_mode in std::mem::take(&mut self.exchanges).into_values() {
                 quick_mode.abandon(self, core, now, reason.clone());
@@ -427,10 +433,12 @@ impl IkeSa {
             core.fail(now, remote, names, reason.clone(), mismatches.clone());
         }
         while let Some(wanted) = self.queue.pop_front() {
-            quick_mode::give_up(core, &wanted);
+            quick_mode::give_up(core, now, &wanted);
             let names = (connection, Some(wanted.child.as_str()));
             core.fail(now, remote, names, reason.clone(), mismatches.clone());
         }
+        let renewed = self.replaces.map(Request::NotRenewed);
+        core.requests.extend(renewed);
         if let (Role::Initiator, Some(connection), false) = (
             self.role,
             &self.connection,
@@ -617,6 +625,14 @@ impl IkeSa {
             let left = self.end.map(|end| end.saturating_sub(now));
             let planned = left.and_then(|left| now.checked_add(left - left / 10));
             self.renewal = self.renewal.or(planned);
+        }
+    }
+
+    /// Its renewal came to nothing: there is another one to come.
+    pub(crate) fn not_renewed(&mut self, core: &mut Core, now: Time) {
+        if self.is_established() && !self.retired && self.renewal.is_none() && self.may_renew() {
+            self.failed += 1;
+            self.renewal = Some(core.again(now, self.failed));
         }
     }
 

@@ -15,6 +15,8 @@ mod initiator;
 mod install;
 mod responder;
 
+use std::net::IpAddr;
+
 use portcullis_config::ChildPolicy;
 
 use crate::child::{ChildState, DirectionKeys};
@@ -95,6 +97,8 @@ struct Agreement {
     /// SPIs of our inbound SAs.
     spis: Spis,
     nonces: Both,
+    /// The addresses that the peer sees as its own and as ours.
+    original: Option<(IpAddr, IpAddr)>,
     /// The responder's: bodies of identities to repeat.
     identities: Option<(Vec<u8>, Vec<u8>)>,
     commit: bool,
@@ -147,12 +151,17 @@ impl QuickMode {
             }
             | State::Agreeing(Agreement { wanted, spis, .. }) => {
                 release(core, spis);
-                give_up(core, &wanted);
+                give_up(core, now, &wanted);
                 report(core, &wanted.child);
+                // Where there was none before, the connection does not stand as it should.
+                let ended = matches!(reason, CloseReason::Terminated | CloseReason::Replaced);
+                let again = sa.connection.clone().map(Request::Restart);
+                core.requests
+                    .extend(again.filter(|_| wanted.replaces.is_none() && !ended));
             }
             State::AwaitConnected { child, .. } | State::AwaitProof { child, .. } => {
                 let replaced = core.children.get(child).and_then(|child| child.replaces);
-                stay(core, replaced);
+                stay(core, now, replaced);
                 let removed = install::remove(core, child, reason.clone());
                 report(core, &removed.unwrap_or_default());
             }
@@ -167,16 +176,24 @@ fn release(core: &mut Core, spis: Spis) {
     }
 }
 
-/// A replacement is not to be: the child that it was for stays as it is.
-pub(crate) fn give_up(core: &mut Core, wanted: &Wanted) {
-    stay(core, wanted.replaces);
+/// A replacement is not to be: the child that it was for stays as it is, and the next one is tried later.
+pub(crate) fn give_up(core: &mut Core, now: Time, wanted: &Wanted) {
+    stay(core, now, wanted.replaces);
 }
 
-fn stay(core: &mut Core, replaced: Option<ChildId>) {
-    let replaced = replaced.and_then(|id| core.children.get_mut(id));
-    if let Some(child) = replaced.filter(|child| child.state == ChildState::Rekeying) {
-        child.state = ChildState::Installed;
+fn stay(core: &mut Core, now: Time, replaced: Option<ChildId>) {
+    let child = replaced.and_then(|id| core.children.get_mut(id));
+    let Some(child) = child.filter(|child| child.state == ChildState::Rekeying) else {
+        return;
+    };
+    child.state = ChildState::Installed;
+    child.failed += 1;
+    let (id, failed) = (child.id, child.failed);
+    let again = core.again(now, failed);
+    if let Some(child) = core.children.get_mut(id) {
+        child.again = Some(again);
     }
+    core.requests.push_back(Request::Plan(id));
 }
 
 /// Takes a message of quick mode.
@@ -315,13 +332,17 @@ fn unanswered(mut quick_mode: QuickMode, sa: &mut IkeSa, core: &mut Core, now: T
 }
 
 impl QuickMode {
-    /// Our offer gives way to the peer's: nothing is left of it but its message id.
-    fn give_way(&mut self, core: &mut Core, now: Time) {
-        if let State::MakingKeyPair(offer) | State::AwaitAnswer { offer, .. } = self.take() {
-            release(core, offer.spis);
-        }
+    /// Our offer gives way to the peer's: nothing is left of it but its message id. Gives what it was for.
+    fn give_way(&mut self, core: &mut Core, now: Time) -> Option<Wanted> {
         self.retransmission.stop();
         self.until = Some(now + core.settings.exchange_memory());
+        match self.take() {
+            State::MakingKeyPair(offer) | State::AwaitAnswer { offer, .. } => {
+                release(core, offer.spis);
+                Some(offer.wanted)
+            }
+            _ => None,
+        }
     }
 
     fn take(&mut self) -> State {

@@ -2,8 +2,8 @@
 
 use portcullis_config::{AddressPool, ChildPolicy, Mode, Selector};
 
-use super::initiator::{original_addresses, proposals, reserve};
-use super::{Agreement, Bodies, QuickMode, State, install};
+use super::initiator::{original_addresses, proposals, read_original_addresses, reserve};
+use super::{Agreement, Bodies, QuickMode, State, give_up, install};
 use crate::child::ChildState;
 use crate::core::Core;
 use crate::proposal::ipsec::Chosen;
@@ -17,7 +17,7 @@ use crate::wire::identification::Identification;
 use crate::wire::notification::{Notification, notify};
 use crate::wire::payload::kind;
 use crate::wire::security_association::SecurityAssociation;
-use crate::wire::{Payloads, nat_original_address, protocol};
+use crate::wire::{Payloads, protocol};
 use crate::work::{Agreed, Job};
 use crate::{ChildId, CloseReason, Error, InvalidMessage, PeerIncompatible, Time};
 
@@ -45,10 +45,10 @@ pub(super) fn begin(
     let payloads = Payloads::parse(incoming.header.next_payload, &body)?;
     let asked = incoming.header.flags & COMMIT != 0;
     let commit = asked || sa.peer.windows || core.settings.commit;
-    if !yields(sa, core, now, &payloads)? {
+    let Goes::On { instead_of } = collide(sa, core, now, &payloads)? else {
         sa.forget_message_id(id);
         return Ok(());
-    }
+    };
     let result = read_offer(sa, core, &payloads, commit);
     let result = result.and_then(|(agreement, peer)| match peer {
         Some((group, peer)) => {
@@ -64,35 +64,47 @@ pub(super) fn begin(
             sa.quick_modes += 1;
             sa.exchanges.insert(id, quick_mode);
         }
-        Err((error, mismatches)) => refuse(sa, core, now, &payloads, (error, mismatches)),
+        Err((error, mismatches)) => {
+            if let Some(ours) = instead_of {
+                give_up(core, now, &ours);
+            }
+            refuse(sa, core, now, &payloads, (error, mismatches));
+        }
     }
     Ok(())
 }
 
+/// What becomes of the peer's offer.
+enum Goes {
+    /// It is taken, perhaps instead of one of ours.
+    On { instead_of: Option<Wanted> },
+    /// It waits until it is repeated.
+    Later,
+}
+
 /// Both ends may offer the same at once. The offer with the lower nonce gives way, so that one comes to be: ours is
-/// given up, or theirs waits until it is repeated, which is after ours. Tells whether theirs goes on.
-fn yields(
+/// given up, or theirs waits until it is repeated, which is after ours.
+fn collide(
     sa: &mut IkeSa,
     core: &mut Core,
     now: Time,
     payloads: &Payloads<'_>,
-) -> Result<bool, Error> {
+) -> Result<Goes, Error> {
     let theirs = phase1::read_nonce(payloads)?;
     let (asked, _) = read_traffic(sa, payloads)?;
     let mut exchanges = sa.exchanges.iter();
     let rival = exchanges.find(|(_, ours)| ours.wants(|wanted| *wanted.said() == asked));
     let Some((id, rival)) = rival else {
-        return Ok(true);
+        return Ok(Goes::On { instead_of: None });
     };
     // Without an offer that is open, the peer has answered ours.
     if rival.offer().is_none_or(|offer| offer.nonce > theirs) {
-        return Ok(false);
+        return Ok(Goes::Later);
     }
     let id = *id;
-    if let Some(ours) = sa.exchanges.get_mut(&id) {
-        ours.give_way(core, now);
-    }
-    Ok(true)
+    let ours = sa.exchanges.get_mut(&id);
+    let instead_of = ours.and_then(|ours| ours.give_way(core, now));
+    Ok(Goes::On { instead_of })
 }
 
 /// Says why, to the peer and to the operator.
@@ -138,6 +150,7 @@ fn read_offer(
     let offered = SecurityAssociation::parse(body).map_err(invalid)?;
     let theirs = phase1::read_nonce(payloads).map_err(invalid)?;
     let (asked, bodies) = read_traffic(sa, payloads).map_err(plain)?;
+    let original = read_original_addresses(sa, Role::Responder, payloads).map_err(invalid)?;
     let (policy, chosen, selector) = choose(sa, core, &asked, &offered)?;
     let said = Some(asked).filter(|asked| *asked != selector && policy.mode == Mode::Tunnel);
     let peer = match policy.pfs {
@@ -163,6 +176,7 @@ fn read_offer(
         chosen,
         spis,
         nonces: Both::new(Role::Responder, phase1::nonce(core), theirs),
+        original,
         identities: Some(bodies),
         commit,
     };
@@ -171,10 +185,6 @@ fn read_offer(
 
 /// The traffic, and the bodies to repeat; without identities it is all between the two hosts.
 fn read_traffic(sa: &IkeSa, payloads: &Payloads<'_>) -> Result<(Selector, Identities), Error> {
-    // RFC 3947 5.2: checked, but not needed here, for what arrives is checked against the addresses that we see.
-    for body in payloads.all(kind::NAT_OA) {
-        nat_original_address::parse(body)?;
-    }
     let mut bodies = payloads.all(kind::IDENTIFICATION);
     match (bodies.next(), bodies.next(), bodies.next()) {
         (None, None, None) => {
