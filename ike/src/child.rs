@@ -2,6 +2,7 @@
 //! (requirement 75).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -210,6 +211,9 @@ pub(crate) struct Children {
     by_outbound: HashMap<(u8, IpAddr, u32), ChildId>,
     by_peer: HashMap<PeerId, BTreeSet<ChildId>>,
     by_connection: HashMap<String, BTreeSet<ChildId>>,
+    by_traffic: HashMap<(PeerId, String, Selector), BTreeSet<ChildId>>,
+    /// By the child that they are to replace.
+    by_replaced: HashMap<ChildId, BTreeSet<ChildId>>,
     /// Peers whose last child went.
     left: Vec<PeerId>,
     last: u64,
@@ -226,14 +230,12 @@ impl Children {
         for key in outbound_keys(&child) {
             self.by_outbound.insert(key, id);
         }
-        self.by_peer
-            .entry(child.peer.clone())
-            .or_default()
-            .insert(id);
-        self.by_connection
-            .entry(child.connection.name.clone())
-            .or_default()
-            .insert(id);
+        note(&mut self.by_peer, child.peer.clone(), id);
+        note(&mut self.by_connection, child.connection.name.clone(), id);
+        note(&mut self.by_traffic, traffic_key(&child), id);
+        if let Some(old) = child.replaces {
+            note(&mut self.by_replaced, old, id);
+        }
         self.table.insert(id, child);
     }
 
@@ -244,18 +246,13 @@ impl Children {
                 self.by_outbound.remove(&key);
             }
         }
-        if let Some(ids) = self.by_peer.get_mut(&child.peer) {
-            ids.remove(&id);
-            if ids.is_empty() {
-                self.by_peer.remove(&child.peer);
-                self.left.push(child.peer.clone());
-            }
+        if strike(&mut self.by_peer, &child.peer, id) {
+            self.left.push(child.peer.clone());
         }
-        if let Some(ids) = self.by_connection.get_mut(&child.connection.name) {
-            ids.remove(&id);
-            if ids.is_empty() {
-                self.by_connection.remove(&child.connection.name);
-            }
+        strike(&mut self.by_connection, &child.connection.name, id);
+        strike(&mut self.by_traffic, &traffic_key(&child), id);
+        if let Some(old) = &child.replaces {
+            strike(&mut self.by_replaced, old, id);
         }
         Some(child)
     }
@@ -275,6 +272,31 @@ impl Children {
     pub(crate) fn of_connection(&self, name: &str) -> impl Iterator<Item = &ChildSa> {
         let ids = self.by_connection.get(name).into_iter().flatten();
         ids.filter_map(|id| self.table.get(id))
+    }
+
+    /// Children of a peer that go by this name and have this traffic.
+    pub(crate) fn alike(
+        &self,
+        peer: &PeerId,
+        name: &str,
+        selector: &Selector,
+    ) -> impl Iterator<Item = &ChildSa> {
+        let key = (peer.clone(), name.to_owned(), selector.clone());
+        let ids = self.by_traffic.get(&key).into_iter().flatten();
+        ids.filter_map(|id| self.table.get(id))
+    }
+
+    /// True if there is one, whole or not, that is to replace this one.
+    pub(crate) fn has_successor(&self, id: ChildId) -> bool {
+        self.by_replaced.contains_key(&id)
+    }
+
+    /// This child replaces another one than it was made for.
+    pub(crate) fn set_replaces(&mut self, id: ChildId, old: ChildId) {
+        if let Some(mut child) = self.remove(id) {
+            child.replaces = Some(old);
+            self.insert(child);
+        }
     }
 
     pub(crate) fn get(&self, id: ChildId) -> Option<&ChildSa> {
@@ -305,6 +327,28 @@ impl Children {
             self.insert(child);
         }
     }
+}
+
+fn note<K: Eq + Hash>(map: &mut HashMap<K, BTreeSet<ChildId>>, key: K, id: ChildId) {
+    map.entry(key).or_default().insert(id);
+}
+
+/// Tells whether that was the last one.
+fn strike<K: Eq + Hash>(map: &mut HashMap<K, BTreeSet<ChildId>>, key: &K, id: ChildId) -> bool {
+    let Some(ids) = map.get_mut(key) else {
+        return false;
+    };
+    ids.remove(&id);
+    let is_last = ids.is_empty();
+    if is_last {
+        map.remove(key);
+    }
+    is_last
+}
+
+fn traffic_key(child: &ChildSa) -> (PeerId, String, Selector) {
+    let name = child.policy.name.clone();
+    (child.peer.clone(), name, child.selector.clone())
 }
 
 fn outbound_keys(child: &ChildSa) -> Vec<(u8, IpAddr, u32)> {

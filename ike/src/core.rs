@@ -11,6 +11,7 @@ use crate::backoff;
 use crate::child::Children;
 use crate::crypto::credentials::LoadedCredentials;
 use crate::leases::Leases;
+use crate::peer_id::PeerId;
 use crate::show::{Counters, Mismatch};
 use crate::traffic::Wanted;
 use crate::v1::wrong_passwords::WrongPasswords;
@@ -45,7 +46,7 @@ pub(crate) enum Request {
     /// The new phase 1 that was to take this one's place came to nothing.
     NotRenewed(IkeId),
     /// The peer of this phase 1 is dead, and its children with it.
-    PeerDead(IkeId),
+    PeerDead(IkeId, PeerId),
     /// Begin anew, later.
     Restart(Arc<Connection>),
 }

@@ -69,7 +69,7 @@ impl Endpoint {
             Request::Plan(id) => self.plan(id),
             Request::Installed(id) => self.installed(id),
             Request::NotRenewed(id) => self.not_renewed(now, id),
-            Request::PeerDead(id) => self.peer_dead(id),
+            Request::PeerDead(id, peer) => self.peer_dead(id, &peer),
             Request::Restart(connection) => self.plan_restart(now, &connection),
         }
     }
@@ -366,8 +366,8 @@ impl Endpoint {
     }
 
     /// The children of a dead peer go, unless another phase 1 says that it lives.
-    fn peer_dead(&mut self, id: IkeId) {
-        let children = self.core.children.iter();
+    fn peer_dead(&mut self, id: IkeId, peer: &PeerId) {
+        let children = self.core.children.of_peer(peer);
         let children: Vec<_> = children
             .filter(|child| child.ike == id && self.messenger(child).is_none())
             .map(|child| child.id)
@@ -399,9 +399,7 @@ impl Endpoint {
             return;
         };
         // The peer's replacement may be on its way.
-        let mut siblings = self.core.children.of_peer(&child.peer);
-        let replaced = siblings.any(|sibling| sibling.replaces == Some(id));
-        drop(siblings);
+        let replaced = self.core.children.has_successor(id);
         if child.state != ChildState::Installed {
             return;
         }

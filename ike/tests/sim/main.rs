@@ -8,6 +8,7 @@ mod establish;
 mod harness;
 mod life;
 mod lying;
+mod many;
 mod nat;
 mod refused;
 mod rekey;

@@ -22,8 +22,27 @@ use crate::wire::{Payloads, nat_original_address};
 use crate::work::{Agreed, Job};
 use crate::{CloseReason, Error, InvalidMessage, Local, PeerMisbehaved, Time};
 
-/// Begins a quick mode; a failure is reported.
+/// Quick modes that we have open at once: a peer may not take more, and what is not taken is repeated.
+const OPEN: usize = 24;
+
+/// Begins a quick mode, now or when there are not so many others.
 pub(crate) fn initiate(sa: &mut IkeSa, core: &mut Core, now: Time, wanted: Wanted) {
+    sa.queue.push_back(wanted);
+    initiate_queued(sa, core, now);
+}
+
+/// Begins the quick modes whose turn it is.
+pub(crate) fn initiate_queued(sa: &mut IkeSa, core: &mut Core, now: Time) {
+    while sa.is_established() && sa.exchanges.count_open() < OPEN {
+        let Some(wanted) = sa.queue.pop_front() else {
+            return;
+        };
+        initiate_now(sa, core, now, wanted);
+    }
+}
+
+/// Begins a quick mode; a failure is reported.
+fn initiate_now(sa: &mut IkeSa, core: &mut Core, now: Time, wanted: Wanted) {
     if let Err(error) = begin(sa, core, now, &wanted) {
         give_up(core, now, &wanted);
         let names = (sa.connection_name(), Some(wanted.child.as_str()));
@@ -390,9 +409,9 @@ pub(super) fn receive_connected(
 
 /// The peer refuses, in an authentic notification: the negotiation that has this SPI, or the only one there is.
 pub(crate) fn refused(sa: &mut IkeSa, core: &mut Core, now: Time, notification: &Notification) {
-    let open = sa.exchanges.iter();
+    let open = sa.exchanges.open();
     let open: Vec<(u32, Spis)> = open
-        .filter_map(|(id, q)| q.offer().map(|offer| (*id, offer.spis)))
+        .filter_map(|(id, q)| q.offer().map(|offer| (id, offer.spis)))
         .collect();
     let spi = <[u8; 4]>::try_from(&notification.spi[..]).map(u32::from_be_bytes);
     let named = open
@@ -402,8 +421,9 @@ pub(crate) fn refused(sa: &mut IkeSa, core: &mut Core, now: Time, notification: 
         (Some((id, _)), _) | (None, [(id, _)]) => *id,
         _ => return,
     };
-    if let Some(quick_mode) = sa.exchanges.remove(&found) {
+    if let Some(quick_mode) = sa.exchanges.remove(found) {
         let error = Error::PeerRefused(notification.kind);
         quick_mode.abandon(sa, core, now, CloseReason::Error(error));
     }
+    initiate_queued(sa, core, now);
 }

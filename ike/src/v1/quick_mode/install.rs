@@ -152,9 +152,7 @@ fn replace(core: &mut Core, now: Time, old: ChildId, id: ChildId) -> bool {
         }
         Some(rival) => {
             retire(core, now, rival, id);
-            if let Some(child) = core.children.get_mut(id) {
-                child.replaces = Some(rival);
-            }
+            core.children.set_replaces(id, rival);
         }
         None => retire(core, now, old, id),
     }

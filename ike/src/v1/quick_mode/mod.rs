@@ -14,6 +14,7 @@
 mod initiator;
 mod install;
 mod responder;
+mod table;
 
 use std::net::IpAddr;
 
@@ -36,8 +37,9 @@ use crate::wire::{Payloads, Writer};
 use crate::work::Outcome;
 use crate::{ChildId, CloseReason, Error, PeerMisbehaved, Time};
 
-pub(crate) use initiator::{initiate, refused};
+pub(crate) use initiator::{initiate, initiate_queued, refused};
 pub(crate) use responder::connected;
+pub(crate) use table::QuickModes;
 
 /// Payloads of a message under construction.
 type Bodies = Vec<(u8, Vec<u8>)>;
@@ -203,12 +205,18 @@ pub(crate) fn receive(
     now: Time,
     incoming: Incoming<'_>,
 ) -> Result<(), Error> {
+    let result = accept(sa, core, now, incoming);
+    initiate_queued(sa, core, now);
+    result
+}
+
+fn accept(sa: &mut IkeSa, core: &mut Core, now: Time, incoming: Incoming<'_>) -> Result<(), Error> {
     // Requirement 73: without a phase 1 there is no phase 2.
     if !matches!(sa.state, IkeState::Established) {
         return Err(PeerMisbehaved::NoPhase1.into());
     }
     let id = incoming.header.message_id;
-    let Some(mut quick_mode) = sa.exchanges.remove(&id) else {
+    let Some(mut quick_mode) = sa.exchanges.remove(id) else {
         return responder::begin(sa, core, now, incoming);
     };
     if quick_mode.retransmission.is_repeated(incoming.bytes) {
@@ -244,7 +252,7 @@ pub(crate) fn computed(
     message_id: u32,
     outcome: Outcome,
 ) {
-    let Some(mut quick_mode) = sa.exchanges.remove(&message_id) else {
+    let Some(mut quick_mode) = sa.exchanges.remove(message_id) else {
         return;
     };
     let result = match (quick_mode.take(), outcome) {
@@ -280,18 +288,13 @@ pub(crate) fn computed(
         }
         Err(error) => quick_mode.abandon(sa, core, now, CloseReason::Error(error)),
     }
+    initiate_queued(sa, core, now);
 }
 
 /// Does what is due.
 pub(crate) fn timeout(sa: &mut IkeSa, core: &mut Core, now: Time) {
-    let due = |q: &QuickMode| q.deadline().is_some_and(|at| at <= now);
-    let exchanges = sa.exchanges.iter();
-    let due: Vec<u32> = exchanges
-        .filter(|(_, q)| due(q))
-        .map(|(id, _)| *id)
-        .collect();
-    for id in due {
-        let Some(mut quick_mode) = sa.exchanges.remove(&id) else {
+    for id in sa.exchanges.due(now) {
+        let Some(mut quick_mode) = sa.exchanges.remove(id) else {
             continue;
         };
         if quick_mode.until.is_some_and(|at| at <= now) {
@@ -311,6 +314,7 @@ pub(crate) fn timeout(sa: &mut IkeSa, core: &mut Core, now: Time) {
             Due::GiveUp => unanswered(quick_mode, sa, core, now),
         }
     }
+    initiate_queued(sa, core, now);
 }
 
 /// The peer does not answer.

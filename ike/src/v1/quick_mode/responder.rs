@@ -3,7 +3,7 @@
 use portcullis_config::{AddressPool, ChildPolicy, Mode, Selector};
 
 use super::initiator::{original_addresses, proposals, read_original_addresses, reserve};
-use super::{Agreement, Bodies, QuickMode, State, give_up, install};
+use super::{Agreement, Bodies, QuickMode, State, give_up, initiate_queued, install};
 use crate::child::ChildState;
 use crate::core::Core;
 use crate::proposal::ipsec::Chosen;
@@ -32,7 +32,7 @@ pub(super) fn begin(
     incoming: Incoming<'_>,
 ) -> Result<(), Error> {
     let id = incoming.header.message_id;
-    if id == 0 || sa.seen.contains(&id) || sa.exchanges.len() >= OPEN {
+    if id == 0 || sa.seen.contains(&id) || sa.exchanges.count_open() >= OPEN {
         return Ok(());
     }
     let iv = sa.keys()?.exchange_iv(id);
@@ -92,7 +92,7 @@ fn collide(
 ) -> Result<Goes, Error> {
     let theirs = phase1::read_nonce(payloads)?;
     let (asked, _) = read_traffic(sa, payloads)?;
-    let mut exchanges = sa.exchanges.iter();
+    let mut exchanges = sa.exchanges.open();
     let rival = exchanges.find(|(_, ours)| ours.wants(|wanted| *wanted.said() == asked));
     let Some((id, rival)) = rival else {
         return Ok(Goes::On { instead_of: None });
@@ -101,9 +101,11 @@ fn collide(
     if rival.offer().is_none_or(|offer| offer.nonce > theirs) {
         return Ok(Goes::Later);
     }
-    let id = *id;
-    let ours = sa.exchanges.get_mut(&id);
-    let instead_of = ours.and_then(|ours| ours.give_way(core, now));
+    let mut instead_of = None;
+    if let Some(mut ours) = sa.exchanges.remove(id) {
+        instead_of = ours.give_way(core, now);
+        sa.exchanges.insert(id, ours);
+    }
     Ok(Goes::On { instead_of })
 }
 
@@ -286,13 +288,10 @@ fn effective(sa: &IkeSa, mode: Mode, asked: Selector) -> Selector {
 
 /// The child of the same peer and traffic that a new one takes over from.
 fn predecessor(sa: &IkeSa, core: &Core, name: &str, selector: &Selector) -> Option<ChildId> {
-    let mut children = core.children.of_peer(sa.peer_id.as_ref()?).filter(|child| {
-        Some(child.connection.name.as_str()) == sa.connection_name()
-            && child.policy.name == name
-            && child.selector == *selector
-            && child.replaced_by.is_none()
-            && child.state != ChildState::Inbound
-    });
+    let peer = sa.peer_id.as_ref()?;
+    let alike = core.children.alike(peer, name, selector);
+    let mut children =
+        alike.filter(|child| child.replaced_by.is_none() && child.state != ChildState::Inbound);
     children.next().map(|child| child.id)
 }
 
@@ -415,7 +414,7 @@ fn connected_message(quick_mode: &mut QuickMode, sa: &IkeSa) -> Result<Vec<u8>, 
 
 /// CONNECTED as an informational exchange with the quick mode's message id (RFC 2408 3.1).
 pub(crate) fn connected(sa: &mut IkeSa, core: &mut Core, now: Time, message_id: u32) {
-    let Some(mut quick_mode) = sa.exchanges.remove(&message_id) else {
+    let Some(mut quick_mode) = sa.exchanges.remove(message_id) else {
         return;
     };
     match quick_mode.take() {
@@ -428,4 +427,5 @@ pub(crate) fn connected(sa: &mut IkeSa, core: &mut Core, now: Time, message_id: 
         state => quick_mode.state = state,
     }
     sa.exchanges.insert(message_id, quick_mode);
+    initiate_queued(sa, core, now);
 }
