@@ -179,13 +179,15 @@ fn read_credentials(
 }
 
 /// Further certificates of this gateway, each with its key and with whom it believes then.
-pub(crate) fn read_further(section: Section<'_>, base: &Path) -> Option<Vec<Method>> {
+pub(crate) fn read_further(
+    section: Section<'_>,
+    hybrid: Option<Hybrid>,
+    base: &Path,
+) -> Option<Vec<Method>> {
     let key = "further-certificates";
-    if !section.has("certificate") || section.has("hybrid") {
-        section.refuse(
-            key,
-            "expected only with `certificate`, and without `hybrid`",
-        );
+    if !section.has("certificate") || hybrid.is_some() {
+        let message = "expected only with `certificate`, and without `hybrid`";
+        section.refuse(key, message);
     }
     let mut all = Some(Vec::new());
     for item in members(section, key) {

@@ -140,8 +140,8 @@ pub const CONNECTION: Table = Table {
             kind: "name of a `[[pool]]`",
             presence: Optional,
             example: "\"warriors\"",
-            doc: "Peers get addresses from it (mode config), and SAs for those only. A peer is known by its user's name and \
-                  its identity: it gets the same address when it comes again.",
+            doc: "Peers get addresses from it (mode config), and SAs for those only. A peer is known by its user's name, and \
+                  by its identity where a certificate or nothing else tells: it gets the same address when it comes again.",
         },
         Key {
             name: "mode-config",

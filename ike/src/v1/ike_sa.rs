@@ -640,9 +640,10 @@ impl IkeSa {
 
     /// Its renewal came to nothing: there is another one to come.
     pub(crate) fn not_renewed(&mut self, core: &mut Core, now: Time) {
-        if self.is_established() && !self.retired && self.renewal.is_none() && self.may_renew() {
+        if self.is_established() && !self.retired && self.may_renew() {
             self.failed += 1;
-            self.renewal = Some(core.again(now, self.failed));
+            let again = core.again(now, self.failed);
+            self.renewal = Some(self.renewal.map_or(again, |planned| planned.min(again)));
         }
     }
 

@@ -87,6 +87,7 @@ fn ask(
         let range = child.selector.local.first()?;
         (range.start == range.end).then_some(range.start)
     });
+    drop(children);
     let known = match ours {
         Some(IpAddr::V4(address)) => address.octets().to_vec(),
         _ => Vec::new(),

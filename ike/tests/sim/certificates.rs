@@ -73,13 +73,11 @@ fn the_peer_gets_the_certificate_that_it_asks_for() {
 }
 
 #[test]
-fn without_one_that_suits_it_fails_at_both_ends() {
-    for initiator in 0..2 {
-        let all = connections(Phase1Exchange::Main, "other_root.crt");
-        let mut pair = Pair::new(510, all);
-        pair.initiate(initiator);
-        pair.run(Duration::from_secs(70));
-        assert_eq!(pair.ends.each_ref().map(|end| end.established()), [0, 0]);
-        assert!(pair.ends[1].failures() > 0);
-    }
+fn one_that_does_not_suit_is_not_believed() {
+    let all = connections(Phase1Exchange::Main, "other_root.crt");
+    let mut pair = Pair::new(510, all);
+    pair.initiate(0);
+    pair.run(Duration::from_secs(70));
+    assert_eq!(pair.ends.each_ref().map(|end| end.established()), [0, 0]);
+    assert!(pair.ends[1].failures() > 0);
 }

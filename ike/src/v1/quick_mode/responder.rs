@@ -101,6 +101,7 @@ fn collide(
     if rival.offer().is_none_or(|offer| offer.nonce > theirs) {
         return Ok(Goes::Later);
     }
+    drop(exchanges);
     let mut instead_of = None;
     if let Some(mut ours) = sa.exchanges.remove(id) {
         instead_of = ours.give_way(core, now);
