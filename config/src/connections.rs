@@ -205,8 +205,10 @@ fn read_connection(
             );
         }
     }
-    let authentication = remote_access::read_hybrid(section)
+    let hybrid = remote_access::read_hybrid(section);
+    let authentication = hybrid
         .and_then(|hybrid| credentials::read(section, exchange.unwrap_or_default(), hybrid, base));
+    let further = hybrid.and_then(|hybrid| credentials::read_further(section, hybrid, base));
     let local_id = match (&authentication, &remote) {
         (Some(authentication), Some(remote)) => {
             read_local_id(section, authentication, remote, local.flatten(), interfaces)
@@ -246,7 +248,7 @@ fn read_connection(
         nat_traversal: nat_traversal?,
         fragment_size: fragment_size?,
         start: start?,
-        further: Vec::new(),
+        further: further?,
         children: Vec::new(),
     })
 }

@@ -6,8 +6,11 @@ use crate::keys::{decode, read_closed};
 use crate::pem::{self, Part};
 use crate::ports::members;
 use crate::reader::{Item, Section};
+use crate::reference::AUTHENTICATION;
 use crate::remote_access::Hybrid;
-use crate::{Authentication, Credentials, Phase1Exchange, Revocation, Secret, identity};
+use crate::{
+    Authentication, Credentials, Identity, Method, Phase1Exchange, Revocation, Secret, identity,
+};
 
 /// Where the pre-shared key stands: in place, or the name of a file.
 pub(crate) const PSK: (&str, &str) = ("psk", "psk-file");
@@ -172,6 +175,51 @@ fn read_credentials(
         crls: crls?,
         revocation: revocation?,
         name_roots: name_roots?,
+    })
+}
+
+/// Further certificates of this gateway, each with its key and with whom it believes then.
+pub(crate) fn read_further(
+    section: Section<'_>,
+    hybrid: Option<Hybrid>,
+    base: &Path,
+) -> Option<Vec<Method>> {
+    let key = "further-certificates";
+    if !section.has("certificate") || hybrid.is_some() {
+        let message = "expected only with `certificate`, and without `hybrid`";
+        section.refuse(key, message);
+    }
+    let mut all = Some(Vec::new());
+    for item in members(section, key) {
+        match item
+            .section(&AUTHENTICATION)
+            .and_then(|table| read_one_further(table, base))
+        {
+            Some(method) => all.iter_mut().for_each(|all| all.push(method.clone())),
+            None => all = None,
+        }
+    }
+    all
+}
+
+fn read_one_further(table: Section<'_>, base: &Path) -> Option<Method> {
+    for key in [PSK.0, PSK.1] {
+        table.refuse(key, "expected a certificate");
+    }
+    let credentials = read_credentials(table, None, base)?;
+    let local_id = match table.get("local-id") {
+        Some(item) => item.parse(identity::read),
+        None => {
+            let subject = credentials
+                .chain
+                .first()
+                .and_then(|own| identity::subject(own));
+            subject.map(Identity::DistinguishedName)
+        }
+    };
+    Some(Method {
+        authentication: Authentication::Certificates(credentials),
+        local_id: local_id?,
     })
 }
 

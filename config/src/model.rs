@@ -354,6 +354,9 @@ pub struct SaConfig {
     pub destination: IpAddr,
     /// ESP-in-UDP.
     pub udp: Option<UdpEncapsulation>,
+    /// Source and destination that the sender's checksums cover, where NATs put others in their place (RFC 3948
+    /// 3.1.2). Inbound transport mode in UDP only.
+    pub original: Option<(IpAddr, IpAddr)>,
     /// Extended 64 bit sequence numbers (RFC 4303 2.2.1).
     pub esn: bool,
     /// Replay window in packets, a power of two from 64 to 65536; `None` turns the check off. Inbound only.

@@ -104,6 +104,7 @@ fn read_sa(section: Section<'_>, name: &str, base: &Path) -> Option<SaConfig> {
         source: source?,
         destination: destination?,
         udp,
+        original: None,
         esn,
         replay_window,
         df,

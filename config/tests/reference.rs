@@ -40,7 +40,8 @@ const DEFAULT_RESPONSE: &str = "[default-response]\n\
                                 authentication = [{ psk = \"correct horse battery staple\" }]\n";
 
 /// Keys that go with `certificate` only.
-const WITH_CERTIFICATE: [&str; 5] = [
+const WITH_CERTIFICATE: [&str; 6] = [
+    "further-certificates",
     "private-key-file",
     "roots",
     "crls",

@@ -2,8 +2,10 @@
 //! (requirement 75).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use portcullis_config::{
     ChildPolicy, ChildProposal, Connection, Df, Direction, Dscp, Limits, Mode, SaConfig, Secret,
@@ -44,6 +46,8 @@ pub(crate) struct ChildSa {
     pub(crate) said: Option<Selector>,
     pub(crate) proposal: ChildProposal,
     pub(crate) udp: bool,
+    /// The addresses that the peer sees as its own and as ours (RFC 3947 5.2).
+    pub(crate) original: Option<(IpAddr, IpAddr)>,
     /// SPIs of our inbound SAs, and of our outbound ones.
     pub(crate) inbound: Spis,
     pub(crate) outbound: Spis,
@@ -59,6 +63,9 @@ pub(crate) struct ChildSa {
     pub(crate) traffic: (u64, u64),
     /// When it last carried a packet.
     pub(crate) last_traffic: Time,
+    /// Replacements that came to nothing, and when the next one is tried.
+    pub(crate) failed: u32,
+    pub(crate) again: Option<Time>,
 }
 
 /// Keys of one direction: for ESP (cipher, integrity) and for AH.
@@ -126,6 +133,10 @@ impl ChildSa {
                 source_port: from.port(),
                 destination_port: to.port(),
             }),
+            original: match (direction, mode) {
+                (Direction::Inbound, Mode::Transport) => self.original.filter(|_| self.udp),
+                _ => None,
+            },
             esn: self.proposal.esn,
             replay_window: match direction {
                 Direction::Inbound => self.policy.replay_window,
@@ -144,6 +155,22 @@ impl ChildSa {
         let Spis { esp, ah } = self.inbound;
         let esp = esp.map(|spi| (50, spi));
         esp.into_iter().chain(ah.map(|spi| (51, spi)))
+    }
+
+    /// When something is due: replaced ones go, idle ones too, and a replacement is tried again.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        let idle = self.policy.idle.map(Duration::from_secs);
+        let idle = idle.and_then(|idle| self.last_traffic.checked_add(idle));
+        match self.state {
+            ChildState::Replaced { until } => Some(until),
+            ChildState::Installed => [idle, self.again].into_iter().flatten().min(),
+            ChildState::Inbound | ChildState::Rekeying => idle,
+        }
+    }
+
+    /// True if it is time to try a replacement again.
+    pub(crate) fn is_to_be_replaced(&self, now: Time) -> bool {
+        self.state == ChildState::Installed && self.again.is_some_and(|at| at <= now)
     }
 
     pub(crate) fn is_replaced(&self) -> bool {
@@ -183,6 +210,10 @@ pub(crate) struct Children {
     /// By protocol (50, 51), peer's address and outbound SPI: as the peer names them in a delete.
     by_outbound: HashMap<(u8, IpAddr, u32), ChildId>,
     by_peer: HashMap<PeerId, BTreeSet<ChildId>>,
+    by_connection: HashMap<String, BTreeSet<ChildId>>,
+    by_traffic: HashMap<(PeerId, String, Selector), BTreeSet<ChildId>>,
+    /// By the child that they are to replace.
+    by_replaced: HashMap<ChildId, BTreeSet<ChildId>>,
     /// Peers whose last child went.
     left: Vec<PeerId>,
     last: u64,
@@ -199,10 +230,12 @@ impl Children {
         for key in outbound_keys(&child) {
             self.by_outbound.insert(key, id);
         }
-        self.by_peer
-            .entry(child.peer.clone())
-            .or_default()
-            .insert(id);
+        note(&mut self.by_peer, child.peer.clone(), id);
+        note(&mut self.by_connection, child.connection.name.clone(), id);
+        note(&mut self.by_traffic, traffic_key(&child), id);
+        if let Some(old) = child.replaces {
+            note(&mut self.by_replaced, old, id);
+        }
         self.table.insert(id, child);
     }
 
@@ -213,12 +246,13 @@ impl Children {
                 self.by_outbound.remove(&key);
             }
         }
-        if let Some(ids) = self.by_peer.get_mut(&child.peer) {
-            ids.remove(&id);
-            if ids.is_empty() {
-                self.by_peer.remove(&child.peer);
-                self.left.push(child.peer.clone());
-            }
+        if strike(&mut self.by_peer, &child.peer, id) {
+            self.left.push(child.peer.clone());
+        }
+        strike(&mut self.by_connection, &child.connection.name, id);
+        strike(&mut self.by_traffic, &traffic_key(&child), id);
+        if let Some(old) = &child.replaces {
+            strike(&mut self.by_replaced, old, id);
         }
         Some(child)
     }
@@ -232,6 +266,37 @@ impl Children {
     pub(crate) fn of_peer(&self, peer: &PeerId) -> impl Iterator<Item = &ChildSa> {
         let ids = self.by_peer.get(peer).into_iter().flatten();
         ids.filter_map(|id| self.table.get(id))
+    }
+
+    /// The children of a connection.
+    pub(crate) fn of_connection(&self, name: &str) -> impl Iterator<Item = &ChildSa> {
+        let ids = self.by_connection.get(name).into_iter().flatten();
+        ids.filter_map(|id| self.table.get(id))
+    }
+
+    /// Children of a peer that go by this name and have this traffic.
+    pub(crate) fn alike(
+        &self,
+        peer: &PeerId,
+        name: &str,
+        selector: &Selector,
+    ) -> impl Iterator<Item = &ChildSa> {
+        let key = (peer.clone(), name.to_owned(), selector.clone());
+        let ids = self.by_traffic.get(&key).into_iter().flatten();
+        ids.filter_map(|id| self.table.get(id))
+    }
+
+    /// True if there is one, whole or not, that is to replace this one.
+    pub(crate) fn has_successor(&self, id: ChildId) -> bool {
+        self.by_replaced.contains_key(&id)
+    }
+
+    /// This child replaces another one than it was made for.
+    pub(crate) fn set_replaces(&mut self, id: ChildId, old: ChildId) {
+        if let Some(mut child) = self.remove(id) {
+            child.replaces = Some(old);
+            self.insert(child);
+        }
     }
 
     pub(crate) fn get(&self, id: ChildId) -> Option<&ChildSa> {
@@ -262,6 +327,28 @@ impl Children {
             self.insert(child);
         }
     }
+}
+
+fn note<K: Eq + Hash>(map: &mut HashMap<K, BTreeSet<ChildId>>, key: K, id: ChildId) {
+    map.entry(key).or_default().insert(id);
+}
+
+/// Tells whether that was the last one.
+fn strike<K: Eq + Hash>(map: &mut HashMap<K, BTreeSet<ChildId>>, key: &K, id: ChildId) -> bool {
+    let Some(ids) = map.get_mut(key) else {
+        return false;
+    };
+    ids.remove(&id);
+    let is_last = ids.is_empty();
+    if is_last {
+        map.remove(key);
+    }
+    is_last
+}
+
+fn traffic_key(child: &ChildSa) -> (PeerId, String, Selector) {
+    let name = child.policy.name.clone();
+    (child.peer.clone(), name, child.selector.clone())
 }
 
 fn outbound_keys(child: &ChildSa) -> Vec<(u8, IpAddr, u32)> {

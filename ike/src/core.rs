@@ -3,15 +3,18 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
-use portcullis_config::Connection;
+use portcullis_config::{Connection, Credentials};
 
+use crate::backoff;
 use crate::child::Children;
 use crate::crypto::credentials::LoadedCredentials;
 use crate::leases::Leases;
+use crate::peer_id::PeerId;
 use crate::show::{Counters, Mismatch};
 use crate::traffic::Wanted;
-use crate::v1::xauth::WrongPasswords;
+use crate::v1::wrong_passwords::WrongPasswords;
 use crate::work::{Job, Work};
 use crate::{
     ChildId, CloseReason, Event, Failure, IkeId, RandomSource, Settings, SpiSource, Time, Transmit,
@@ -38,14 +41,38 @@ pub(crate) enum Request {
     InitialContact(IkeId),
     /// Note when this child is due.
     Plan(ChildId),
+    /// This child stands.
+    Installed(ChildId),
+    /// The new phase 1 that was to take this one's place came to nothing.
+    NotRenewed(IkeId),
     /// The peer of this phase 1 is dead, and its children with it.
-    PeerDead(IkeId),
+    PeerDead(IkeId, PeerId),
     /// Begin anew, later.
     Restart(Arc<Connection>),
 }
 
-/// A connection's own certificates, each with what was made of it; the client of hybrid authentication has none.
-pub(crate) type OwnCertificates = Vec<(Option<Vec<u8>>, Arc<LoadedCredentials>)>;
+/// Credentials of a connection, as they are configured and as they are used.
+pub(crate) struct KnownCredentials {
+    /// The own certificate, which the client of hybrid authentication has not, and the roots.
+    own: Option<Vec<u8>>,
+    roots: Vec<Vec<u8>>,
+    pub(crate) loaded: Arc<LoadedCredentials>,
+}
+
+impl KnownCredentials {
+    pub(crate) fn new(configured: &Credentials, loaded: LoadedCredentials) -> Self {
+        KnownCredentials {
+            own: configured.chain.first().cloned(),
+            roots: configured.roots.clone(),
+            loaded: Arc::new(loaded),
+        }
+    }
+
+    /// True if they were made of these.
+    pub(crate) fn are_of(&self, configured: &Credentials) -> bool {
+        self.own.as_ref() == configured.chain.first() && self.roots == configured.roots
+    }
+}
 
 pub(crate) struct Core {
     pub(crate) settings: Settings,
@@ -53,7 +80,7 @@ pub(crate) struct Core {
     pub(crate) spis: Box<dyn SpiSource>,
     pub(crate) connections: Vec<Arc<Connection>>,
     /// Certificates of the connections that have some, by name.
-    pub(crate) credentials: HashMap<String, OwnCertificates>,
+    pub(crate) credentials: HashMap<String, Vec<KnownCredentials>>,
     /// IKE SAs by the peer's address, half-open ones too.
     pub(crate) peers: HashMap<IpAddr, usize>,
     pub(crate) children: Children,
@@ -121,6 +148,13 @@ impl Core {
     pub(crate) fn jittered(&mut self, value: u64) -> u64 {
         let part = u64::from(u16::from_be_bytes(self.random()));
         value - (u128::from(value) * u128::from(part) / 655_360) as u64
+    }
+
+    /// When what has failed so often is tried again.
+    pub(crate) fn again(&mut self, now: Time, failures: u32) -> Time {
+        let wait = backoff::wait(failures).as_millis();
+        let wait = self.jittered(u64::try_from(wait).unwrap_or(u64::MAX));
+        now + Duration::from_millis(wait)
     }
 
     pub(crate) fn work(&mut self, ike: IkeId, exchange: u32, job: Job) {

@@ -1,5 +1,6 @@
 //! The endpoint: all IKE SAs of this gateway.
 
+mod again;
 mod agenda;
 mod commands;
 mod configure;
@@ -95,6 +96,8 @@ pub struct Endpoint {
     directory: Directory,
     half_open: HalfOpen,
     agenda: Agenda,
+    /// How often connections that should stand have failed since they did.
+    restarts: HashMap<String, u32>,
     last: u64,
 }
 
@@ -112,6 +115,7 @@ impl Endpoint {
             directory: Directory::default(),
             half_open: HalfOpen::default(),
             agenda: Agenda::default(),
+            restarts: HashMap::new(),
             last: 0,
         }
     }

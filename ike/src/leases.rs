@@ -227,7 +227,7 @@ mod tests {
     }
 
     fn peer(number: u32) -> PeerId {
-        PeerId::proven(Identity::Fqdn(number.to_string()))
+        PeerId::proven("warriors", &Identity::Fqdn(number.to_string()))
     }
 
     fn v4(text: &str) -> Option<Ipv4Addr> {

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod backoff;
 mod child;
 mod connections;
 mod core;

@@ -83,6 +83,15 @@ pub const CONNECTION: Table = Table {
             doc: "Its private key, as PKCS#8. With `certificate`.",
         },
         Key {
+            name: "further-certificates",
+            kind: "list of tables",
+            presence: Optional,
+            example: "[{ certificate = \"b.crt\", private-key-file = \"b.pem\", roots = [\"cb.crt\"] }]",
+            doc: "Further certificates of this gateway, with the keys of `authentication` below. The one is used whose \
+                  issuer the peer asks for, first of those with the key usage of IKE; its `roots` are believed then. \
+                  With `certificate`.",
+        },
+        Key {
             name: "roots",
             kind: "list of paths of PEM files",
             presence: Optional,
@@ -131,8 +140,8 @@ pub const CONNECTION: Table = Table {
             kind: "name of a `[[pool]]`",
             presence: Optional,
             example: "\"warriors\"",
-            doc: "Peers get addresses from it (mode config), and SAs for those only. A peer is known by its user's name and \
-                  its identity: it gets the same address when it comes again.",
+            doc: "Peers get addresses from it (mode config), and SAs for those only. A peer is known by its user's name, and \
+                  by its identity where a certificate or nothing else tells: it gets the same address when it comes again.",
         },
         Key {
             name: "mode-config",

@@ -349,8 +349,8 @@ pub const RULE: Table = Table {
             kind: "list of tables",
             presence: Optional,
             example: "[{ psk-file = \"b.psk\" }]",
-            doc: "How both ends prove who they are, the preferred way first: at most one pre-shared key, one RSA and one ECDSA \
-                  certificate. Required with `negotiate`.",
+            doc: "How both ends prove who they are, the preferred way first: at most one pre-shared key, and \
+                  certificates, of which the one is used whose issuer the peer asks for. Required with `negotiate`.",
         },
         Key {
             name: "remote-id",
@@ -427,7 +427,8 @@ pub const DEFAULT_RESPONSE: Table = Table {
 pub const AUTHENTICATION: Table = Table {
     header: "authentication",
     doc: "A way in which both ends prove who they are, of `[[rule]]` and `[default-response]`, written in place: \
-          `authentication = [{ psk-file = \"b.psk\" }]`. All keys are as in `[[connection]]`.",
+          `authentication = [{ psk-file = \"b.psk\" }]`; without pre-shared keys, of `further-certificates` of \
+          `[[connection]]`. All keys are as in `[[connection]]`.",
     keys: &[
         Key {
             name: "local-id",

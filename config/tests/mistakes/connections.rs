@@ -600,6 +600,24 @@ fn certificates() {
         portcullis_config::distinguished_name_text(subject),
         "C=DE, CN=a.example"
     );
+    // A further one, with an identity of its own.
+    let more = format!(
+        "{all}\nlocal-id = \"one.example\"\nfurther-certificates = [{{ {} }}]",
+        all.replace('\n', ", ")
+    );
+    assert_eq!(said(&folder, &more), [""; 0]);
+    let loaded = load(&folder.join("p.toml")).unwrap();
+    let connection = &loaded.policy.connections[0];
+    assert_eq!(
+        connection.further[0].local_id,
+        Identity::DistinguishedName(subject.clone())
+    );
+    assert_eq!(
+        connection.further[0].authentication,
+        connection.authentication
+    );
+    let secret = more.replace("[{ certificate", "[{ psk = \"a secret\", certificate");
+    assert!(said(&folder, &secret)[0].contains("expected a certificate"));
     // What is missing, and what is something else.
     let gone = |line: &str| said(&folder, &all.replace(line, "")).join("; ");
     assert!(gone("\nroots = \"a.crt\"").ends_with("missing `roots`: whom this gateway believes"));

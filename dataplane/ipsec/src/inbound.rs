@@ -9,6 +9,7 @@ use crate::esp;
 use crate::flow::{Decision, FlowKey, Path, Verdict};
 use crate::ip::{self, IpHeader, protocol};
 use crate::local::quoted_key;
+use crate::nat_checksum;
 use crate::pipeline::{
     Event, Handoff, Lane, MAX_DEPTH, Opening, Origin, Outlet, Pipeline, SaSide, Stage, ah_job,
     esp_job, verdicts,
@@ -392,6 +393,9 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
                 let ip = IpHeader::parse(buf.data())?;
                 let udp = at - usize::from(ip.header_len);
                 esp::strip_transport(buf, &ip, udp, &sa.shape)?;
+                if let Some(original) = sa.original {
+                    nat_checksum::restore(buf.data_mut(), &ip, original);
+                }
             }
             (Mode::Transport, Some(ah)) => {
                 if matches!(ah.next_header, protocol::IPV4 | protocol::IPV6) {

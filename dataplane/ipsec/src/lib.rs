@@ -31,6 +31,7 @@ mod inbound;
 mod intervals;
 pub mod ip;
 mod local;
+pub mod nat_checksum;
 pub mod ndp;
 pub mod neighbor;
 pub mod offload;

@@ -237,6 +237,8 @@ pub struct InboundSa<K> {
     pub mode: Mode,
     /// ESP comes in UDP: from this address and port, the last time.
     pub udp: Option<(Address, u16)>,
+    /// Addresses that the sender's checksums cover, if NATs may have changed them.
+    pub original: Option<(Address, Address)>,
     /// What may come out of it; empty for an SA that only ever carries another one of its bundle.
     pub selectors: Arc<[CompiledSelector]>,
     /// Slot of the SA that must have come off the same packet just before (AH around ESP).
@@ -258,6 +260,9 @@ impl<K> InboundSa<K> {
             udp: config
                 .udp
                 .map(|udp| (config.source.into(), udp.source_port)),
+            original: config
+                .original
+                .map(|(source, destination)| (source.into(), destination.into())),
             esn: config.esn,
             replay: config
                 .replay_window

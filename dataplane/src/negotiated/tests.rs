@@ -76,6 +76,7 @@ fn config(direction: Direction, spi: u32, transform: Transform) -> SaConfig {
         source: source.parse().expect("an address"),
         destination: destination.parse().expect("an address"),
         udp: None,
+        original: None,
         esn: false,
         replay_window: Some(64),
         df: Df::Copy,

@@ -35,6 +35,11 @@ impl Agenda {
         }
     }
 
+    /// True if an item is to be due.
+    pub(super) fn has(&self, item: &Item) -> bool {
+        self.times.contains_key(item)
+    }
+
     pub(super) fn next(&self) -> Option<Time> {
         self.by_time.first().map(|(at, _)| *at)
     }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_config::{Connection, DpdAction, Mode, RemoteAddress, Selector, Start};
+use portcullis_config::{Connection, Mode, RemoteAddress, Selector};
 
 use super::{Endpoint, Item};
 use crate::child::{ChildSa, ChildState};
@@ -15,8 +15,6 @@ use crate::v1::ike_sa::{IkeSa, Role, State};
 use crate::v1::{informational, quick_mode};
 use crate::{ChildId, CloseReason, Command, Event, IkeId, Local, Time};
 
-/// Time after which a connection that should stand begins anew.
-const RESTART: Duration = Duration::from_secs(5);
 /// A replaced child goes this long after its replacement carried a packet: others may be under way.
 const UNDER_WAY: Duration = Duration::from_secs(2);
 /// A replaced child of which the peer cannot be told is looked at again after this time.
@@ -48,7 +46,7 @@ impl Endpoint {
                 self.core.requests.extend(renewals);
             }
             Command::SoftExpired(id) => self.soft_expired(now, id),
-            Command::HardExpired(id) => self.drop_child(now, id, CloseReason::Expired),
+            Command::HardExpired(id) => self.hard_expired(now, id),
             Command::Moved { child, remote } => self.moved(now, child, remote),
             Command::UnknownSpi {
                 protocol,
@@ -69,7 +67,9 @@ impl Endpoint {
             Request::Established(id) => self.step_back(now, id),
             Request::InitialContact(id) => self.initial_contact(now, id),
             Request::Plan(id) => self.plan(id),
-            Request::PeerDead(id) => self.peer_dead(id),
+            Request::Installed(id) => self.installed(id),
+            Request::NotRenewed(id) => self.not_renewed(now, id),
+            Request::PeerDead(id, peer) => self.peer_dead(id, &peer),
             Request::Restart(connection) => self.plan_restart(now, &connection),
         }
     }
@@ -81,19 +81,32 @@ impl Endpoint {
 
     /// Starts one child, or all.
     pub(super) fn start_named(&mut self, now: Time, name: &str, child: Option<&str>) {
-        let Some(connection) = self.connection(name) else {
-            self.fail(now, name, child, Local::NotConfigured);
-            return;
-        };
-        let chosen = connection.children.iter();
-        let chosen: Vec<_> = chosen
-            .filter(|policy| child.is_none_or(|name| name == policy.name))
-            .collect();
-        if chosen.is_empty() {
+        let known = self.connection(name).is_some_and(|connection| {
+            let mut children = connection.children.iter();
+            children.any(|policy| child.is_none_or(|name| name == policy.name))
+        });
+        if !known {
             self.fail(now, name, child, Local::NotConfigured);
         }
-        for policy in chosen {
+        let chosen = |_: &Self, policy: &str, _: &Selector| child.is_none_or(|name| name == policy);
+        self.start_those(now, name, chosen);
+    }
+
+    /// Starts those of a connection's children, and pieces of their traffic, that are chosen.
+    pub(super) fn start_those(
+        &mut self,
+        now: Time,
+        name: &str,
+        chosen: impl Fn(&Self, &str, &Selector) -> bool,
+    ) {
+        let Some(connection) = self.connection(name) else {
+            return;
+        };
+        for policy in &connection.children {
             for selector in traffic::pieces(&policy.selector) {
+                if !chosen(self, &policy.name, &selector) {
+                    continue;
+                }
                 // What quick mode cannot say is negotiated when a packet comes, and refused then.
                 let wanted = Wanted {
                     child: policy.name.clone(),
@@ -157,7 +170,7 @@ impl Endpoint {
     fn negotiate(&mut self, now: Time, connection: &Arc<Connection>, wanted: Wanted) {
         let name = &connection.name;
         if self.ikes_of(name).any(|sa| sa.wants(&wanted)) {
-            quick_mode::give_up(&mut self.core, &wanted);
+            quick_mode::give_up(&mut self.core, now, &wanted);
             return;
         }
         let peer = wanted.peer.as_ref().map(|(peer, _)| peer);
@@ -184,7 +197,7 @@ impl Endpoint {
         match id {
             Ok(id) => self.with(now, id, |sa, _| sa.queue.push_back(wanted)),
             Err(error) => {
-                quick_mode::give_up(&mut self.core, &wanted);
+                quick_mode::give_up(&mut self.core, now, &wanted);
                 let names = (Some(connection.name.as_str()), Some(wanted.child.as_str()));
                 let remote = (std::net::Ipv4Addr::UNSPECIFIED, 0).into();
                 let reason = CloseReason::Error(error);
@@ -233,10 +246,12 @@ impl Endpoint {
 
     /// Renews a phase 1 before it ends (make before break).
     fn renew(&mut self, now: Time, id: IkeId, wanted: Option<Wanted>) {
-        let Some(sa) = self.ikes.get(&id) else {
-            return;
-        };
-        let (Some(connection), path) = (sa.connection.clone(), sa.path) else {
+        let old = self.ikes.get(&id);
+        let Some((connection, path)) = old.and_then(|sa| Some((sa.connection.clone()?, sa.path)))
+        else {
+            if let Some(wanted) = wanted {
+                quick_mode::give_up(&mut self.core, now, &wanted);
+            }
             return;
         };
         let renewing = self.ikes_of(&connection.name);
@@ -260,9 +275,13 @@ impl Endpoint {
                 });
             }
             Err(error) => {
-                let names = (Some(connection.name.as_str()), None);
+                let child = wanted.as_ref().map(|wanted| wanted.child.as_str());
+                let names = (Some(connection.name.as_str()), child);
                 let reason = CloseReason::Error(error);
                 self.core.fail(now, path.remote, names, reason, Vec::new());
+                if let Some(wanted) = wanted {
+                    quick_mode::give_up(&mut self.core, now, &wanted);
+                }
             }
         }
     }
@@ -347,8 +366,8 @@ impl Endpoint {
     }
 
     /// The children of a dead peer go, unless another phase 1 says that it lives.
-    fn peer_dead(&mut self, id: IkeId) {
-        let children = self.core.children.iter();
+    fn peer_dead(&mut self, id: IkeId, peer: &PeerId) {
+        let children = self.core.children.of_peer(peer);
         let children: Vec<_> = children
             .filter(|child| child.ike == id && self.messenger(child).is_none())
             .map(|child| child.id)
@@ -358,27 +377,8 @@ impl Endpoint {
         }
     }
 
-    /// A connection that should stand does not.
-    fn plan_restart(&mut self, now: Time, connection: &Arc<Connection>) {
-        let again = connection.start == Start::Load
-            || connection
-                .dpd
-                .is_some_and(|d| d.action == DpdAction::Restart);
-        if again && self.connection(&connection.name).as_ref() == Some(connection) {
-            let item = Item::Restart(connection.name.clone());
-            self.agenda.set(item, Some(now + RESTART));
-        }
-    }
-
-    pub(super) fn restart(&mut self, now: Time, name: &str) {
-        if self.ikes_of(name).next().is_none() {
-            self.start_named(now, name, None);
-        }
-    }
-
     pub(super) fn terminate(&mut self, now: Time, name: &str, reason: CloseReason) {
-        let children = self.core.children.iter();
-        let children = children.filter(|child| child.connection.name == name);
+        let children = self.core.children.of_connection(name);
         let children: Vec<_> = children.map(|child| child.id).collect();
         for child in children {
             self.drop_child(now, child, reason.clone());
@@ -391,6 +391,7 @@ impl Endpoint {
             });
         }
         self.agenda.set(Item::Restart(name.to_owned()), None);
+        self.restarts.remove(name);
     }
 
     fn soft_expired(&mut self, now: Time, id: ChildId) {
@@ -398,10 +399,17 @@ impl Endpoint {
             return;
         };
         // The peer's replacement may be on its way.
-        let mut siblings = self.core.children.of_peer(&child.peer);
-        let replaced = siblings.any(|sibling| sibling.replaces == Some(id));
-        drop(siblings);
-        if child.state != ChildState::Installed || replaced {
+        let replaced = self.core.children.has_successor(id);
+        if child.state != ChildState::Installed {
+            return;
+        }
+        if replaced {
+            // It may come to nothing.
+            let again = self.core.again(now, 1);
+            if let Some(child) = self.core.children.get_mut(id) {
+                child.again = Some(again);
+            }
+            self.plan(id);
             return;
         }
         let connection = child.connection.clone();
@@ -415,11 +423,12 @@ impl Endpoint {
         };
         if let Some(child) = self.core.children.get_mut(id) {
             child.state = ChildState::Rekeying;
+            child.again = None;
         }
+        self.plan(id);
         self.negotiate(now, &connection, wanted);
     }
 
-    /// Says once more that an SA is gone, to whoever still sends with it.
     /// An authentic packet of a child came from another address: as if a message of its IKE SA had.
     fn moved(&mut self, now: Time, id: ChildId, remote: SocketAddr) {
         let Some(child) = self.core.children.get(id).filter(|child| child.udp) else {
@@ -435,6 +444,7 @@ impl Endpoint {
         }
     }
 
+    /// Says once more that an SA is gone, to whoever still sends with it.
     fn unknown_spi(&mut self, now: Time, spi: (u8, u32), remote: IpAddr) {
         let mut ikes = self.ikes.values().rev();
         let found = ikes.find(|sa| sa.is_established() && sa.path.remote.ip() == remote);
@@ -485,19 +495,10 @@ impl Endpoint {
         }
     }
 
-    /// Notes when a child is due: replaced ones go, idle ones too.
+    /// Notes when a child is due.
     pub(super) fn plan(&mut self, id: ChildId) {
-        let at = self
-            .core
-            .children
-            .get(id)
-            .and_then(|child| match child.state {
-                ChildState::Replaced { until } => Some(until),
-                _ => {
-                    let idle = child.policy.idle.map(Duration::from_secs)?;
-                    child.last_traffic.checked_add(idle)
-                }
-            });
+        let child = self.core.children.get(id);
+        let at = child.and_then(ChildSa::deadline);
         self.agenda.set(Item::Child(id), at);
     }
 
@@ -505,6 +506,10 @@ impl Endpoint {
         let Some(child) = self.core.children.get(id) else {
             return;
         };
+        if child.is_to_be_replaced(now) {
+            self.soft_expired(now, id);
+            return;
+        }
         let replaced = child.is_replaced();
         // A peer that cannot be told may still send with it: it stays until it can, or its hard limit ends it.
         if replaced && self.messenger(child).is_none() {

@@ -1,5 +1,5 @@
-//! What the policy says of connections, and what becomes of those that change: of one whose children alone change, the
-//! IKE SA and the other children stay.
+//! What the policy says of connections, and what becomes of those that change: of one whose children alone change, or
+//! its users, the IKE SAs stay, and the other children, and what other users have.
 //!
 //! And a new start: IKE forgets all exchanges and IKE SAs, and knows of the children only what does not depend on them
 //! (requirement 75), so that their SAs go on carrying packets and are renewed in time.
@@ -7,12 +7,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use portcullis_config::{Authentication, Connection, RemoteAddress, Start};
+use portcullis_config::{Authentication, Connection, RemoteAddress, Start, Users, Xauth};
 
 use super::Endpoint;
 use crate::child::ChildState;
 use crate::connections::ways;
+use crate::core::KnownCredentials;
 use crate::crypto::credentials::LoadedCredentials;
+use crate::peer_id::PeerId;
+use crate::v1::informational;
 use crate::{CloseReason, Local, Time};
 
 impl Endpoint {
@@ -22,7 +25,8 @@ impl Endpoint {
         for old in old {
             match self.connection(&old.name) {
                 Some(same) if same == old => {}
-                Some(new) if differ_in_children(&old, &new) => {
+                Some(new) if is_same_otherwise(&old, &new) => {
+                    self.end_users(now, &old, &new);
                     self.change_children(now, &new);
                     changed.push((old, new));
                 }
@@ -52,19 +56,46 @@ impl Endpoint {
         }
     }
 
+    /// Users who are no longer there, or have another password, have nothing any more; all others keep what they have.
+    fn end_users(&mut self, now: Time, old: &Connection, new: &Connection) {
+        let (Some(before), Some(after)) = (users(old), users(new)) else {
+            return;
+        };
+        if before == after {
+            return;
+        }
+        let is_gone = |peer: &PeerId| {
+            let user = peer.user();
+            user.is_some_and(|user| before.hash(user) != after.hash(user))
+        };
+        let children = self.core.children.of_connection(&new.name);
+        let children = children.filter(|child| is_gone(&child.peer));
+        let children: Vec<_> = children.map(|child| child.id).collect();
+        for id in children {
+            self.drop_child(now, id, CloseReason::Terminated);
+        }
+        let ikes = self.ikes_of(&new.name);
+        let ikes = ikes.filter(|sa| sa.peer_id.as_ref().is_some_and(is_gone));
+        let ikes: Vec<_> = ikes.map(|sa| sa.id).collect();
+        for id in ikes {
+            self.with(now, id, |sa, core| {
+                informational::delete_ike(sa, core);
+                sa.close(core, now, CloseReason::Terminated);
+            });
+        }
+    }
+
     /// Children that are no longer as they were go; nothing else does.
     fn change_children(&mut self, now: Time, new: &Arc<Connection>) {
-        let mut gone = Vec::new();
-        for child in self.core.children.iter_mut() {
-            if child.connection.name == new.name {
-                match new.children.contains(&child.policy) {
-                    true => child.connection = new.clone(),
-                    false => gone.push(child.id),
+        let children = self.core.children.of_connection(&new.name);
+        let children: Vec<_> = children.map(|child| child.id).collect();
+        for id in children {
+            match self.core.children.get_mut(id) {
+                Some(child) if new.children.contains(&child.policy) => {
+                    child.connection = new.clone();
                 }
+                _ => self.drop_child(now, id, CloseReason::Terminated),
             }
-        }
-        for id in gone {
-            self.drop_child(now, id, CloseReason::Terminated);
         }
         let ids: Vec<_> = self.directory.of_connection(&new.name).collect();
         for id in ids {
@@ -90,9 +121,8 @@ impl Endpoint {
             match LoadedCredentials::new(credentials) {
                 Ok(loaded) => {
                     let name = connection.name.clone();
-                    let own = credentials.chain.first().cloned();
                     let of_name = self.core.credentials.entry(name).or_default();
-                    of_name.push((own, Arc::new(loaded)));
+                    of_name.push(KnownCredentials::new(credentials, loaded));
                 }
                 Err(_) => self.fail(now, &connection.name, None, Local::Credentials),
             }
@@ -149,11 +179,24 @@ impl Endpoint {
     }
 }
 
-/// True if all that the IKE SA depends on is as before.
-fn differ_in_children(old: &Connection, new: &Connection) -> bool {
-    let with_children = Connection {
+/// The users that a server knows.
+fn users(connection: &Connection) -> Option<&Arc<Users>> {
+    match &connection.remote_access.xauth {
+        Some(Xauth::Server { users, .. }) => Some(users),
+        _ => None,
+    }
+}
+
+/// True if all is as before that the IKE SAs of all users depend on.
+fn is_same_otherwise(old: &Connection, new: &Connection) -> bool {
+    let mut same = Connection {
         children: new.children.clone(),
         ..old.clone()
     };
-    with_children == *new
+    if let (Some(Xauth::Server { users: known, .. }), Some(users)) =
+        (&mut same.remote_access.xauth, users(new))
+    {
+        *known = users.clone();
+    }
+    same == *new
 }

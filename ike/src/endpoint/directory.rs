@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn finds_what_is_noted_and_forgets() {
-        let peer = PeerId::proven(portcullis_config::Identity::Fqdn("a".to_owned()));
+        let peer = PeerId::proven("x", &portcullis_config::Identity::Fqdn("a".to_owned()));
         let mut directory = Directory::default();
         directory.note(IkeId(1), Some("x"), None);
         directory.note(IkeId(2), Some("x"), Some(&peer));

@@ -161,6 +161,8 @@ pub(crate) fn respond(
     // Now it is known whether it may be silent.
     let identity = phase1::read_identity(sa, identification)?;
     phase1::read_vendor_ids(sa, &payloads);
+    let requested = authentication::requested(&payloads);
+    authentication::turn_to_requested(sa, core, &requested, false)?;
     let state = State::AgreeingResponder {
         sa: body.to_vec(),
         answer: chosen.answer.encode(),
@@ -220,6 +222,8 @@ fn receive_answer(sa: &mut IkeSa, core: &mut Core, incoming: Incoming<'_>) -> Re
     phase1::read_vendor_ids(sa, &payloads);
     phase1::read_nat_discovery(sa, &payloads, incoming.path)?;
     sa.phase1.accepted(incoming.bytes);
+    let requested = authentication::requested(&payloads);
+    authentication::turn_to_requested(sa, core, &requested, true)?;
     let state = State::AgreeingInitiator {
         sa: body,
         nonces: Both::new(Role::Initiator, nonce, theirs),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use portcullis_config::{Authentication, Connection, IkeHash, Xauth};
 
+use crate::connections::ways;
 use crate::core::Core;
 use crate::crypto::credentials::LoadedCredentials;
 use crate::crypto::hash::Digest;
@@ -36,8 +37,8 @@ pub(crate) fn credentials(
         Authentication::PreSharedKey(_) => Ok(None),
         Authentication::Certificates(credentials) => {
             let mut loaded = core.credentials.get(&connection.name).into_iter().flatten();
-            let found = loaded.find(|(own, _)| credentials.chain.first() == own.as_ref());
-            let found = found.map(|(_, loaded)| Some(loaded.clone()));
+            let found = loaded.find(|known| known.are_of(credentials));
+            let found = found.map(|known| Some(known.loaded.clone()));
             found.ok_or(Local::Credentials.into())
         }
     }
@@ -104,17 +105,72 @@ pub(crate) fn hash(
     })
 }
 
-/// Asks for certificates, if the connection is authenticated by them.
+/// The connection with each of its own certificates that suits the method agreed on, the one in use first.
+fn with_certificates(
+    core: &Core,
+    connection: &Arc<Connection>,
+) -> Result<Vec<(Arc<Connection>, Arc<LoadedCredentials>)>, Error> {
+    let agreed = method(core, connection)?;
+    let suits = |way: Arc<Connection>| match (method(core, &way), credentials(core, &way)) {
+        (Ok(method), Ok(Some(own))) if method == agreed => Some((way, own)),
+        _ => None,
+    };
+    Ok(ways(connection).filter_map(suits).collect())
+}
+
+/// Asks for certificates, if the connection is authenticated by them: of all authorities that it believes with this
+/// method.
 pub(crate) fn write_requests(
     writer: &mut Writer,
     core: &Core,
-    connection: &Connection,
+    connection: &Arc<Connection>,
 ) -> Result<(), Error> {
-    if let Some(own) = credentials(core, connection)?.filter(|_| signs(connection, false)) {
+    if !signs(connection, false) {
+        return Ok(());
+    }
+    let mut asked: Vec<Vec<u8>> = Vec::new();
+    for (_, own) in with_certificates(core, connection)? {
         for name in own.requests() {
-            let body = certificate::encode(X509_SIGNATURE, name);
-            writer.payload(kind::CERTIFICATE_REQUEST, &body);
+            if !asked.iter().any(|asked| asked == name) {
+                asked.push(name.to_vec());
+                let body = certificate::encode(X509_SIGNATURE, name);
+                writer.payload(kind::CERTIFICATE_REQUEST, &body);
+            }
         }
+    }
+    Ok(())
+}
+
+/// The authorities whose certificates a peer asks for. What cannot be read asks for nothing.
+pub(crate) fn requested(payloads: &Payloads<'_>) -> Vec<Vec<u8>> {
+    let requests = payloads.all(kind::CERTIFICATE_REQUEST);
+    let names = requests.filter_map(|body| match certificate::parse(body) {
+        Ok((X509_SIGNATURE | PKCS7, name)) => Some(name.to_vec()),
+        _ => None,
+    });
+    names.collect()
+}
+
+/// Turns to the own certificate that suits what a peer asks for (requirement 99): that leads to an authority that it
+/// named, and is made for IKE; else that leads there. If none does, the one in use stays, which may be
+/// cross-certified. `identified`: our identity is said already, and another certificate may not be for it.
+pub(crate) fn turn_to_requested(
+    sa: &mut IkeSa,
+    core: &Core,
+    requested: &[Vec<u8>],
+    identified: bool,
+) -> Result<(), Error> {
+    let Some(connection) = sa.connection.clone().filter(|c| signs(c, true)) else {
+        return Ok(());
+    };
+    let requested: Vec<&[u8]> = requested.iter().map(Vec::as_slice).collect();
+    let mut all = with_certificates(core, &connection)?;
+    all.retain(|(way, own)| {
+        own.satisfy(&requested) && (!identified || way.local_id == connection.local_id)
+    });
+    let for_ike = all.iter().find(|(_, own)| own.has_ike_purpose());
+    if let Some((way, _)) = for_ike.or(all.first()) {
+        sa.connection = Some(way.clone());
     }
     Ok(())
 }

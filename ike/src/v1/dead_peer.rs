@@ -77,9 +77,10 @@ impl DeadPeer {
             return;
         }
         if dead_peer.asked > core.settings.retries {
-            let (id, connection) = (sa.id, sa.connection.clone());
+            let (id, connection, peer) = (sa.id, sa.connection.clone(), sa.peer_id.clone());
             sa.close(core, now, CloseReason::PeerDead);
-            core.requests.push_back(Request::PeerDead(id));
+            let dead = peer.map(|peer| Request::PeerDead(id, peer));
+            core.requests.extend(dead);
             core.requests.extend(connection.map(Request::Restart));
             return;
         }

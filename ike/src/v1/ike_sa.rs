@@ -18,7 +18,7 @@ use crate::v1::fragmentation::{self, Reassembly};
 use crate::v1::keys::Keys;
 use crate::v1::message::{Incoming, VERSION, encrypt};
 use crate::v1::nat_traversal::Nat;
-use crate::v1::quick_mode::{self, QuickMode};
+use crate::v1::quick_mode::{self, QuickModes};
 use crate::v1::transaction::{self, Transaction};
 use crate::v1::xauth::{self, Admission};
 use crate::v1::{aggressive_mode, exchange, informational, main_mode};
@@ -91,10 +91,10 @@ pub(crate) struct IkeSa {
     pub(crate) proposal: Option<IkeProposal>,
     /// Seconds that the peer gives phase 1.
     pub(crate) peer_lifetime: Option<u64>,
-    pub(crate) exchanges: BTreeMap<u32, QuickMode>,
+    pub(crate) exchanges: QuickModes,
     pub(crate) transactions: BTreeMap<u32, Transaction>,
     pub(crate) seen: VecDeque<u32>,
-    /// What is to be negotiated when phase 1 stands.
+    /// What is to be negotiated when phase 1 stands, and has room for it.
     pub(crate) queue: VecDeque<Wanted>,
     /// What went wrong lately; the reason, should the negotiation fail.
     pub(crate) hint: Option<(Error, Vec<Mismatch>)>,
@@ -118,6 +118,8 @@ pub(crate) struct IkeSa {
     pub(crate) superseded: bool,
     /// When its life is over, if it is not retired before.
     end: Option<Time>,
+    /// Renewals that came to nothing.
+    failed: u32,
     /// The peer began anew, and has yet to prove who it is.
     pub(crate) initial_contact: bool,
     /// When the peer was last reminded that an SA is gone.
@@ -149,7 +151,7 @@ impl IkeSa {
             addresses: Vec::new(),
             proposal: None,
             peer_lifetime: None,
-            exchanges: BTreeMap::new(),
+            exchanges: QuickModes::default(),
             transactions: BTreeMap::new(),
             seen: VecDeque::new(),
             queue: VecDeque::new(),
@@ -171,6 +173,7 @@ impl IkeSa {
             retired: false,
             superseded: false,
             end: None,
+            failed: 0,
             initial_contact: false,
             reminder: None,
         }
@@ -344,9 +347,7 @@ impl IkeSa {
             replaces: self.replaces,
         }));
         core.requests.push_back(Request::Established(self.id));
-        while let Some(wanted) = self.queue.pop_front() {
-            quick_mode::initiate(self, core, now, wanted);
-        }
+        quick_mode::initiate_queued(self, core, now);
     }
 
     /// Users can prove themselves only to a phase 1 that they begin.
@@ -375,7 +376,7 @@ impl IkeSa {
         let same = |other: &Wanted| {
             other.child == wanted.child && other.selector == wanted.selector && !other_peer(other)
         };
-        self.queue.iter().any(same) || self.exchanges.values().any(|q| q.wants(same))
+        self.queue.iter().any(same) || self.exchanges.open().any(|(_, q)| q.wants(same))
     }
 
     /// The negotiation fails: what waits for it fails, too.
@@ -389,10 +390,14 @@ impl IkeSa {
         if matches!(self.state, State::Closed) {
             return;
         }
+        if let State::Admission(admission) = &self.state {
+            xauth::closed(admission, core, now);
+        }
         if self.is_established() {
-            for quick_mode in std::mem::take(&mut self.exchanges).into_values() {
+            for quick_mode in std::mem::take(&mut self.exchanges).into_all() {
                 quick_mode.abandon(self, core, now, reason.clone());
             }
+            self.abandon_queue(core, now, (&reason, &[]));
             core.events.push_back(Event::Closed {
                 ike: self.id,
                 connection: self.connection_name().unwrap_or_default().to_owned(),
@@ -426,11 +431,9 @@ impl IkeSa {
             let names = (connection, None);
             core.fail(now, remote, names, reason.clone(), mismatches.clone());
         }
-        while let Some(wanted) = self.queue.pop_front() {
-            quick_mode::give_up(core, &wanted);
-            let names = (connection, Some(wanted.child.as_str()));
-            core.fail(now, remote, names, reason.clone(), mismatches.clone());
-        }
+        self.abandon_queue(core, now, (&reason, &mismatches));
+        let renewed = self.replaces.map(Request::NotRenewed);
+        core.requests.extend(renewed);
         if let (Role::Initiator, Some(connection), false) = (
             self.role,
             &self.connection,
@@ -438,6 +441,21 @@ impl IkeSa {
         ) {
             core.requests
                 .push_back(Request::Restart(connection.clone()));
+        }
+    }
+
+    /// What waits for it comes to nothing.
+    fn abandon_queue(
+        &mut self,
+        core: &mut Core,
+        now: Time,
+        (reason, mismatches): (&CloseReason, &[Mismatch]),
+    ) {
+        while let Some(wanted) = self.queue.pop_front() {
+            quick_mode::give_up(core, now, &wanted);
+            let names = (self.connection_name(), Some(wanted.child.as_str()));
+            let remote = self.path.remote;
+            core.fail(now, remote, names, reason.clone(), mismatches.to_vec());
         }
     }
 
@@ -530,13 +548,13 @@ impl IkeSa {
             self.keepalive,
             self.dead_peer.deadline(),
         ];
-        let exchanges = self.exchanges.values().filter_map(QuickMode::deadline);
         let transactions = self.transactions.values().filter_map(Transaction::deadline);
         let admission = match &self.state {
             State::Admission(admission) => admission.deadline(),
             _ => None,
         };
         let own = own.into_iter().flatten().chain(admission);
+        let exchanges = self.exchanges.deadline();
         own.chain(exchanges).chain(transactions).min()
     }
 
@@ -617,6 +635,15 @@ impl IkeSa {
             let left = self.end.map(|end| end.saturating_sub(now));
             let planned = left.and_then(|left| now.checked_add(left - left / 10));
             self.renewal = self.renewal.or(planned);
+        }
+    }
+
+    /// Its renewal came to nothing: there is another one to come.
+    pub(crate) fn not_renewed(&mut self, core: &mut Core, now: Time) {
+        if self.is_established() && !self.retired && self.may_renew() {
+            self.failed += 1;
+            let again = core.again(now, self.failed);
+            self.renewal = Some(self.renewal.map_or(again, |planned| planned.min(again)));
         }
     }
 

@@ -31,7 +31,7 @@ pub(crate) fn receive(
         return early(sa, now, incoming);
     }
     let id = incoming.header.message_id;
-    let of_quick_mode = sa.exchanges.contains_key(&id);
+    let of_quick_mode = sa.exchanges.contains(id);
     if id == 0 || (sa.seen.contains(&id) && !of_quick_mode) {
         core.counters.retransmissions_received += 1;
         return Ok(());

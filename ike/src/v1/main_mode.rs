@@ -173,6 +173,8 @@ fn receive_key_exchange(
         return Ok(());
     };
     sa.phase1.accepted(incoming.bytes);
+    let requested = authentication::requested(&payloads);
+    authentication::turn_to_requested(sa, core, &requested, false)?;
     let nonces = Both::new(Role::Responder, phase1::nonce(core), theirs);
     let state = State::Agreeing {
         sa: body,
@@ -200,6 +202,8 @@ fn receive_answer(sa: &mut IkeSa, core: &mut Core, incoming: Incoming<'_>) -> Re
         return Ok(());
     };
     sa.phase1.accepted(incoming.bytes);
+    let requested = authentication::requested(&payloads);
+    authentication::turn_to_requested(sa, core, &requested, false)?;
     let state = State::Agreeing {
         sa: body,
         nonces: Both::new(Role::Initiator, nonce, theirs),
@@ -364,9 +368,11 @@ fn receive_authentication(
         let identification = payloads.one(kind::IDENTIFICATION)?;
         let proof = authentication::read_proof(sa, core, transcript, &payloads, identification)?;
         let identity = phase1::read_identity(sa, identification)?;
-        Ok((proof, identity, phase1::has_initial_contact(&payloads)))
+        let requested = authentication::requested(&payloads);
+        let initial_contact = phase1::has_initial_contact(&payloads);
+        Ok((proof, identity, initial_contact, requested))
     };
-    let (proof, identity, initial_contact) = match read(&mut iv) {
+    let (proof, identity, initial_contact, requested) = match read(&mut iv) {
         Ok(read) => read,
         Err(error) => return Err(phase1::unreadable(sa, core, error)),
     };
@@ -382,6 +388,10 @@ fn receive_authentication(
     sa.path = incoming.path;
     let identified = phase1::identify(sa, core, identity);
     identified.inspect_err(|error| notice::refuse_authentication(sa, core, error))?;
+    // Windows asks for certificates only here.
+    if sa.role == Role::Responder && !requested.is_empty() {
+        authentication::turn_to_requested(sa, core, &requested, false)?;
+    }
     let known = (transcript, initial_contact);
     match proof {
         Proof::Hash => authenticated(sa, core, now, known),

@@ -15,6 +15,7 @@ pub(crate) mod notice;
 mod phase1;
 pub(crate) mod quick_mode;
 mod transaction;
+pub(crate) mod wrong_passwords;
 pub(crate) mod xauth;
 
 /// Exchange types (RFC 2408 3.1, RFC 2409 appendix A).

@@ -82,11 +82,12 @@ fn ask(
 ) -> Result<(), Error> {
     sa.half_open_until = Some(now + TIME);
     sa.state = IkeState::Admission(Admission::AwaitAddress);
-    let ours = core.children.iter().find_map(|child| {
+    let mut children = core.children.of_connection(&connection.name);
+    let ours = children.find_map(|child| {
         let range = child.selector.local.first()?;
-        (child.connection.name == connection.name && range.start == range.end)
-            .then_some(range.start)
+        (range.start == range.end).then_some(range.start)
     });
+    drop(children);
     let known = match ours {
         Some(IpAddr::V4(address)) => address.octets().to_vec(),
         _ => Vec::new(),

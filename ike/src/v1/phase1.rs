@@ -4,12 +4,10 @@ use std::sync::Arc;
 
 use portcullis_config::{Authentication, Connection, Identity, IkeProposal};
 
-use crate::child::ChildSa;
 use crate::connections::{candidates, expects, ways};
 use crate::core::{Core, Path};
 use crate::crypto::dh::SharedSecret;
 use crate::crypto::keymat::{Nonces, PublicValues, Skeyid};
-use crate::peer_id::PeerId;
 use crate::proposal::ike::{Chosen, Policy};
 use crate::v1::ike_sa::{IkeSa, Role};
 use crate::v1::keys::Keys;
@@ -84,14 +82,21 @@ pub(crate) fn policy<'a>(
     })
 }
 
-/// What an initiator offers: with each way to prove who both are, every proposal.
+/// What an initiator offers: with each method to prove who both are, every proposal.
 pub(crate) fn offer(
     core: &Core,
     connection: &Arc<Connection>,
 ) -> Result<SecurityAssociation, Error> {
     let mut offer = SecurityAssociation::default();
+    let mut methods = Vec::new();
     for way in ways(connection) {
-        let mut more = policy(core, &way, Role::Initiator)?.offer();
+        let policy = policy(core, &way, Role::Initiator)?;
+        // Which of several certificates it is, the peer's requests tell.
+        if methods.contains(&policy.method) {
+            continue;
+        }
+        methods.push(policy.method);
+        let mut more = policy.offer();
         match (offer.proposals.first_mut(), more.proposals.first_mut()) {
             (Some(all), Some(more)) => all.transforms.append(&mut more.transforms),
             _ => offer = more,
@@ -337,16 +342,8 @@ pub(crate) fn refused_unreadably(sa: &mut IkeSa, now: Time) -> Result<(), Error>
 /// INITIAL-CONTACT, if we have nothing else with this peer (RFC 2407 4.6.3.3): should both begin at once, neither may
 /// end what the other has begun.
 pub(crate) fn write_initial_contact(sa: &IkeSa, core: &Core, writer: &mut Writer) {
-    let name = sa.connection_name();
-    let same = |child: &ChildSa| Some(child.connection.name.as_str()) == name;
-    // Who the peer is tells it at once; where it may be anybody, all are looked at.
-    let known = match sa.connection.as_ref().and_then(|c| c.remote_id.as_ref()) {
-        Some(peer) => {
-            let peer = PeerId::proven(peer.clone());
-            core.children.of_peer(&peer).any(same)
-        }
-        None => core.children.iter().any(same),
-    };
+    let name = sa.connection_name().unwrap_or_default();
+    let known = core.children.of_connection(name).next().is_some();
     let alone = core.peers.get(&sa.home) == Some(&1);
     if alone && sa.replaces.is_none() && !known {
         writer.payload(

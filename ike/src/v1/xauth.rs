@@ -10,8 +10,6 @@
 //!
 //! All of it has one identifier; each REQUEST and each SET is an exchange of its own.
 
-use std::collections::{HashMap, VecDeque};
-use std::net::IpAddr;
 use std::time::Duration;
 
 use portcullis_config::{Secret, Xauth};
@@ -20,6 +18,7 @@ use crate::core::Core;
 use crate::peer_id::PeerId;
 use crate::v1::ike_sa::{IkeSa, State as IkeState};
 use crate::v1::transaction::bytes;
+use crate::v1::wrong_passwords::Guess;
 use crate::v1::{informational, mode_config, transaction};
 use crate::wire::attribute::Attribute;
 use crate::wire::configuration::{Configuration, Type, xauth};
@@ -33,17 +32,27 @@ const GENERIC: u64 = 0;
 /// XAUTH-STATUS (draft-beaulieu-ike-xauth-02 6.2).
 const FAIL: u16 = 0;
 const OK: u16 = 1;
+/// Bytes of a user's name.
+const LONGEST_NAME: usize = 256;
 
 /// What stands between phase 1 and phase 2.
 #[derive(Debug)]
 pub(crate) enum Admission {
     /// Server: name and password.
     AwaitReply { identifier: u16, left: u32 },
+    /// Server: the time at which they may be checked.
+    Waiting {
+        identifier: u16,
+        left: u32,
+        user: String,
+        password: Secret,
+        until: Time,
+    },
     /// Server: whether they are right.
     Checking {
         identifier: u16,
         left: u32,
-        user: String,
+        guess: Guess,
     },
     /// Server: the time at which a wrong password is answered.
     Delaying {
@@ -66,6 +75,7 @@ impl Admission {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Admission::AwaitReply { .. } => "xauth: awaits name and password",
+            Admission::Waiting { .. } => "xauth: waits for its turn",
             Admission::Checking { .. } => "xauth: checks the password",
             Admission::Delaying { .. } => "xauth: lets a wrong password wait",
             Admission::AwaitFarewell { .. } => "xauth: has refused",
@@ -76,7 +86,7 @@ impl Admission {
 
     pub(crate) fn deadline(&self) -> Option<Time> {
         match self {
-            Admission::Delaying { until, .. } => Some(*until),
+            Admission::Waiting { until, .. } | Admission::Delaying { until, .. } => Some(*until),
             _ => None,
         }
     }
@@ -94,12 +104,12 @@ pub(super) fn begin(sa: &mut IkeSa, core: &mut Core, now: Time) -> Result<(), Er
         }
         Some(Xauth::Client { .. }) => {
             sa.half_open_until = Some(now + TIME);
-            sa.peer_id = Some(PeerId::proven(identity));
+            sa.peer_id = Some(PeerId::proven(&connection.name, &identity));
             enter(sa, Admission::AwaitVerdict);
             Ok(())
         }
         None => {
-            sa.peer_id = Some(PeerId::proven(identity));
+            sa.peer_id = Some(PeerId::proven(&connection.name, &identity));
             mode_config::begin(sa, core, now)
         }
     }
@@ -111,6 +121,7 @@ pub(super) fn is_due(sa: &IkeSa) -> bool {
         sa.state,
         IkeState::Admission(
             Admission::AwaitReply { .. }
+                | Admission::Waiting { .. }
                 | Admission::Checking { .. }
                 | Admission::Delaying { .. }
                 | Admission::AwaitFarewell { .. }
@@ -149,7 +160,7 @@ pub(super) fn answered(
             if answer.kind == Type::Reply =>
         {
             let (identifier, left) = (*identifier, *left);
-            check(sa, core, now, (identifier, left), answer)
+            read(sa, core, now, (identifier, left), answer)
         }
         IkeState::Admission(Admission::AwaitFarewell { .. }) => {
             farewell(sa, core, now);
@@ -159,17 +170,13 @@ pub(super) fn answered(
     }
 }
 
-fn check(
+fn read(
     sa: &mut IkeSa,
     core: &mut Core,
     now: Time,
     (identifier, left): (u16, u32),
     reply: &Configuration,
 ) -> Result<(), Error> {
-    let connection = sa.connection.clone().ok_or(Local::NotConfigured)?;
-    let Some(Xauth::Server { users, .. }) = &connection.remote_access.xauth else {
-        return Err(Local::NotConfigured.into());
-    };
     let text = |kind| reply.bytes(kind).unwrap_or_default();
     let name = text(xauth::USER_NAME);
     let is_name = name.len() <= LONGEST_NAME;
@@ -179,37 +186,56 @@ fn check(
     if reply.attribute(xauth::STATUS).is_some() || !is_name {
         return refuse(sa, core, now, (identifier, user));
     }
-    // Whoever was wrong lately waits before the next check, on whichever IKE SA it is, and is asked again then.
+    let password = Secret::new(text(xauth::USER_PASSWORD).to_vec());
+    check(sa, core, now, (identifier, left), (user, password))
+}
+
+/// Server: checks a name and a password, or lets them wait for that.
+fn check(
+    sa: &mut IkeSa,
+    core: &mut Core,
+    now: Time,
+    (identifier, left): (u16, u32),
+    (user, password): (String, Secret),
+) -> Result<(), Error> {
+    let connection = sa.connection.clone().ok_or(Local::NotConfigured)?;
+    let Some(Xauth::Server { users, .. }) = &connection.remote_access.xauth else {
+        return Err(Local::NotConfigured.into());
+    };
     let source = sa.path.remote.ip();
-    if let Some(until) = core
-        .wrong_passwords
-        .until(source)
-        .filter(|until| now < *until)
-    {
-        let state = Admission::Delaying {
+    let guess = Guess { source, user };
+    if let Err(until) = core.wrong_passwords.begin(now, &guess) {
+        let state = Admission::Waiting {
             identifier,
             left,
-            user,
+            user: guess.user,
+            password,
             until,
         };
         enter(sa, state);
         return Ok(());
     }
-    // Counted before the answer is known: an end of the IKE SA does not hide it.
-    core.wrong_passwords.note(now, source);
     let job = Job::CheckPassword {
         users: users.clone(),
-        name: user.clone(),
-        password: Secret::new(text(xauth::USER_PASSWORD).to_vec()),
+        name: guess.user.clone(),
+        password,
     };
     core.work(sa.id, 0, job);
     let state = Admission::Checking {
         identifier,
         left,
-        user,
+        guess,
     };
     enter(sa, state);
     Ok(())
+}
+
+/// Server: the IKE SA ends. A check of which it does not await the end counts as wrong: to go before it is known gains
+/// nothing.
+pub(super) fn closed(admission: &Admission, core: &mut Core, now: Time) {
+    if let Admission::Checking { guess, .. } = admission {
+        core.wrong_passwords.end(now, guess, false);
+    }
 }
 
 /// Server: the password is checked.
@@ -227,20 +253,19 @@ pub(super) fn computed(
     let IkeState::Admission(Admission::Checking {
         identifier,
         left,
-        user,
+        guess,
     }) = std::mem::replace(&mut sa.state, IkeState::Changing)
     else {
         return Ok(());
     };
-    let source = sa.path.remote.ip();
+    let until = core.wrong_passwords.end(now, &guess, *right);
+    let user = guess.user;
     if *right {
-        core.wrong_passwords.was_right(source);
         return admit(sa, core, now, (identifier, user));
     }
     core.counters.wrong_passwords += 1;
     // The reason, should the client give up.
     sa.hint = Some((PeerIncompatible::User(user.clone()).into(), Vec::new()));
-    let until = core.wrong_passwords.until(source).unwrap_or(now);
     let state = Admission::Delaying {
         identifier,
         left: left.saturating_sub(1),
@@ -261,7 +286,7 @@ fn admit(
     let connection = sa.connection.clone().ok_or(Local::NotConfigured)?;
     let identity = sa.remote_id.clone().ok_or(Local::NotConfigured)?;
     core.counters.users += 1;
-    sa.peer_id = Some(PeerId::of_user(&connection, identity, user));
+    sa.peer_id = Some(PeerId::of_user(&connection, &identity, user));
     transaction::begin(sa, core, now, &status(identifier, OK))?;
     mode_config::begin(sa, core, now)
 }
@@ -304,24 +329,39 @@ pub(super) fn unanswered(sa: &mut IkeSa, core: &mut Core, now: Time) {
     }
 }
 
-/// Server: a wrong password has waited long enough.
+/// Server: a name and a password, or the answer to wrong ones, has waited long enough.
 pub(super) fn timeout(sa: &mut IkeSa, core: &mut Core, now: Time) -> Result<(), Error> {
-    let IkeState::Admission(Admission::Delaying {
-        identifier,
-        left,
-        user,
-        until,
-    }) = &sa.state
-    else {
+    let IkeState::Admission(admission) = &mut sa.state else {
         return Ok(());
     };
-    if *until > now {
+    if admission.deadline().is_none_or(|until| until > now) {
         return Ok(());
     }
-    let (identifier, left, user) = (*identifier, *left, user.clone());
-    match left {
-        0 => refuse(sa, core, now, (identifier, user)),
-        left => ask(sa, core, now, (identifier, left)),
+    match admission {
+        Admission::Waiting {
+            identifier,
+            left,
+            user,
+            password,
+            ..
+        } => {
+            let (known, user) = ((*identifier, *left), std::mem::take(user));
+            let password = std::mem::replace(password, Secret::new(Vec::new()));
+            check(sa, core, now, known, (user, password))
+        }
+        Admission::Delaying {
+            identifier,
+            left,
+            user,
+            ..
+        } => {
+            let (identifier, left, user) = (*identifier, *left, user.clone());
+            match left {
+                0 => refuse(sa, core, now, (identifier, user)),
+                left => ask(sa, core, now, (identifier, left)),
+            }
+        }
+        _ => Ok(()),
     }
 }
 
@@ -393,81 +433,4 @@ pub(super) fn proceed(sa: &mut IkeSa, core: &mut Core, now: Time) -> Result<(), 
 
 fn enter(sa: &mut IkeSa, state: Admission) {
     sa.state = IkeState::Admission(state);
-}
-
-/// Addresses from which wrong passwords came lately: each next one waits twice as long for its answer. How many may
-/// wait at once, the limit of half-open IKE SAs tells.
-#[derive(Debug, Default)]
-pub(crate) struct WrongPasswords {
-    sources: HashMap<IpAddr, (Time, u32)>,
-    order: VecDeque<(Time, IpAddr)>,
-}
-
-/// Time after which a source begins anew, and sources that are remembered.
-const MEMORY: Duration = Duration::from_secs(900);
-const SOURCES: usize = 10_000;
-/// Bytes of a user's name.
-const LONGEST_NAME: usize = 256;
-/// Waiting times: the first, and how often it may double.
-const FIRST: Duration = Duration::from_secs(1);
-const DOUBLED: u32 = 4;
-
-impl WrongPasswords {
-    /// When the next password from there may be checked.
-    fn until(&self, source: IpAddr) -> Option<Time> {
-        let (at, count) = self.sources.get(&source)?;
-        Some(*at + FIRST * 2_u32.pow(count.saturating_sub(1).min(DOUBLED)))
-    }
-
-    /// The last one was right after all.
-    fn was_right(&mut self, source: IpAddr) {
-        match self.sources.get_mut(&source) {
-            Some((_, count)) if *count > 1 => *count -= 1,
-            _ => drop(self.sources.remove(&source)),
-        }
-    }
-
-    /// One more; how long its answer waits.
-    fn note(&mut self, now: Time, source: IpAddr) -> Duration {
-        let old = |(at, _): &(Time, IpAddr)| now.saturating_sub(*at) > MEMORY;
-        while self.order.len() >= SOURCES || self.order.front().is_some_and(old) {
-            let Some((at, source)) = self.order.pop_front() else {
-                break;
-            };
-            if self
-                .sources
-                .get(&source)
-                .is_some_and(|(last, _)| *last == at)
-            {
-                self.sources.remove(&source);
-            }
-        }
-        let before = self.sources.get(&source).map_or(0, |(_, count)| *count);
-        self.sources.insert(source, (now, before + 1));
-        self.order.push_back((now, source));
-        FIRST * 2_u32.pow(before.min(DOUBLED))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn wrong_passwords_wait_longer_and_longer() {
-        let mut wrong = WrongPasswords::default();
-        let (one, other): (IpAddr, IpAddr) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
-        let now = Duration::from_secs(1000);
-        let waits = [1, 2, 4, 8, 16, 16].map(Duration::from_secs);
-        for wait in waits {
-            assert_eq!(wrong.note(now, one), wait);
-        }
-        assert_eq!(wrong.note(now, other), FIRST);
-        // What is long ago is forgotten.
-        assert_eq!(wrong.note(now + MEMORY + FIRST, one), FIRST);
-        for n in 0..20_000_u32 {
-            wrong.note(now, IpAddr::from(n.to_be_bytes()));
-        }
-        assert!(wrong.sources.len() <= SOURCES && wrong.order.len() <= SOURCES);
-    }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use portcullis_config::{
@@ -50,10 +50,14 @@ impl RandomSource for Seeded {
 struct Spis {
     next: u32,
     out: Arc<AtomicU32>,
+    exhausted: Arc<AtomicBool>,
 }
 
 impl SpiSource for Spis {
     fn reserve(&mut self, _protocol: u8, _destination: IpAddr) -> Option<u32> {
+        if self.exhausted.load(Ordering::Relaxed) {
+            return None;
+        }
         self.next += 1;
         self.out.fetch_add(1, Ordering::Relaxed);
         Some(self.next)
@@ -80,6 +84,8 @@ pub(crate) struct End {
     pub(crate) events: Vec<Event>,
     pub(crate) installed: Installed,
     pub(crate) reserved: Arc<AtomicU32>,
+    /// Without SPIs it refuses whatever quick mode asks for.
+    pub(crate) exhausted: Arc<AtomicBool>,
     /// Packets received and sent, by child.
     counts: HashMap<ChildId, (u64, u64)>,
     random: Seeded,
@@ -88,9 +94,11 @@ pub(crate) struct End {
 impl End {
     fn new(address: &str, seed: u64, settings: Settings) -> Self {
         let reserved = Arc::new(AtomicU32::new(0));
+        let exhausted = Arc::new(AtomicBool::new(false));
         let spis = Spis {
             next: 0x1000 + (seed as u32 & 0xff) * 0x10000,
             out: reserved.clone(),
+            exhausted: exhausted.clone(),
         };
         End {
             endpoint: Endpoint::new(settings, Box::new(Seeded(seed)), Box::new(spis)),
@@ -98,6 +106,7 @@ impl End {
             events: Vec::new(),
             installed: Installed::default(),
             reserved,
+            exhausted,
             counts: HashMap::new(),
             random: Seeded(!seed),
         }

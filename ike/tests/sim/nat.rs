@@ -153,6 +153,16 @@ fn transport_mode_through_a_nat_is_between_the_addresses_each_end_sees() {
     assert_eq!(pair.agreed(), 1);
     let seen = &pair.ends[1].endpoint.snapshot().children[0];
     assert_eq!(seen.selector.remote[0].start.to_string(), "198.51.100.1");
-    // RFC 3947 5.2: both ends send NAT-OA (21), which is encrypted; the children say the rest.
     assert!(seen.udp);
+    // RFC 3947 5.2: each end knows by NAT-OA what the other's checksums cover.
+    let ip = |text: &str| text.parse::<std::net::IpAddr>().unwrap();
+    let originals = [0, 1].map(|end| {
+        let sas = pair.ends[end].installed.inbound.values().next();
+        sas.unwrap()[0].original
+    });
+    let from_server = Some((ip("192.0.2.2"), ip("198.51.100.1")));
+    let from_client = Some((ip("192.0.2.1"), ip("192.0.2.2")));
+    assert_eq!(originals, [from_server, from_client]);
+    let outbound = pair.ends[1].installed.outbound.values().next();
+    assert_eq!(outbound.unwrap()[0].original, None);
 }

@@ -17,9 +17,9 @@ const SECOND: Duration = Duration::from_secs(1);
 /// The exchange type of draft-dukes-ike-mode-cfg-02 3.1.
 const TRANSACTION: u8 = 6;
 /// `openssl passwd -6 -salt abcdefgh wonderland`.
-const HASH: &str = "$6$abcdefgh$e1o..VsKRS0O4M9J1Qb9u.strxNEAfDkCXcaYc5TsDrJFctQCTMkPeis45vy3ZQtqt4dqG4vXTonFJKbQgR2Q1";
+pub(crate) const HASH: &str = "$6$abcdefgh$e1o..VsKRS0O4M9J1Qb9u.strxNEAfDkCXcaYc5TsDrJFctQCTMkPeis45vy3ZQtqt4dqG4vXTonFJKbQgR2Q1";
 
-fn pool(addresses: (&str, &str)) -> Arc<AddressPool> {
+pub(crate) fn pool(addresses: (&str, &str)) -> Arc<AddressPool> {
     Arc::new(AddressPool {
         name: "warriors".to_owned(),
         ranges: vec![range(addresses.0, addresses.1)],
@@ -32,7 +32,7 @@ fn pool(addresses: (&str, &str)) -> Arc<AddressPool> {
     })
 }
 
-fn server(tries: u32) -> Xauth {
+pub(crate) fn server(tries: u32) -> Xauth {
     let text = ["alice", "bob"]
         .map(|name| format!("{name}:{HASH}\n"))
         .concat();
@@ -42,7 +42,7 @@ fn server(tries: u32) -> Xauth {
     }
 }
 
-fn client(user: &str, password: &str) -> Xauth {
+pub(crate) fn client(user: &str, password: &str) -> Xauth {
     Xauth::Client {
         user: user.to_owned(),
         password: Secret::new(password.as_bytes().to_vec()),
@@ -50,7 +50,7 @@ fn client(user: &str, password: &str) -> Xauth {
 }
 
 /// A client and its server: alice asks for an address of 10.1.0.0/24.
-fn connections() -> [Connection; 2] {
+pub(crate) fn connections() -> [Connection; 2] {
     let [mut warrior, mut gateway] = gateways();
     warrior.remote_access = RemoteAccess {
         xauth: Some(client("alice", "wonderland")),
@@ -70,7 +70,7 @@ fn connections() -> [Connection; 2] {
     [warrior, gateway]
 }
 
-fn stands(pair: &mut Pair) {
+pub(crate) fn stands(pair: &mut Pair) {
     pair.run(2 * SECOND);
     for end in &pair.ends {
         assert_eq!(end.failures(), 0, "{:#?}", end.events);
@@ -88,7 +88,7 @@ fn exchanges(pair: &Pair) -> Vec<(usize, u8)> {
         .collect()
 }
 
-fn address_of(pair: &Pair) -> String {
+pub(crate) fn address_of(pair: &Pair) -> String {
     let snapshot = pair.ends[1].endpoint.snapshot();
     let ike = snapshot.ikes.iter().find(|ike| ike.state == "established");
     format!("{:?}", ike.unwrap().addresses)

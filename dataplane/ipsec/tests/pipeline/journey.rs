@@ -415,3 +415,37 @@ fn transport_mode_in_udp_takes_no_extension_headers() {
     a.inject(portcullis_ipsec::pipeline::Inject::Packet(buf));
     a.assert_dropped(portcullis_ipsec::DropReason::Ipv6Extension, 0);
 }
+
+/// RFC 3948 3.1.2: behind a NAT the sender's checksum covers an address that is no longer in the header.
+#[test]
+fn transport_mode_behind_a_nat_has_right_checksums() {
+    let inside = "192.168.1.5";
+    for told in [false, true] {
+        let mut sites = Sites::default();
+        let ends = between(&["192.0.2.1/32"], &["192.0.2.2/32"]);
+        let bundle = [(crate::rig::policy::GCM, Mode::Transport)];
+        sites.protect(ends, &bundle, V4_ENDS, |sa| {
+            sa.udp = Some(NAT);
+            let original = (inside.parse().unwrap(), V4_ENDS.1.parse().unwrap());
+            sa.original = told.then_some(original);
+        });
+        let (mut a, mut b) = sites.build();
+        let mut segment =
+            udp(inside, V4_ENDS.1, (1701, 1701), b"portcullis").write()[20..].to_vec();
+        segment[6..8].fill(0);
+        let sum =
+            packets::upper_checksum(&bytes(inside), &bytes(V4_ENDS.1), packets::UDP, &segment);
+        segment[6..8].copy_from_slice(&sum.to_be_bytes());
+        let sent = packets::Ip::new(V4_ENDS.0, V4_ENDS.1, packets::UDP, segment).write();
+        let buf = portcullis_ipsec::buffer::TestBuf::new(&sent);
+        a.inject(portcullis_ipsec::pipeline::Inject::Packet(buf));
+        b.receive(WIRE, &a.sent(WIRE));
+        let [portcullis_ipsec::pipeline::Punt::Local { packet }] = &b.io.punts[..] else {
+            panic!("{:?}", b.reasons());
+        };
+        let got = &portcullis_ipsec::PacketBuf::data(packet)[20..];
+        let (from, to) = (bytes(V4_ENDS.0), bytes(V4_ENDS.1));
+        let left = packets::upper_checksum(&from, &to, packets::UDP, got);
+        assert_eq!(left == 0, told, "{left:#x}");
+    }
+}

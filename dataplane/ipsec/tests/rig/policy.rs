@@ -83,6 +83,7 @@ pub fn sa(
         source: source.parse().unwrap(),
         destination: destination.parse().unwrap(),
         udp: None,
+        original: None,
         esn: false,
         replay_window: Some(1024),
         df: Df::Copy,

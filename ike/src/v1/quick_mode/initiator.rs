@@ -20,12 +20,31 @@ use crate::wire::security_association::SecurityAssociation;
 use crate::wire::vendor_id::NatTraversalVersion;
 use crate::wire::{Payloads, nat_original_address};
 use crate::work::{Agreed, Job};
-use crate::{CloseReason, Error, Local, PeerMisbehaved, Time};
+use crate::{CloseReason, Error, InvalidMessage, Local, PeerMisbehaved, Time};
+
+/// Quick modes that we have open at once: a peer may not take more, and what is not taken is repeated.
+const OPEN: usize = 24;
+
+/// Begins a quick mode, now or when there are not so many others.
+pub(crate) fn initiate(sa: &mut IkeSa, core: &mut Core, now: Time, wanted: Wanted) {
+    sa.queue.push_back(wanted);
+    initiate_queued(sa, core, now);
+}
+
+/// Begins the quick modes whose turn it is.
+pub(crate) fn initiate_queued(sa: &mut IkeSa, core: &mut Core, now: Time) {
+    while sa.is_established() && sa.exchanges.count_open() < OPEN {
+        let Some(wanted) = sa.queue.pop_front() else {
+            return;
+        };
+        initiate_now(sa, core, now, wanted);
+    }
+}
 
 /// Begins a quick mode; a failure is reported.
-pub(crate) fn initiate(sa: &mut IkeSa, core: &mut Core, now: Time, wanted: Wanted) {
+fn initiate_now(sa: &mut IkeSa, core: &mut Core, now: Time, wanted: Wanted) {
     if let Err(error) = begin(sa, core, now, &wanted) {
-        give_up(core, &wanted);
+        give_up(core, now, &wanted);
         let names = (sa.connection_name(), Some(wanted.child.as_str()));
         let reason = CloseReason::Error(error);
         core.fail(now, sa.path.remote, names, reason, Vec::new());
@@ -38,7 +57,7 @@ fn begin(sa: &mut IkeSa, core: &mut Core, now: Time, wanted: &Wanted) -> Result<
     if wanted.peer.as_ref().is_some_and(is_other) {
         return Err(Local::OnlyPeer.into());
     }
-    let wanted = &from_our_address(sa, wanted)?;
+    let wanted = &to_leased_address(sa, core, from_our_address(sa, wanted)?)?;
     let message_id = core.message_id();
     let iv = sa.keys()?.exchange_iv(message_id);
     let (policy, spis, identities) = prepare(sa, core, wanted)?;
@@ -83,6 +102,27 @@ fn from_our_address(sa: &IkeSa, wanted: &Wanted) -> Result<Wanted, Error> {
         }
         wanted.selector = whole;
     }
+    Ok(wanted)
+}
+
+/// Where mode config has given the peer an address, it is the peer's side of the traffic, and no other is.
+fn to_leased_address(sa: &IkeSa, core: &Core, mut wanted: Wanted) -> Result<Wanted, Error> {
+    let (connection, peer) = match (&sa.connection, &sa.peer_id) {
+        (Some(connection), Some(peer)) => (connection, peer),
+        _ => return Ok(wanted),
+    };
+    let policy = child_policy(connection, &wanted.child).ok_or(Local::NotConfigured)?;
+    let pool = connection.remote_access.pool();
+    let Some(pool) = pool.filter(|_| policy.mode == Mode::Tunnel) else {
+        return Ok(wanted);
+    };
+    let leases = core.leases.of(pool, peer).into_iter();
+    let mut theirs = leases.map(|lease| Selector {
+        remote: vec![traffic::host(lease)],
+        ..wanted.selector.clone()
+    });
+    let theirs = theirs.find(|theirs| traffic::contains(&wanted.selector, theirs));
+    wanted.selector = theirs.ok_or(Local::Selector)?;
     Ok(wanted)
 }
 
@@ -179,6 +219,32 @@ pub(super) fn original_addresses(sa: &IkeSa, (role, mode): (Role, Mode), bodies:
     };
     bodies.push((kind, nat_original_address::encode(initiator)));
     bodies.push((kind, nat_original_address::encode(responder)));
+}
+
+/// What the peer says of them: its own address as it sees it, and ours. Drafts have the former only.
+pub(super) fn read_original_addresses(
+    sa: &IkeSa,
+    role: Role,
+    payloads: &Payloads<'_>,
+) -> Result<Option<(IpAddr, IpAddr)>, InvalidMessage> {
+    let (local, remote) = (sa.path.local.ip(), sa.path.remote.ip());
+    let (kind, is_draft) = match sa.nat.udp {
+        Some(NatTraversalVersion::Rfc3947) => (kind::NAT_OA, false),
+        Some(NatTraversalVersion::Draft) => (kind::NAT_OA_DRAFT, true),
+        None => return Ok(None),
+    };
+    let mut told = payloads.all(kind).map(nat_original_address::parse);
+    let (first, second) = (told.next().transpose()?, told.next().transpose()?);
+    let pair = match (first, second, role) {
+        (Some(own), None, _) if is_draft => Some((own, local)),
+        (Some(ours), Some(own), Role::Initiator) => Some((own, ours)),
+        (Some(own), Some(ours), Role::Responder) => Some((own, ours)),
+        _ => None,
+    };
+    let same_family = |(own, ours): &(IpAddr, IpAddr)| {
+        own.is_ipv4() == remote.is_ipv4() && ours.is_ipv4() == local.is_ipv4()
+    };
+    Ok(pair.filter(same_family))
 }
 
 /// Message 2: what the responder chose.
@@ -285,6 +351,7 @@ fn read_answer(
         chosen,
         spis,
         nonces: Both::new(Role::Initiator, offer.nonce.clone(), theirs),
+        original: read_original_addresses(sa, Role::Initiator, payloads)?,
         identities: None,
         commit,
     };
@@ -342,9 +409,9 @@ pub(super) fn receive_connected(
 
 /// The peer refuses, in an authentic notification: the negotiation that has this SPI, or the only one there is.
 pub(crate) fn refused(sa: &mut IkeSa, core: &mut Core, now: Time, notification: &Notification) {
-    let open = sa.exchanges.iter();
+    let open = sa.exchanges.open();
     let open: Vec<(u32, Spis)> = open
-        .filter_map(|(id, q)| q.offer().map(|offer| (*id, offer.spis)))
+        .filter_map(|(id, q)| q.offer().map(|offer| (id, offer.spis)))
         .collect();
     let spi = <[u8; 4]>::try_from(&notification.spi[..]).map(u32::from_be_bytes);
     let named = open
@@ -354,8 +421,9 @@ pub(crate) fn refused(sa: &mut IkeSa, core: &mut Core, now: Time, notification: 
         (Some((id, _)), _) | (None, [(id, _)]) => *id,
         _ => return,
     };
-    if let Some(quick_mode) = sa.exchanges.remove(&found) {
+    if let Some(quick_mode) = sa.exchanges.remove(found) {
         let error = Error::PeerRefused(notification.kind);
         quick_mode.abandon(sa, core, now, CloseReason::Error(error));
     }
+    initiate_queued(sa, core, now);
 }

@@ -42,6 +42,7 @@ pub(super) fn inbound(
         chosen,
         spis,
         nonces,
+        original,
         ..
     } = agreement;
     let keys = |spis: Spis| {
@@ -64,6 +65,7 @@ pub(super) fn inbound(
         said: wanted.said,
         proposal: chosen.proposal,
         udp: sa.nat.udp.is_some(),
+        original,
         inbound: spis,
         outbound: chosen.spis,
         initiator: role == Role::Initiator,
@@ -74,6 +76,8 @@ pub(super) fn inbound(
         installed: now,
         traffic: (0, 0),
         last_traffic: now,
+        failed: 0,
+        again: None,
     };
     let (id, add) = (child.id, child.add(Direction::Inbound, inbound_keys));
     core.children.insert(child);
@@ -122,7 +126,7 @@ pub(super) fn complete(
     child.state = ChildState::Installed;
     let rival = child.replaces;
     core.counters.children += 1;
-    core.requests.push_back(Request::Plan(id));
+    core.requests.push_back(Request::Installed(id));
     let wins = rival.is_none_or(|old| replace(core, now, old, id));
     let Some(child) = core.children.get(id).filter(|_| wins) else {
         return;
@@ -148,9 +152,7 @@ fn replace(core: &mut Core, now: Time, old: ChildId, id: ChildId) -> bool {
         }
         Some(rival) => {
             retire(core, now, rival, id);
-            if let Some(child) = core.children.get_mut(id) {
-                child.replaces = Some(rival);
-            }
+            core.children.set_replaces(id, rival);
         }
         None => retire(core, now, old, id),
     }

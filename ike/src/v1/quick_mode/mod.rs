@@ -14,6 +14,9 @@
 mod initiator;
 mod install;
 mod responder;
+mod table;
+
+use std::net::IpAddr;
 
 use portcullis_config::ChildPolicy;
 
@@ -34,8 +37,9 @@ use crate::wire::{Payloads, Writer};
 use crate::work::Outcome;
 use crate::{ChildId, CloseReason, Error, PeerMisbehaved, Time};
 
-pub(crate) use initiator::{initiate, refused};
+pub(crate) use initiator::{initiate, initiate_queued, refused};
 pub(crate) use responder::connected;
+pub(crate) use table::QuickModes;
 
 /// Payloads of a message under construction.
 type Bodies = Vec<(u8, Vec<u8>)>;
@@ -95,6 +99,8 @@ struct Agreement {
     /// SPIs of our inbound SAs.
     spis: Spis,
     nonces: Both,
+    /// The addresses that the peer sees as its own and as ours.
+    original: Option<(IpAddr, IpAddr)>,
     /// The responder's: bodies of identities to repeat.
     identities: Option<(Vec<u8>, Vec<u8>)>,
     commit: bool,
@@ -147,12 +153,17 @@ impl QuickMode {
             }
             | State::Agreeing(Agreement { wanted, spis, .. }) => {
                 release(core, spis);
-                give_up(core, &wanted);
+                give_up(core, now, &wanted);
                 report(core, &wanted.child);
+                // Where there was none before, the connection does not stand as it should.
+                let ended = matches!(reason, CloseReason::Terminated | CloseReason::Replaced);
+                let again = sa.connection.clone().map(Request::Restart);
+                core.requests
+                    .extend(again.filter(|_| wanted.replaces.is_none() && !ended));
             }
             State::AwaitConnected { child, .. } | State::AwaitProof { child, .. } => {
                 let replaced = core.children.get(child).and_then(|child| child.replaces);
-                stay(core, replaced);
+                stay(core, now, replaced);
                 let removed = install::remove(core, child, reason.clone());
                 report(core, &removed.unwrap_or_default());
             }
@@ -167,16 +178,24 @@ fn release(core: &mut Core, spis: Spis) {
     }
 }
 
-/// A replacement is not to be: the child that it was for stays as it is.
-pub(crate) fn give_up(core: &mut Core, wanted: &Wanted) {
-    stay(core, wanted.replaces);
+/// A replacement is not to be: the child that it was for stays as it is, and the next one is tried later.
+pub(crate) fn give_up(core: &mut Core, now: Time, wanted: &Wanted) {
+    stay(core, now, wanted.replaces);
 }
 
-fn stay(core: &mut Core, replaced: Option<ChildId>) {
-    let replaced = replaced.and_then(|id| core.children.get_mut(id));
-    if let Some(child) = replaced.filter(|child| child.state == ChildState::Rekeying) {
-        child.state = ChildState::Installed;
+fn stay(core: &mut Core, now: Time, replaced: Option<ChildId>) {
+    let child = replaced.and_then(|id| core.children.get_mut(id));
+    let Some(child) = child.filter(|child| child.state == ChildState::Rekeying) else {
+        return;
+    };
+    child.state = ChildState::Installed;
+    child.failed += 1;
+    let (id, failed) = (child.id, child.failed);
+    let again = core.again(now, failed);
+    if let Some(child) = core.children.get_mut(id) {
+        child.again = Some(again);
     }
+    core.requests.push_back(Request::Plan(id));
 }
 
 /// Takes a message of quick mode.
@@ -186,12 +205,18 @@ pub(crate) fn receive(
     now: Time,
     incoming: Incoming<'_>,
 ) -> Result<(), Error> {
+    let result = accept(sa, core, now, incoming);
+    initiate_queued(sa, core, now);
+    result
+}
+
+fn accept(sa: &mut IkeSa, core: &mut Core, now: Time, incoming: Incoming<'_>) -> Result<(), Error> {
     // Requirement 73: without a phase 1 there is no phase 2.
     if !matches!(sa.state, IkeState::Established) {
         return Err(PeerMisbehaved::NoPhase1.into());
     }
     let id = incoming.header.message_id;
-    let Some(mut quick_mode) = sa.exchanges.remove(&id) else {
+    let Some(mut quick_mode) = sa.exchanges.remove(id) else {
         return responder::begin(sa, core, now, incoming);
     };
     if quick_mode.retransmission.is_repeated(incoming.bytes) {
@@ -227,7 +252,7 @@ pub(crate) fn computed(
     message_id: u32,
     outcome: Outcome,
 ) {
-    let Some(mut quick_mode) = sa.exchanges.remove(&message_id) else {
+    let Some(mut quick_mode) = sa.exchanges.remove(message_id) else {
         return;
     };
     let result = match (quick_mode.take(), outcome) {
@@ -263,18 +288,13 @@ pub(crate) fn computed(
         }
         Err(error) => quick_mode.abandon(sa, core, now, CloseReason::Error(error)),
     }
+    initiate_queued(sa, core, now);
 }
 
 /// Does what is due.
 pub(crate) fn timeout(sa: &mut IkeSa, core: &mut Core, now: Time) {
-    let due = |q: &QuickMode| q.deadline().is_some_and(|at| at <= now);
-    let exchanges = sa.exchanges.iter();
-    let due: Vec<u32> = exchanges
-        .filter(|(_, q)| due(q))
-        .map(|(id, _)| *id)
-        .collect();
-    for id in due {
-        let Some(mut quick_mode) = sa.exchanges.remove(&id) else {
+    for id in sa.exchanges.due(now) {
+        let Some(mut quick_mode) = sa.exchanges.remove(id) else {
             continue;
         };
         if quick_mode.until.is_some_and(|at| at <= now) {
@@ -294,6 +314,7 @@ pub(crate) fn timeout(sa: &mut IkeSa, core: &mut Core, now: Time) {
             Due::GiveUp => unanswered(quick_mode, sa, core, now),
         }
     }
+    initiate_queued(sa, core, now);
 }
 
 /// The peer does not answer.
@@ -315,13 +336,17 @@ fn unanswered(mut quick_mode: QuickMode, sa: &mut IkeSa, core: &mut Core, now: T
 }
 
 impl QuickMode {
-    /// Our offer gives way to the peer's: nothing is left of it but its message id.
-    fn give_way(&mut self, core: &mut Core, now: Time) {
-        if let State::MakingKeyPair(offer) | State::AwaitAnswer { offer, .. } = self.take() {
-            release(core, offer.spis);
-        }
+    /// Our offer gives way to the peer's: nothing is left of it but its message id. Gives what it was for.
+    fn give_way(&mut self, core: &mut Core, now: Time) -> Option<Wanted> {
         self.retransmission.stop();
         self.until = Some(now + core.settings.exchange_memory());
+        match self.take() {
+            State::MakingKeyPair(offer) | State::AwaitAnswer { offer, .. } => {
+                release(core, offer.spis);
+                Some(offer.wanted)
+            }
+            _ => None,
+        }
     }
 
     fn take(&mut self) -> State {

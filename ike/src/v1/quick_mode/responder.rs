@@ -2,8 +2,8 @@
 
 use portcullis_config::{AddressPool, ChildPolicy, Mode, Selector};
 
-use super::initiator::{original_addresses, proposals, reserve};
-use super::{Agreement, Bodies, QuickMode, State, install};
+use super::initiator::{original_addresses, proposals, read_original_addresses, reserve};
+use super::{Agreement, Bodies, QuickMode, State, give_up, initiate_queued, install};
 use crate::child::ChildState;
 use crate::core::Core;
 use crate::proposal::ipsec::Chosen;
@@ -17,7 +17,7 @@ use crate::wire::identification::Identification;
 use crate::wire::notification::{Notification, notify};
 use crate::wire::payload::kind;
 use crate::wire::security_association::SecurityAssociation;
-use crate::wire::{Payloads, nat_original_address, protocol};
+use crate::wire::{Payloads, protocol};
 use crate::work::{Agreed, Job};
 use crate::{ChildId, CloseReason, Error, InvalidMessage, PeerIncompatible, Time};
 
@@ -32,7 +32,7 @@ pub(super) fn begin(
     incoming: Incoming<'_>,
 ) -> Result<(), Error> {
     let id = incoming.header.message_id;
-    if id == 0 || sa.seen.contains(&id) || sa.exchanges.len() >= OPEN {
+    if id == 0 || sa.seen.contains(&id) || sa.exchanges.count_open() >= OPEN {
         return Ok(());
     }
     let iv = sa.keys()?.exchange_iv(id);
@@ -45,10 +45,10 @@ pub(super) fn begin(
     let payloads = Payloads::parse(incoming.header.next_payload, &body)?;
     let asked = incoming.header.flags & COMMIT != 0;
     let commit = asked || sa.peer.windows || core.settings.commit;
-    if !yields(sa, core, now, &payloads)? {
+    let Goes::On { instead_of } = collide(sa, core, now, &payloads)? else {
         sa.forget_message_id(id);
         return Ok(());
-    }
+    };
     let result = read_offer(sa, core, &payloads, commit);
     let result = result.and_then(|(agreement, peer)| match peer {
         Some((group, peer)) => {
@@ -64,35 +64,50 @@ pub(super) fn begin(
             sa.quick_modes += 1;
             sa.exchanges.insert(id, quick_mode);
         }
-        Err((error, mismatches)) => refuse(sa, core, now, &payloads, (error, mismatches)),
+        Err((error, mismatches)) => {
+            if let Some(ours) = instead_of {
+                give_up(core, now, &ours);
+            }
+            refuse(sa, core, now, &payloads, (error, mismatches));
+        }
     }
     Ok(())
 }
 
+/// What becomes of the peer's offer.
+enum Goes {
+    /// It is taken, perhaps instead of one of ours.
+    On { instead_of: Option<Wanted> },
+    /// It waits until it is repeated.
+    Later,
+}
+
 /// Both ends may offer the same at once. The offer with the lower nonce gives way, so that one comes to be: ours is
-/// given up, or theirs waits until it is repeated, which is after ours. Tells whether theirs goes on.
-fn yields(
+/// given up, or theirs waits until it is repeated, which is after ours.
+fn collide(
     sa: &mut IkeSa,
     core: &mut Core,
     now: Time,
     payloads: &Payloads<'_>,
-) -> Result<bool, Error> {
+) -> Result<Goes, Error> {
     let theirs = phase1::read_nonce(payloads)?;
     let (asked, _) = read_traffic(sa, payloads)?;
-    let mut exchanges = sa.exchanges.iter();
+    let mut exchanges = sa.exchanges.open();
     let rival = exchanges.find(|(_, ours)| ours.wants(|wanted| *wanted.said() == asked));
     let Some((id, rival)) = rival else {
-        return Ok(true);
+        return Ok(Goes::On { instead_of: None });
     };
     // Without an offer that is open, the peer has answered ours.
     if rival.offer().is_none_or(|offer| offer.nonce > theirs) {
-        return Ok(false);
+        return Ok(Goes::Later);
     }
-    let id = *id;
-    if let Some(ours) = sa.exchanges.get_mut(&id) {
-        ours.give_way(core, now);
+    drop(exchanges);
+    let mut instead_of = None;
+    if let Some(mut ours) = sa.exchanges.remove(id) {
+        instead_of = ours.give_way(core, now);
+        sa.exchanges.insert(id, ours);
     }
-    Ok(true)
+    Ok(Goes::On { instead_of })
 }
 
 /// Says why, to the peer and to the operator.
@@ -138,6 +153,7 @@ fn read_offer(
     let offered = SecurityAssociation::parse(body).map_err(invalid)?;
     let theirs = phase1::read_nonce(payloads).map_err(invalid)?;
     let (asked, bodies) = read_traffic(sa, payloads).map_err(plain)?;
+    let original = read_original_addresses(sa, Role::Responder, payloads).map_err(invalid)?;
     let (policy, chosen, selector) = choose(sa, core, &asked, &offered)?;
     let said = Some(asked).filter(|asked| *asked != selector && policy.mode == Mode::Tunnel);
     let peer = match policy.pfs {
@@ -163,6 +179,7 @@ fn read_offer(
         chosen,
         spis,
         nonces: Both::new(Role::Responder, phase1::nonce(core), theirs),
+        original,
         identities: Some(bodies),
         commit,
     };
@@ -171,10 +188,6 @@ fn read_offer(
 
 /// The traffic, and the bodies to repeat; without identities it is all between the two hosts.
 fn read_traffic(sa: &IkeSa, payloads: &Payloads<'_>) -> Result<(Selector, Identities), Error> {
-    // RFC 3947 5.2: checked, but not needed here, for what arrives is checked against the addresses that we see.
-    for body in payloads.all(kind::NAT_OA) {
-        nat_original_address::parse(body)?;
-    }
     let mut bodies = payloads.all(kind::IDENTIFICATION);
     match (bodies.next(), bodies.next(), bodies.next()) {
         (None, None, None) => {
@@ -276,13 +289,10 @@ fn effective(sa: &IkeSa, mode: Mode, asked: Selector) -> Selector {
 
 /// The child of the same peer and traffic that a new one takes over from.
 fn predecessor(sa: &IkeSa, core: &Core, name: &str, selector: &Selector) -> Option<ChildId> {
-    let mut children = core.children.of_peer(sa.peer_id.as_ref()?).filter(|child| {
-        Some(child.connection.name.as_str()) == sa.connection_name()
-            && child.policy.name == name
-            && child.selector == *selector
-            && child.replaced_by.is_none()
-            && child.state != ChildState::Inbound
-    });
+    let peer = sa.peer_id.as_ref()?;
+    let alike = core.children.alike(peer, name, selector);
+    let mut children =
+        alike.filter(|child| child.replaced_by.is_none() && child.state != ChildState::Inbound);
     children.next().map(|child| child.id)
 }
 
@@ -405,7 +415,7 @@ fn connected_message(quick_mode: &mut QuickMode, sa: &IkeSa) -> Result<Vec<u8>, 
 
 /// CONNECTED as an informational exchange with the quick mode's message id (RFC 2408 3.1).
 pub(crate) fn connected(sa: &mut IkeSa, core: &mut Core, now: Time, message_id: u32) {
-    let Some(mut quick_mode) = sa.exchanges.remove(&message_id) else {
+    let Some(mut quick_mode) = sa.exchanges.remove(message_id) else {
         return;
     };
     match quick_mode.take() {
@@ -418,4 +428,5 @@ pub(crate) fn connected(sa: &mut IkeSa, core: &mut Core, now: Time, message_id: 
         state => quick_mode.state = state,
     }
     sa.exchanges.insert(message_id, quick_mode);
+    initiate_queued(sa, core, now);
 }
