@@ -46,11 +46,13 @@ impl<'a> Section<'a> {
 
     /// The value of a key that must be there.
     pub(crate) fn require(self, name: &'static str) -> Option<Item<'a>> {
-        if !self.has(name) {
+        debug_assert!(self.spec.keys.iter().any(|k| k.name == name), "{name}");
+        let Some(node) = self.table.get(name) else {
             let message = format!("missing key `{name}` in {}", self.label());
             self.report.error_unless_broken(self.at, message);
-        }
-        self.get(name)
+            return None;
+        };
+        Item::new(node, self.report)
     }
 
     /// True if the key is there, whatever its value.
