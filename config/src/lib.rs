@@ -14,6 +14,7 @@ mod bundle;
 mod connection;
 mod connections;
 mod credentials;
+mod document;
 mod identity;
 mod keys;
 mod lints;

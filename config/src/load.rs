@@ -5,11 +5,11 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use toml::de::DeTable;
 use zeroize::Zeroizing;
 
 use crate::connections::Connections;
 use crate::credentials::PSK;
+use crate::document::Table;
 use crate::keys::{CIPHER_KEY, INTEGRITY_KEY};
 use crate::mistake::Report;
 use crate::parts::{Part, Parts, has_policy, keep_machine, merge};
@@ -86,12 +86,12 @@ fn read_file(path: &Path) -> std::io::Result<(Zeroizing<Vec<u8>>, u32)> {
 fn read(parts: &Parts<'_>, base: &Path) -> Result<Loaded, Vec<Mistake>> {
     let mut report = parts.report();
     let padded = parts.padded();
-    let mut table = parse_part(parts.machine(), &mut report);
+    let mut table = Table::parse(parts.machine(), &mut report);
     if !padded.is_empty() {
         keep_machine(&mut table);
     }
     for text in &padded {
-        let document = parse_part(text, &mut report);
+        let document = Table::parse(text, &mut report);
         merge(&mut table, document, &report);
     }
     let root = Section::open(&ROOT, &table, 0, &report);
@@ -106,15 +106,6 @@ fn read(parts: &Parts<'_>, base: &Path) -> Result<Loaded, Vec<Mistake>> {
     let policy = if waits { policy.before_first() } else { policy };
     let warnings = report.finish();
     Ok(Loaded { policy, warnings })
-}
-
-fn parse_part<'i>(text: &'i str, report: &mut Report<'_>) -> DeTable<'i> {
-    let (document, syntax_errors) = DeTable::parse_recoverable(text);
-    for error in syntax_errors {
-        let at = error.span().map_or(0, |span| span.start);
-        report.syntax(at, error.message());
-    }
-    document.into_inner()
 }
 
 /// Reads all tables; `alone`: there are no documents of a store. The policy is whole only if no error was reported.
@@ -196,6 +187,9 @@ fn check_mode(
     rules: &RuleSections<'_>,
     parts: &Parts<'_>,
 ) {
+    if !parts.any_open_to_others() {
+        return;
+    }
     let refused = |section: Section<'_>, key: &'static str| {
         let has_key = section.has(key).then(|| section.place(key));
         let reason = has_key.and_then(|at| parts.open_to_others(at));

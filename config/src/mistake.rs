@@ -1,6 +1,6 @@
 //! Mistakes in a policy file: where, how bad, and what was expected.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashSet;
 use std::fmt;
 use std::iter::once;
@@ -52,8 +52,8 @@ pub(crate) struct Report<'a> {
     /// Where each file begins in the text.
     files: Vec<(usize, &'a Path)>,
     text: &'a [u8],
-    /// Offset of the first byte of each line.
-    line_starts: Vec<usize>,
+    /// Offset of the first byte of each line: only mistakes have lines, and a good policy may have millions.
+    line_starts: OnceCell<Vec<usize>>,
     found: RefCell<Vec<Found>>,
     /// Lines with a syntax error.
     broken_lines: HashSet<usize>,
@@ -66,11 +66,10 @@ impl<'a> Report<'a> {
 
     /// About several files, one behind the other; each begins with a line.
     pub(crate) fn of_parts(files: Vec<(usize, &'a Path)>, text: &'a [u8]) -> Self {
-        let ends = text.iter().enumerate().filter(|(_, b)| **b == b'\n');
         Report {
             files,
             text,
-            line_starts: once(0).chain(ends.map(|(at, _)| at + 1)).collect(),
+            line_starts: OnceCell::new(),
             found: RefCell::default(),
             broken_lines: HashSet::new(),
         }
@@ -116,7 +115,14 @@ impl<'a> Report<'a> {
 
     /// Line of a byte offset, from 1, all files counted.
     fn line_of_all(&self, at: usize) -> usize {
-        self.line_starts.partition_point(|start| *start <= at)
+        self.line_starts().partition_point(|start| *start <= at)
+    }
+
+    fn line_starts(&self) -> &[usize] {
+        self.line_starts.get_or_init(|| {
+            let ends = self.text.iter().enumerate().filter(|(_, b)| **b == b'\n');
+            once(0).chain(ends.map(|(at, _)| at + 1)).collect()
+        })
     }
 
     /// Where the file of a byte offset begins, and its name.
@@ -133,7 +139,11 @@ impl<'a> Report<'a> {
         let (mut last, mut column) = (0, 1);
         let mistake = |f: Found| {
             let line = self.line_of_all(f.at);
-            let start = self.line_starts.get(line - 1).copied().unwrap_or_default();
+            let start = self
+                .line_starts()
+                .get(line - 1)
+                .copied()
+                .unwrap_or_default();
             if start > last {
                 (last, column) = (start, 1);
             }

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::iter::once;
 use std::path::Path;
 
-use toml::de::{DeTable, DeValue};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::Document;
+use crate::document::{Table, Value};
 use crate::keys::open_to_others;
 use crate::mistake::Report;
 use crate::store::{BESIDE_STORE, OF_MACHINE};
@@ -89,6 +89,12 @@ impl<'a> Parts<'a> {
         self.list.first().map_or("", |part| part.text)
     }
 
+    /// True if the file of any part has a mode that is wrong for keys.
+    pub(crate) fn any_open_to_others(&self) -> bool {
+        let open = |part: &Part<'_>| open_to_others(part.mode?, part.name);
+        self.list.iter().any(|part| open(part).is_some())
+    }
+
     /// What is wrong with the file of a place that holds keys, if anything.
     pub(crate) fn open_to_others(&self, at: usize) -> Option<String> {
         let number = self.starts.partition_point(|start| *start <= at);
@@ -106,45 +112,37 @@ impl Drop for Parts<'_> {
 }
 
 /// True if the machine's own file says what to do with traffic.
-pub(crate) fn has_policy(table: &DeTable<'_>) -> bool {
+pub(crate) fn has_policy(table: &Table<'_>) -> bool {
     let of_machine = |key: &str| BESIDE_STORE.contains(&key) || key == "policy";
-    !table.keys().all(|key| of_machine(key.get_ref()))
+    !table
+        .members()
+        .iter()
+        .all(|member| of_machine(&member.name))
 }
 
 /// Leaves of the machine's own file what stays in force beside the documents of its store.
-pub(crate) fn keep_machine(table: &mut DeTable<'_>) {
-    let names = table.keys().map(|key| key.get_ref().to_string());
-    let others: Vec<_> = names
-        .filter(|name| !BESIDE_STORE.contains(&name.as_str()))
-        .collect();
-    for name in others {
-        table.remove(name.as_str());
-    }
+pub(crate) fn keep_machine(table: &mut Table<'_>) {
+    table.retain(|name| BESIDE_STORE.contains(&name));
 }
 
 /// Adds the tables of a document.
-pub(crate) fn merge<'i>(all: &mut DeTable<'i>, document: DeTable<'i>, report: &Report<'_>) {
-    for (key, value) in document {
-        let (at, name) = (key.span().start, key.get_ref().to_string());
-        if OF_MACHINE.contains(&name.as_str()) {
+pub(crate) fn merge<'i>(all: &mut Table<'i>, document: Table<'i>, report: &Report<'_>) {
+    for member in document.into_members() {
+        let (at, name) = (member.at, &*member.name);
+        if OF_MACHINE.contains(&name) {
             let message =
                 format!("`{name}` belongs into the machine's own file, not into its store");
             report.error(at, message);
             continue;
         }
-        match (
-            all.get_mut(name.as_str()).map(|known| known.get_mut()),
-            value,
-        ) {
-            (None, value) => {
-                all.insert(key, value);
-            }
-            (Some(DeValue::Array(known)), value) if value.get_ref().is_array() => {
-                if let DeValue::Array(more) = value.into_inner() {
-                    more.into_iter().for_each(|value| known.push(value));
+        match all.get_mut(name).map(|known| &mut known.value) {
+            None => all.push(member),
+            Some(Value::Array(known)) if matches!(member.node.value, Value::Array(_)) => {
+                if let Value::Array(more) = member.node.value {
+                    known.extend(more);
                 }
             }
-            _ => report.error(at, format!("`{name}` stands in another document, too")),
+            Some(_) => report.error(at, format!("`{name}` stands in another document, too")),
         }
     }
 }

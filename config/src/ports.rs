@@ -184,20 +184,28 @@ pub(crate) fn read_name(section: Section<'_>) -> Option<&str> {
 /// Names of one kind of table, each with its place.
 #[derive(Default)]
 pub(crate) struct Names<'a> {
-    index: HashMap<&'a str, (usize, usize)>,
+    index: HashMap<&'a str, (usize, Section<'a>)>,
 }
 
 impl<'a> Names<'a> {
+    /// For so many.
+    pub(crate) fn with_capacity(count: usize) -> Self {
+        Names {
+            index: HashMap::with_capacity(count),
+        }
+    }
+
     /// Reads the name of table number `index`; refuses one that is taken.
     pub(crate) fn read(&mut self, section: Section<'a>, index: usize) -> &'a str {
         let Some(name) = read_name(section) else {
             return "";
         };
-        if let Some((_, line)) = self.index.get(name) {
+        if let Some((_, first)) = self.index.get(name) {
+            let line = first.line();
             let message = format!("the name {} is taken in line {line}", shown(name));
             section.error("name", message);
         } else {
-            self.index.insert(name, (index, section.line()));
+            self.index.insert(name, (index, section));
         }
         name
     }

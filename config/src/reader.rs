@@ -1,9 +1,7 @@
 //! A small reader over a parsed TOML document: types, ranges and names are checked where they stand,
 //! against the same key tables that the reference is written from.
 
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
-
+use crate::document::{Node, Table as Members, Value};
 use crate::mistake::{Report, did_you_mean, shown};
 use crate::reference::Table;
 
@@ -11,7 +9,7 @@ use crate::reference::Table;
 #[derive(Clone, Copy)]
 pub(crate) struct Section<'a> {
     spec: &'static Table,
-    table: &'a DeTable<'a>,
+    table: &'a Members<'a>,
     at: usize,
     report: &'a Report<'a>,
 }
@@ -20,16 +18,16 @@ impl<'a> Section<'a> {
     /// Opens a table and refuses its unknown keys.
     pub(crate) fn open(
         spec: &'static Table,
-        table: &'a DeTable<'a>,
+        table: &'a Members<'a>,
         at: usize,
         report: &'a Report<'a>,
     ) -> Self {
-        for key in table.keys() {
-            let (name, known) = (key.get_ref().as_ref(), || spec.keys.iter().map(|k| k.name));
+        for member in table.members() {
+            let (name, known) = (&*member.name, || spec.keys.iter().map(|k| k.name));
             if !known().any(|k| k == name) {
                 let hint = did_you_mean(name, known());
                 let message = format!("unknown key {} in {}{hint}", shown(name), spec.header);
-                report.error_unless_broken(key.span().start, message);
+                report.error_unless_broken(member.at, message);
             }
         }
         Section {
@@ -48,16 +46,18 @@ impl<'a> Section<'a> {
 
     /// The value of a key that must be there.
     pub(crate) fn require(self, name: &'static str) -> Option<Item<'a>> {
-        if !self.has(name) {
+        debug_assert!(self.spec.keys.iter().any(|k| k.name == name), "{name}");
+        let Some(node) = self.table.get(name) else {
             let message = format!("missing key `{name}` in {}", self.label());
             self.report.error_unless_broken(self.at, message);
-        }
-        self.get(name)
+            return None;
+        };
+        Item::new(node, self.report)
     }
 
     /// True if the key is there, whatever its value.
     pub(crate) fn has(self, name: &str) -> bool {
-        self.table.contains_key(name)
+        self.table.get(name).is_some()
     }
 
     /// The tables of an array of tables.
@@ -65,7 +65,7 @@ impl<'a> Section<'a> {
         let Some(item) = self.get(name) else {
             return Vec::new();
         };
-        let DeValue::Array(array) = item.value.get_ref() else {
+        let Value::Array(array) = &item.node.value else {
             let message = format!("an array of tables, each {}", spec.header);
             return item.unexpected(&message).unwrap_or_default();
         };
@@ -75,8 +75,8 @@ impl<'a> Section<'a> {
 
     /// True if the key says true; what is wrong with it is reported elsewhere.
     pub(crate) fn says_true(self, name: &str) -> bool {
-        let value = self.table.get(name).map(Spanned::get_ref);
-        matches!(value, Some(DeValue::Boolean(true)))
+        let value = self.table.get(name).map(|node| &node.value);
+        matches!(value, Some(Value::Boolean(true)))
     }
 
     /// Reports an error at the value of a key, or at the table's header if the key is not there.
@@ -98,7 +98,7 @@ impl<'a> Section<'a> {
 
     /// Byte offset of a key's value, or of the table's header if the key is not there.
     pub(crate) fn place(self, name: &str) -> usize {
-        self.table.get(name).map_or(self.at, |v| v.span().start)
+        self.table.get(name).map_or(self.at, |node| node.at)
     }
 
     /// The line of the table's header.
@@ -113,10 +113,9 @@ impl<'a> Section<'a> {
 
     /// The header, and the name where it has one: ``[[sa]] `to-b` ``.
     fn label(self) -> String {
-        let name = self.table.get("name").and_then(|v| v.get_ref().as_str());
-        match name {
-            Some(name) => format!("{} {}", self.spec.header, shown(name)),
-            None => self.spec.header.to_owned(),
+        match self.table.get("name").map(|node| &node.value) {
+            Some(Value::String(name)) => format!("{} {}", self.spec.header, shown(name)),
+            _ => self.spec.header.to_owned(),
         }
     }
 }
@@ -124,35 +123,35 @@ impl<'a> Section<'a> {
 /// One value of the document.
 #[derive(Clone, Copy)]
 pub(crate) struct Item<'a> {
-    value: &'a Spanned<DeValue<'a>>,
+    node: &'a Node<'a>,
     report: &'a Report<'a>,
 }
 
 impl<'a> Item<'a> {
-    /// An empty span stands where a syntax error left no value; it has been reported.
-    fn new(value: &'a Spanned<DeValue<'a>>, report: &'a Report<'a>) -> Option<Self> {
-        (!value.span().is_empty()).then_some(Item { value, report })
+    /// A syntax error may have left no value; it has been reported.
+    fn new(node: &'a Node<'a>, report: &'a Report<'a>) -> Option<Self> {
+        (!matches!(node.value, Value::Missing)).then_some(Item { node, report })
     }
 
     /// Reports an error at this value.
     pub(crate) fn error(self, message: impl Into<String>) {
-        self.report.error(self.value.span().start, message);
+        self.report.error(self.node.at, message);
     }
 
     /// Reports an error at this value, but not where a syntax error may have hidden the cause.
     pub(crate) fn error_unless_broken(self, message: impl Into<String>) {
-        let at = self.value.span().start;
+        let at = self.node.at;
         self.report.error_unless_broken(at, message);
     }
 
     /// Reports a warning at this value.
     pub(crate) fn warning(self, message: impl Into<String>) {
-        self.report.warning(self.value.span().start, message);
+        self.report.warning(self.node.at, message);
     }
 
     /// A string of at least one character, without control characters.
     pub(crate) fn string(self) -> Option<&'a str> {
-        let DeValue::String(text) = self.value.get_ref() else {
+        let Value::String(text) = &self.node.value else {
             return self.unexpected("a string");
         };
         if text.is_empty() {
@@ -193,20 +192,26 @@ impl<'a> Item<'a> {
         })
     }
 
+    fn text(self) -> Option<&'a str> {
+        match &self.node.value {
+            Value::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// One of a list of names that is read, and if wrong reported, elsewhere.
     pub(crate) fn find<T: Copy>(self, names: &[(&str, T)]) -> Option<T> {
-        let text = self.value.get_ref().as_str()?;
+        let text = self.text()?;
         let found = names.iter().find(|(name, _)| *name == text);
         found.map(|(_, value)| *value)
     }
 
     /// An integer from `min` to `max`.
     pub(crate) fn integer<T: TryFrom<u64>>(self, min: u64, max: u64) -> Option<T> {
-        let DeValue::Integer(integer) = self.value.get_ref() else {
+        let Value::Integer(integer) = &self.node.value else {
             return self.unexpected("an integer");
         };
-        let value = u64::from_str_radix(integer.as_str(), integer.radix()).ok();
-        let inside = value.filter(|v| (min..=max).contains(v));
+        let inside = integer.value().filter(|v| (min..=max).contains(v));
         let value = inside.and_then(|v| T::try_from(v).ok());
         if value.is_none() {
             let message = format!("expected an integer from {min} to {max}; got {integer}");
@@ -217,16 +222,16 @@ impl<'a> Item<'a> {
 
     /// True or false.
     pub(crate) fn boolean(self) -> Option<bool> {
-        match self.value.get_ref() {
-            DeValue::Boolean(value) => Some(*value),
+        match &self.node.value {
+            Value::Boolean(value) => Some(*value),
             _ => self.unexpected("true or false"),
         }
     }
 
     /// The members of a list; any other value is a list of one.
     pub(crate) fn members(self) -> Vec<Item<'a>> {
-        match self.value.get_ref() {
-            DeValue::Array(array) => {
+        match &self.node.value {
+            Value::Array(array) => {
                 let items = array.iter().filter_map(|v| Item::new(v, self.report));
                 items.collect()
             }
@@ -236,28 +241,28 @@ impl<'a> Item<'a> {
 
     /// An integer as its text, so that `443` may stand for `"443"`.
     pub(crate) fn integer_or_string(self) -> Option<String> {
-        match self.value.get_ref() {
-            DeValue::Integer(_) => Some(self.integer::<u64>(0, u64::MAX)?.to_string()),
-            DeValue::String(_) => self.string().map(str::to_owned),
+        match &self.node.value {
+            Value::Integer(_) => Some(self.integer::<u64>(0, u64::MAX)?.to_string()),
+            Value::String(_) => self.string().map(str::to_owned),
             _ => self.unexpected("an integer or a string"),
         }
     }
 
     /// True if the value is an integer.
     pub(crate) fn is_integer(self) -> bool {
-        self.value.get_ref().is_integer()
+        matches!(self.node.value, Value::Integer(_))
     }
 
     /// True if the value is true or false.
     pub(crate) fn is_boolean(self) -> bool {
-        self.value.get_ref().is_bool()
+        matches!(self.node.value, Value::Boolean(_))
     }
 
     /// A table.
     pub(crate) fn section(self, spec: &'static Table) -> Option<Section<'a>> {
-        match self.value.get_ref() {
-            DeValue::Table(table) => {
-                let at = self.value.span().start;
+        match &self.node.value {
+            Value::Table(table) => {
+                let at = self.node.at;
                 Some(Section::open(spec, table, at, self.report))
             }
             _ => self.unexpected("a table"),
@@ -266,14 +271,15 @@ impl<'a> Item<'a> {
 
     /// Reports a value of the wrong type, naming only the type: the value may be a key.
     fn unexpected<T>(self, expected: &str) -> Option<T> {
-        let got = match self.value.get_ref() {
-            DeValue::String(_) => "a string",
-            DeValue::Integer(_) => "an integer",
-            DeValue::Float(_) => "a float",
-            DeValue::Boolean(_) => "a boolean",
-            DeValue::Datetime(_) => "a date",
-            DeValue::Array(_) => "a list",
-            DeValue::Table(_) => "a table",
+        let got = match &self.node.value {
+            Value::String(_) => "a string",
+            Value::Integer(_) => "an integer",
+            Value::Float => "a float",
+            Value::Boolean(_) => "a boolean",
+            Value::Date => "a date",
+            Value::Array(_) => "a list",
+            Value::Table(_) => "a table",
+            Value::Missing => "nothing",
         };
         self.error(format!("expected {expected}; got {got}"));
         None

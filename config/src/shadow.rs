@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::mistake::shown;
+use crate::reader::Section;
 use crate::spd::Entry;
 use crate::{AddressRange, Direction, PortRange, Selector, SpdEntry, UpperLayer};
 
@@ -31,11 +32,11 @@ pub(crate) fn check(entries: &[Entry<'_>]) {
         let found = Dead {
             entry,
             config,
-            line: around.map(|first| first.section.line()),
+            around: around.map(|first| first.section),
         };
         match &mut pending {
             Some(before) if before.is_of_filter_of(&found) => {
-                before.line = before.line.and(found.line);
+                before.around = before.around.and(found.around);
             }
             _ => {
                 pending.take().iter().for_each(Dead::warn);
@@ -48,11 +49,11 @@ pub(crate) fn check(entries: &[Entry<'_>]) {
     pending.iter().for_each(Dead::warn);
 }
 
-/// An entry, and the line of the one that takes all its packets, if one does.
+/// An entry, and the section of the one that takes all its packets, if one does.
 struct Dead<'e> {
     entry: &'e Entry<'e>,
     config: &'e SpdEntry,
-    line: Option<usize>,
+    around: Option<Section<'e>>,
 }
 
 impl Dead<'_> {
@@ -63,7 +64,8 @@ impl Dead<'_> {
     }
 
     fn warn(&self) {
-        let Some(line) = self.line else { return };
+        let Some(around) = self.around else { return };
+        let line = around.line();
         let what = match &self.config.origin {
             None => String::new(),
             Some(origin) if origin.order == 0 => return,

@@ -43,9 +43,10 @@ pub(crate) fn read<'a>(
     connections: &Connections<'_>,
     profile: Profile,
 ) -> Vec<Entry<'a>> {
-    let mut names = Names::default();
-    let mut entries = Vec::new();
-    for section in root.sections("spd", &SPD) {
+    let sections = root.sections("spd", &SPD);
+    let mut names = Names::with_capacity(sections.len());
+    let mut entries = Vec::with_capacity(sections.len());
+    for section in sections {
         let name = names.read(section, entries.len());
         let entry = read_entry(section, name, sas, connections, profile);
         let key = "name";

@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread::Thread;
 use std::time::SystemTime;
 
 use portcullis_config::Policy;
@@ -75,6 +76,8 @@ pub struct WorkerLink {
     pub status: Arc<WorkerStatus>,
     /// Messages so far, those that wait among them.
     pub sent: u64,
+    /// The worker, if it sleeps when it has nothing to do.
+    pub sleeper: Option<Thread>,
 }
 
 impl WorkerLink {
@@ -99,9 +102,17 @@ impl WorkerLink {
         match self.to_worker.push(ToWorker::Inject(packet)) {
             Ok(()) => {
                 self.sent += 1;
+                self.wake();
                 Ok(())
             }
             Err(_) => Err(DropReason::InjectFull),
+        }
+    }
+
+    /// What waits for it need not wait for the end of its nap.
+    fn wake(&self) {
+        if let Some(worker) = &self.sleeper {
+            worker.unpark();
         }
     }
 
@@ -110,6 +121,11 @@ impl WorkerLink {
         if self.waiting.is_empty() {
             return;
         }
+        self.fill_ring();
+        self.wake();
+    }
+
+    fn fill_ring(&mut self) {
         let room = ORDERS_IN_RING.saturating_sub(self.to_worker.depth());
         for _ in 0..room {
             let Some(message) = self.waiting.pop_front() else {

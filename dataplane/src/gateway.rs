@@ -135,6 +135,7 @@ pub struct Signals {
 /// Runs a gateway with the policy that `file` holds, until told to stop, or, with `drain`, until its capture files
 /// are read. Returns its last status.
 pub fn run(file: &Path, policy: Policy, drain: bool, signals: &Signals) -> Result<Status, Error> {
+    heap::join_at_once();
     let cores = core_affinity::get_core_ids().unwrap_or_else(|| vec![CoreId { id: 0 }]);
     let placement = place(&policy, cores.into_iter().map(|core| core.id).collect());
     let eal = eal::start(&policy, &placement.cores)?;
@@ -174,6 +175,9 @@ pub fn run(file: &Path, policy: Policy, drain: bool, signals: &Signals) -> Resul
         &stop_workers,
     )?;
     let threads = start_workers(workers, &placement, &stop_workers)?;
+    for (link, thread) in control.workers.iter_mut().zip(&threads) {
+        link.sleeper = placement.shared.then(|| thread.thread().clone());
+    }
     keep_off_workers(&placement);
     while !control.is_running() && !signals.stop.load(Ordering::Relaxed) {
         control.round(clock.now());
@@ -242,7 +246,7 @@ impl Desk {
             control.events.reopen(log.as_deref());
             agent.request(control, now, false);
         }
-        socket.serve(|request| match request {
+        socket.serve(now, |request| match request {
             Request::Show(query) => Reply::Answer(json(&telemetry.status(control, now, &query))),
             Request::Events { after, last } => {
                 Reply::Answer(json(&control.events.after(after, last)))
@@ -499,6 +503,7 @@ fn link(status: Arc<WorkerStatus>, (to_peers, from_peers): PeerRings) -> (Worker
         captured,
         status,
         sent: 0,
+        sleeper: None,
     };
     (rings, link)
 }

@@ -99,6 +99,8 @@ pub struct ControlSocket {
     sessions: Vec<Session>,
     /// Clients that want to see frames.
     watchers: Vec<(UnixStream, Order)>,
+    /// When it last looked for clients.
+    looked: u64,
 }
 
 /// A client; nothing that it does or leaves undone makes control wait.
@@ -134,11 +136,16 @@ impl ControlSocket {
             path: path.to_owned(),
             sessions: Vec::new(),
             watchers: Vec::new(),
+            looked: 0,
         })
     }
 
-    /// Does for each client what can be done without waiting.
-    pub fn serve(&mut self, mut reply: impl FnMut(Request) -> Reply) {
+    /// Does for each client what can be done without waiting. Looks for others once a millisecond: that is a system
+    /// call.
+    pub fn serve(&mut self, now: u64, mut reply: impl FnMut(Request) -> Reply) {
+        if std::mem::replace(&mut self.looked, now) == now && self.sessions.is_empty() {
+            return;
+        }
         while let Ok((stream, _)) = self.listener.accept() {
             if self.sessions.len() < MOST_SESSIONS && stream.set_nonblocking(true).is_ok() {
                 self.sessions.push(Session {

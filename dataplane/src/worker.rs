@@ -29,10 +29,11 @@ pub const PEER_RING: usize = 1024;
 pub const GRACE_ROUNDS: u64 = (PEER_RING / MESSAGES) as u64 + 2;
 /// Attempts to give a burst to a device before what is left is dropped.
 const TRANSMIT_ATTEMPTS: usize = 8;
-/// Rounds without work before a worker that shares its core begins to sleep.
-const IDLE_ROUNDS: u32 = 256;
-/// How long it then sleeps at a time.
-const NAP: Duration = Duration::from_micros(30);
+/// Rounds without work before a worker that shares its core begins to sleep: what it waits for most likely waits for the
+/// core.
+const IDLE_ROUNDS: u32 = 2;
+/// How long it then sleeps at first, and at the longest when nothing comes; orders wake it.
+const NAP: [Duration; 2] = [Duration::from_micros(30), Duration::from_micros(240)];
 /// How long a worker that ends waits for what is in a crypto device.
 const FAREWELL: Duration = Duration::from_millis(500);
 
@@ -385,7 +386,7 @@ impl Worker {
     /// Polls until told to stop, then gives everything back.
     pub fn run(mut self) {
         let ticks_per_ms = (thread::cycles_hz() / 1000).max(1);
-        let mut idle = 0u32;
+        let (mut idle, mut nap) = (0u32, NAP[0]);
         let mut begun = thread::cycles();
         let (mut now, mut looked) = (self.clock(begun, ticks_per_ms), begun);
         while !self.stop.load(Ordering::Relaxed) {
@@ -405,14 +406,15 @@ impl Worker {
             begun = ended;
             self.status.rounds.add(1);
             if busy {
-                idle = 0;
+                (idle, nap) = (0, NAP[0]);
                 self.status.busy_rounds.add(1);
                 continue;
             }
             idle = idle.saturating_add(1);
             match self.shares_core && idle > IDLE_ROUNDS {
                 true => {
-                    std::thread::sleep(NAP);
+                    std::thread::park_timeout(nap);
+                    nap = (2 * nap).min(NAP[1]);
                     begun = thread::cycles();
                 }
                 false => std::hint::spin_loop(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use portcullis_config::{Group, Identity, Secret, Users};
 
 use crate::crypto::credentials::LoadedCredentials;
-use crate::crypto::dh::{KeyPair, SharedSecret};
+use crate::crypto::dh::{self, KeyPair, SharedSecret};
 use crate::crypto::hash::Digest;
 use crate::crypto::password;
 use crate::crypto::signature::PrivateKey;
@@ -86,8 +86,8 @@ impl Work {
             Job::KeyPair(group) => Outcome::KeyPair(KeyPair::new(group, random).ok()),
             Job::Agree { pair, peer } => Outcome::Agreed(agree(&pair, &peer)),
             Job::KeyExchange { group, peer } => {
-                let pair = KeyPair::new(group, random).ok();
-                Outcome::Agreed(pair.and_then(|pair| agree(&pair, &peer)))
+                let agreed = dh::respond(group, random, &peer).ok();
+                Outcome::Agreed(agreed.map(|(public, shared)| Agreed { public, shared }))
             }
             Job::Sign { key, hash } => Outcome::Signed(key.sign(hash.as_ref()).ok()),
             Job::Verify(verification) => Outcome::Verified(verification.run(unix_time)),

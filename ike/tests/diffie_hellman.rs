@@ -3,7 +3,7 @@
 
 use portcullis_config::Group;
 use portcullis_ike::crypto::RandomSource;
-use portcullis_ike::crypto::dh::{KeyPair, public_length};
+use portcullis_ike::crypto::dh::{KeyPair, public_length, respond};
 use serde_json::Value;
 
 const GROUPS: [(u64, Group); 12] = [
@@ -157,6 +157,42 @@ fn drawn_keys_agree_in_every_group() {
         }
         assert!(r.agree(&vec![0; i.public().len()]).is_err(), "{group:?}");
         assert!(!format!("{i:?} {ours:?}").contains('['));
+    }
+}
+
+/// However a responder computes, an initiator comes to the same, and what it refuses a responder refuses.
+#[test]
+fn responders_agree_in_every_group() {
+    for (_, group) in GROUPS {
+        let i = KeyPair::new(group, &mut Counting(17, 1)).unwrap();
+        let drawn = KeyPair::new(group, &mut Counting(91, 3)).unwrap();
+        let (public, shared) = respond(group, &mut Counting(91, 3), i.public()).unwrap();
+        assert_eq!(public, drawn.public(), "{group:?}");
+        let theirs = i.agree(&public).unwrap();
+        assert_eq!(shared.as_bytes(), theirs.as_bytes(), "{group:?}");
+        let length = i.public().len();
+        let mut small = vec![0; length];
+        small[length - 1] = 1;
+        let others = [0, 1, length - 1, length + 1].map(|length| vec![5; length]);
+        for peer in others.into_iter().chain([vec![0; length]]) {
+            assert!(
+                respond(group, &mut Counting(91, 3), &peer).is_err(),
+                "{group:?}"
+            );
+        }
+        if (1..=18).contains(&GROUPS.iter().find(|(_, g)| *g == group).unwrap().0) {
+            // 1, and what is above every prime of the groups.
+            for peer in [small, vec![0xff; length]] {
+                assert!(
+                    respond(group, &mut Counting(91, 3), &peer).is_err(),
+                    "{group:?}"
+                );
+            }
+        }
+        assert!(
+            respond(group, &mut Counting(0, 0), i.public()).is_err() || group == Group::X25519,
+            "{group:?}: a private key of zero"
+        );
     }
 }
 

@@ -18,12 +18,21 @@ pub fn public_value(prime: &[u8], generator: u8, private: &[u8]) -> Result<Vec<u
 /// The peer's value must lie between 1 and p-1, both excluded. In the groups of RFC 2409 and RFC 3526 p is a safe
 /// prime, so that these two are all there is in small subgroups.
 pub fn agree(prime: &[u8], private: &[u8], peer: &[u8]) -> Result<SharedSecret, Error> {
-    if peer.len() != prime.len() {
+    if !is_public_value(prime, peer) {
         return Err(Error::PublicValue);
     }
     let mut out = Zeroizing::new(vec![0; prime.len()]);
     power(prime, peer, private, &mut out, Error::PublicValue)?;
     Ok(out)
+}
+
+/// True if a peer's value is as long as the prime, and between 1 and p-1, both excluded.
+pub fn is_public_value(prime: &[u8], peer: &[u8]) -> bool {
+    let in_range = || {
+        let (prime, peer) = (Bignum::from_bytes(prime)?, Bignum::from_bytes(peer)?);
+        in_range(&peer, &prime)
+    };
+    peer.len() == prime.len() && in_range().unwrap_or(false)
 }
 
 /// `base` to the power of `exponent` modulo `prime`, if base and result are neither 0, 1 nor p-1.

@@ -1,9 +1,11 @@
 //! Diffie-Hellman: MODP (RFC 2409 6, RFC 3526), ECP (RFC 5903), Curve25519 (RFC 8031).
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use aws_lc::elliptic::Curve;
 use aws_lc::{Error, modp, x25519};
+use modp_ifma::Modulus;
 use portcullis_config::Group;
 use zeroize::Zeroizing;
 
@@ -42,6 +44,30 @@ fn arithmetic(group: Group) -> Arithmetic {
         Group::Ecp521 => Arithmetic::Ecp(Curve::P521),
         Group::X25519 => Arithmetic::X25519,
     }
+}
+
+/// A group modulo whose prime this CPU raises two numbers to one power at once: a responder does just that.
+fn modulus(group: Group) -> Option<&'static Modulus> {
+    static MODULI: [OnceLock<Option<Modulus>>; 3] = [const { OnceLock::new() }; 3];
+    let [modp2048, modp3072, modp4096] = &MODULI;
+    let (modulus, prime): (_, &[u8]) = match group {
+        Group::Modp2048 => (modp2048, &MODP_2048),
+        Group::Modp3072 => (modp3072, &MODP_3072),
+        Group::Modp4096 => (modp4096, &MODP_4096),
+        _ => return None,
+    };
+    let known = modulus.get_or_init(|| Modulus::new(prime).filter(|m| is_right(m, prime)));
+    known.as_ref()
+}
+
+/// Known answers before it is relied on: those of the other arithmetic.
+fn is_right(modulus: &Modulus, prime: &[u8]) -> bool {
+    let (private, base) = (&[0x5a; 32], vec![0x3c; prime.len()]);
+    let Some([public, shared]) = modulus.powers([&[GENERATOR], &base], private) else {
+        return false;
+    };
+    modp::public_value(prime, GENERATOR, private).is_ok_and(|other| other == *public)
+        && modp::agree(prime, private, &base).is_ok_and(|other| other == shared)
 }
 
 /// Bytes of a public value in the key exchange payload.
@@ -139,6 +165,32 @@ impl KeyPair {
             Arithmetic::X25519 => x25519::agree(&self.private, peer)?,
         }))
     }
+}
+
+/// A responder's public value, and the secret with a peer, whose public value is checked as in [`KeyPair::agree`].
+pub fn respond(
+    group: Group,
+    random: &mut dyn RandomSource,
+    peer: &[u8],
+) -> Result<(Vec<u8>, SharedSecret), Error> {
+    let (Some(modulus), Arithmetic::Modp(prime, length)) = (modulus(group), arithmetic(group))
+    else {
+        let pair = KeyPair::new(group, random)?;
+        let shared = pair.agree(peer)?;
+        return Ok((pair.public, shared));
+    };
+    if !modp::is_public_value(prime, peer) {
+        return Err(Error::PublicValue);
+    }
+    let mut private = Zeroizing::new(vec![0; length]);
+    random.fill(&mut private);
+    // Zero alone makes a secret that anybody knows: p is a safe prime, and the private key far shorter than it.
+    if private.iter().all(|byte| *byte == 0) {
+        return Err(Error::PrivateKey);
+    }
+    let powers = modulus.powers([&[GENERATOR], peer], &private);
+    let [public, shared] = powers.ok_or(Error::Internal)?;
+    Ok((public.to_vec(), SharedSecret(shared)))
 }
 
 impl fmt::Debug for KeyPair {

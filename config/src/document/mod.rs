@@ -1,0 +1,122 @@
+//! A parsed policy file: tables of names and values, each with its place, in little memory.
+//!
+//! ```text
+//! text -> plain: what nearly all of a large policy is -> Table
+//!      -> else general: all of TOML, recovers after mistakes -> Table
+//! ```
+//! A policy of many SAs is read in a fraction of the time and memory that a general reader takes; whatever is not plain,
+//! every mistake among it, is that reader's, so that there is one judge of what TOML is.
+
+mod general;
+mod plain;
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::mistake::Report;
+
+/// Values by name, in the order of the text. There are few in each: looking at all beats hashing.
+#[derive(Default)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
+pub(crate) struct Table<'i> {
+    members: Vec<Member<'i>>,
+}
+
+/// A name and its value.
+#[cfg_attr(test, derive(Debug, PartialEq))]
+pub(crate) struct Member<'i> {
+    pub(crate) name: Cow<'i, str>,
+    /// Byte offset of the name.
+    pub(crate) at: usize,
+    pub(crate) node: Node<'i>,
+}
+
+/// A value and its place.
+#[cfg_attr(test, derive(Debug, PartialEq))]
+pub(crate) struct Node<'i> {
+    /// Byte offset of the value, or of the table's header.
+    pub(crate) at: usize,
+    pub(crate) value: Value<'i>,
+}
+
+/// What can stand behind a name.
+#[cfg_attr(test, derive(Debug, PartialEq))]
+pub(crate) enum Value<'i> {
+    /// A syntax error left none; it has been reported.
+    Missing,
+    String(Cow<'i, str>),
+    Integer(Integer<'i>),
+    Float,
+    Boolean(bool),
+    Date,
+    Array(Vec<Node<'i>>),
+    Table(Table<'i>),
+}
+
+/// An integer as it is written, whatever its size.
+#[cfg_attr(test, derive(Debug, PartialEq))]
+pub(crate) struct Integer<'i> {
+    digits: Cow<'i, str>,
+    radix: u32,
+}
+
+impl Integer<'_> {
+    /// Its value, if that is not negative and not too large.
+    pub(crate) fn value(&self) -> Option<u64> {
+        u64::from_str_radix(&self.digits, self.radix).ok()
+    }
+}
+
+impl fmt::Display for Integer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let prefix = match self.radix {
+            2 => "0b",
+            8 => "0o",
+            16 => "0x",
+            _ => "",
+        };
+        write!(f, "{prefix}{}", self.digits)
+    }
+}
+
+impl<'i> Table<'i> {
+    /// Parses a text; what is wrong in it is reported.
+    pub(crate) fn parse(text: &'i str, report: &mut Report<'_>) -> Self {
+        plain::parse(text).unwrap_or_else(|| general::parse(text, report))
+    }
+
+    /// The value of this name.
+    pub(crate) fn get(&self, name: &str) -> Option<&Node<'i>> {
+        let found = self.members.iter().find(|member| member.name == name);
+        found.map(|member| &member.node)
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn get_mut(&mut self, name: &str) -> Option<&mut Node<'i>> {
+        let found = self.members.iter_mut().find(|member| member.name == name);
+        found.map(|member| &mut member.node)
+    }
+
+    /// All names with their values.
+    pub(crate) fn members(&self) -> &[Member<'i>] {
+        &self.members
+    }
+
+    /// The same, to be taken.
+    pub(crate) fn into_members(self) -> Vec<Member<'i>> {
+        self.members
+    }
+
+    /// Adds a name that is not there.
+    pub(crate) fn push(&mut self, member: Member<'i>) {
+        self.members.push(member);
+    }
+
+    /// Keeps the names that `wanted` says.
+    pub(crate) fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
+        self.members.retain(|member| wanted(&member.name));
+    }
+}
+
+#[cfg(test)]
+mod tests;

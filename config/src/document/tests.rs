@@ -1,0 +1,167 @@
+//! What the quick reader takes is what the `toml` crate makes of it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::*;
+
+/// Numbers that look random and are the same in each run (Knuth's MMIX generator).
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        (self.0 >> 33) as usize % limit.max(1)
+    }
+}
+
+/// By name, as the crate has them.
+fn sorted(mut table: Table<'_>) -> Table<'_> {
+    fn of_node(node: &mut Node<'_>) {
+        match &mut node.value {
+            Value::Table(table) => *table = sorted(std::mem::take(table)),
+            Value::Array(nodes) => nodes.iter_mut().for_each(of_node),
+            _ => {}
+        }
+    }
+    table.members.sort_by(|a, b| a.name.cmp(&b.name));
+    for member in &mut table.members {
+        of_node(&mut member.node);
+    }
+    table
+}
+
+/// True if the quick reader took the text; then it is right, and read as the crate reads it.
+fn agrees(text: &str) -> bool {
+    let Some(plain) = plain::parse(text) else {
+        return false;
+    };
+    let mut report = Report::new(Path::new("test"), text.as_bytes());
+    let other = general::parse(text, &mut report);
+    let mistakes = report.finish();
+    assert!(mistakes.is_empty(), "taken, but {mistakes:?}:\n{text}");
+    assert_eq!(sorted(plain), sorted(other), "{text}");
+    true
+}
+
+fn policies() -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = ["examples", "tests/mistakes"].map(|folder| root.join(folder));
+    let files = folders.iter().flat_map(|f| fs::read_dir(f).unwrap());
+    let paths = files.map(|file| file.unwrap().path());
+    let policies = paths.filter(|path| path.extension().is_some_and(|e| e == "toml"));
+    policies
+        .map(|path| (path.clone(), fs::read_to_string(&path).unwrap()))
+        .collect()
+}
+
+#[test]
+fn plain_policies_are_read_as_the_crate_reads_them() {
+    let policies = policies();
+    let taken = policies.iter().filter(|(_, text)| agrees(text)).count();
+    assert!(taken * 2 > policies.len(), "{taken} of {}", policies.len());
+}
+
+#[test]
+fn each_kind_of_value_is_read_as_the_crate_reads_it() {
+    for text in [
+        "",
+        "\n\r\n # nothing\r\n",
+        "a = \"b\" # c\nb='c'",
+        "a = [1, 0x1F, 0, true ,false,]\nb = []\nc = [\n 1, # one\n [\"two\"]\n]",
+        "a = { b = 1, c = { d = [ { e = 'f' } ] } , g = {} }",
+        "[a]\nb = 1\n[c]\n[[d]]\n[[d]]\ne = 1\n[d.f]\ng = 1\n[[d.h]]\n[[d.h]]\n[d.h.i]",
+        "a = \"\"\nb = ''",
+        "a = \"é\"\n",
+    ] {
+        assert!(agrees(text), "{text}");
+    }
+    for text in [
+        "a = 1\na = 2",
+        "a = 01",
+        "a = 1_000",
+        "a = -1",
+        "a = 1.5",
+        "a = 1979-05-27",
+        "a = \"\"\"b\"\"\"",
+        "a = ''''''",
+        "a = \"\\n\"",
+        "a.b = 1",
+        "\"a\" = 1",
+        "a = [1 2]",
+        "a = {b = 1,}",
+        "a = {\nb = 1}",
+        "[a]\n[a]",
+        "[a]\n[[a]]",
+        "[[a]]\n[a]",
+        "a = [{}]\n[[a]]",
+        "a = [{}]\n[a.b]",
+        "[a.b]",
+        "[a]\n[a.b]",
+        "[ a ]",
+        "[a",
+        "a",
+        "a = ",
+        "a = 1 b = 2",
+        "a = \"b\u{7f}\"",
+        "# \u{1}",
+        "a = 1\r",
+        "\u{feff}a = 1",
+    ] {
+        assert!(!agrees(text), "{text}");
+    }
+}
+
+#[test]
+fn mutated_policies_are_read_as_the_crate_reads_them() {
+    const PIECES: &[&str] = &[
+        "[[sa]]",
+        "[[a.b]]",
+        "[runtime]",
+        "[",
+        "]",
+        "{",
+        "}",
+        "=",
+        ",",
+        ".",
+        "\"",
+        "'",
+        "\"\"\"",
+        "\n",
+        "\r",
+        "#",
+        "0x",
+        "-1",
+        "1e9",
+        "0",
+        "true",
+        " ",
+        "\\",
+        "\u{feff}",
+        "é",
+        "name",
+    ];
+    let (mut numbers, mut taken) = (Numbers(7), 0);
+    let policies = policies();
+    for _ in 0..20_000 {
+        let (_, text) = &policies[numbers.below(policies.len())];
+        let mut bytes = text.as_bytes().to_vec();
+        for _ in 0..=numbers.below(2) {
+            let at = numbers.below(bytes.len());
+            let end = (at + numbers.below(30)).min(bytes.len());
+            let piece = PIECES[numbers.below(PIECES.len())].bytes();
+            match numbers.below(4) {
+                0 => drop(bytes.drain(at..end)),
+                1 => drop(bytes.splice(at..at, piece)),
+                2 => drop(bytes.splice(at..end, piece)),
+                _ => bytes.extend_from_within(at..end),
+            }
+        }
+        taken += usize::from(agrees(&String::from_utf8_lossy(&bytes)));
+    }
+    assert!(taken > 1000, "{taken}");
+}
