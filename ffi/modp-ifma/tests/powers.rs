@@ -1,8 +1,6 @@
 //! Powers beside those of AWS-LC: any odd number does for a prime.
 #![allow(clippy::unwrap_used)]
 
-use std::time::Instant;
-
 use aws_lc::modp;
 use modp_ifma::Modulus;
 
@@ -107,31 +105,4 @@ fn other_sizes_are_left_to_others() {
     let mut low = numbers.modulus(256);
     low[0] = 0x7f;
     assert!(Modulus::new(&low).is_none());
-}
-
-/// Not a test: `cargo test --release -p modp-ifma -- --ignored --nocapture` tells what both take.
-#[test]
-#[ignore = "a measurement"]
-fn microseconds() {
-    let mut numbers = Numbers(11);
-    for (length, private) in [(256, 32), (384, 40), (512, 48)] {
-        let modulus = numbers.modulus(length);
-        let Some(field) = field(&modulus) else { return };
-        let (exponent, mut peer) = (numbers.bytes(private), numbers.bytes(length));
-        peer[0] &= 0x7f;
-        let best = |run: &dyn Fn()| {
-            let times = (0..50).map(|_| {
-                let begun = Instant::now();
-                run();
-                begun.elapsed().as_secs_f64() * 1e6
-            });
-            times.fold(f64::MAX, f64::min)
-        };
-        let ours = best(&|| drop(field.powers([&[2], &peer], &exponent)));
-        let theirs = best(&|| {
-            drop(modp::public_value(&modulus, 2, &exponent));
-            drop(modp::agree(&modulus, &exponent, &peer));
-        });
-        println!("{} bits: {ours:.0} us, aws-lc {theirs:.0} us", 8 * length);
-    }
 }
