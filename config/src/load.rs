@@ -19,7 +19,9 @@ use crate::reference::ROOT;
 use crate::rules::RuleSections;
 use crate::sa::{Sa, Sas};
 use crate::spd::Entry;
-use crate::{Document, Mistake, Policy, Topology, lints, routes, rules, sad, settings, spd, store};
+use crate::{
+    Document, Mistake, Policy, Topology, lints, routes, rules, sad, settings, shift, spd, store,
+};
 
 /// A larger file is not a policy; a million SAs fit.
 const POLICY_FILE_LIMIT: u64 = 512 << 20;
@@ -85,17 +87,16 @@ fn read_file(path: &Path) -> std::io::Result<(Zeroizing<Vec<u8>>, u32)> {
 
 fn read(parts: &Parts<'_>, base: &Path) -> Result<Loaded, Vec<Mistake>> {
     let mut report = parts.report();
-    let padded = parts.padded();
-    let mut table = parse_part(parts.machine(), &mut report);
-    if !padded.is_empty() {
+    let mut table = parse_part((0, parts.machine()), &mut report);
+    let alone = parts.documents().next().is_none();
+    if !alone {
         keep_machine(&mut table);
     }
-    for text in &padded {
-        let document = parse_part(text, &mut report);
-        merge(&mut table, document, &report);
+    for (start, text) in parts.documents() {
+        let document = parse_part((start, text), &mut report);
+        merge(&mut table, shift::table(document, start), &report);
     }
     let root = Section::open(&ROOT, &table, 0, &report);
-    let alone = padded.is_empty();
     let policy = read_policy(root, base, alone, |sas, connections, places| {
         check_mode(sas, connections, places, parts);
     });
@@ -108,11 +109,12 @@ fn read(parts: &Parts<'_>, base: &Path) -> Result<Loaded, Vec<Mistake>> {
     Ok(Loaded { policy, warnings })
 }
 
-fn parse_part<'i>(text: &'i str, report: &mut Report<'_>) -> DeTable<'i> {
+/// Parses a text; what is wrong is reported at its place behind the texts before it.
+fn parse_part<'i>((start, text): (usize, &'i str), report: &mut Report<'_>) -> DeTable<'i> {
     let (document, syntax_errors) = DeTable::parse_recoverable(text);
     for error in syntax_errors {
         let at = error.span().map_or(0, |span| span.start);
-        report.syntax(at, error.message());
+        report.syntax(start + at, error.message());
     }
     document.into_inner()
 }
