@@ -85,17 +85,16 @@ fn read_file(path: &Path) -> std::io::Result<(Zeroizing<Vec<u8>>, u32)> {
 
 fn read(parts: &Parts<'_>, base: &Path) -> Result<Loaded, Vec<Mistake>> {
     let mut report = parts.report();
-    let padded = parts.padded();
-    let mut table = Table::parse(parts.machine(), &mut report);
-    if !padded.is_empty() {
+    let mut table = Table::parse(parts.machine(), 0, &mut report);
+    let alone = parts.documents().next().is_none();
+    if !alone {
         keep_machine(&mut table);
     }
-    for text in &padded {
-        let document = Table::parse(text, &mut report);
+    for (start, text) in parts.documents() {
+        let document = Table::parse(text, start, &mut report);
         merge(&mut table, document, &report);
     }
     let root = Section::open(&ROOT, &table, 0, &report);
-    let alone = padded.is_empty();
     let policy = read_policy(root, base, alone, |sas, connections, places| {
         check_mode(sas, connections, places, parts);
     });

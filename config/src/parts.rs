@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::iter::once;
 use std::path::Path;
 
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
 use crate::Document;
 use crate::document::{Table, Value};
@@ -71,17 +71,10 @@ impl<'a> Parts<'a> {
         Report::of_parts(names.collect(), self.joined.as_bytes())
     }
 
-    /// For each text what has to be parsed, so that what is found is at its place in all of them: blanks stand for
-    /// the others before it.
-    pub(crate) fn padded(&self) -> Vec<Zeroizing<String>> {
-        let pad = |(part, start): (&Part<'_>, &usize)| {
-            let mut text = Zeroizing::new(String::with_capacity(start + part.text.len()));
-            text.extend(std::iter::repeat_n(' ', *start));
-            text.push_str(part.text);
-            text
-        };
-        let documents = self.list.iter().zip(&self.starts).skip(1);
-        documents.map(pad).collect()
+    /// Each document with its place among all texts.
+    pub(crate) fn documents(&self) -> impl Iterator<Item = (usize, &'a str)> {
+        let all = self.starts.iter().zip(&self.list);
+        all.skip(1).map(|(start, part)| (*start, part.text))
     }
 
     /// The machine's own text.

@@ -17,7 +17,7 @@ pub use rules::{
     AUTHENTICATION, DEFAULT_RESPONSE, FILTER, FILTER_ACTION, FILTER_LIST, IKE, MANAGEMENT, POLICY,
     RULE,
 };
-pub use store::STORE;
+pub use store::{SCOPES, STORE};
 
 /// A table of the policy file.
 #[derive(Debug)]
@@ -63,6 +63,7 @@ pub const TABLES: &[&Table] = &[
     &RUNTIME,
     &METRICS,
     &STORE,
+    &SCOPES,
     &PORT,
     &VLAN,
     &ROUTE,

@@ -12,7 +12,6 @@
 
 mod compile;
 mod exemptions;
-mod expand;
 mod place;
 mod read;
 mod topology;

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use crate::credentials::{closed_file, private_key_part, read_parts};
 use crate::reader::{Item, Section};
 use crate::reference::STORE;
-use crate::{Action, Policy, Profile, Secret, Selector, SpdEntry};
+use crate::{Action, Policy, Profile, Secret, Selector, SpdEntry, scopes};
 
 /// What a machine's own file says of itself, and no document of a store may.
 pub(crate) const OF_MACHINE: [&str; 4] = ["runtime", "metrics", "port", "store"];
@@ -44,8 +44,8 @@ pub struct Store {
 /// A place that brings policies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StorePlace {
-    /// A file, or a directory of files.
-    Local(PathBuf),
+    /// Files, or directories of files: the first that is there.
+    Local(Vec<PathBuf>),
     /// A server.
     Remote(RemoteStore),
 }
@@ -53,8 +53,8 @@ pub enum StorePlace {
 /// A server that brings the policy over HTTPS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteStore {
-    /// `https://...`.
-    pub url: String,
+    /// `https://...`: the first that the server has.
+    pub urls: Vec<String>,
     /// Whom the server's certificate must come from; DER.
     pub ca: Vec<Vec<u8>>,
     /// This gateway's certificates (DER) and private key (PKCS#8 as PEM), if the server wants to know who asks.
@@ -148,10 +148,12 @@ pub(crate) fn read_store(root: Section<'_>, base: &Path, own: Option<Profile>) -
         Some(open)
     });
     let poll_interval = section.get("poll-interval").and_then(interval);
-    let local = section.get("path").and_then(|item| item.string());
-    let remote = read_remote(section, base);
+    let scopes = scopes::read(section);
+    let local = section.get("path");
+    let local = local.and_then(|item| scopes::paths(item, base, scopes.as_deref()));
+    let remote = read_remote(section, base, scopes.as_deref());
     let place = match (section.has("path"), section.has("url")) {
-        (true, false) => StorePlace::Local(base.join(local?)),
+        (true, false) => StorePlace::Local(local?),
         (false, true) => StorePlace::Remote(remote?),
         (both, _) => {
             let got = if both { "both" } else { "neither" };
@@ -169,9 +171,16 @@ pub(crate) fn read_store(root: Section<'_>, base: &Path, own: Option<Profile>) -
     })
 }
 
-fn read_remote(section: Section<'_>, base: &Path) -> Option<RemoteStore> {
+fn read_remote(
+    section: Section<'_>,
+    base: &Path,
+    scopes: Option<&[String]>,
+) -> Option<RemoteStore> {
     let has_url = section.has("url");
-    let url = section.get("url").and_then(|item| item.parse(url));
+    let urls = section.get("url").and_then(|item| {
+        let url = item.parse(url)?;
+        scopes::places(item, &url, scopes)
+    });
     let ca = read_parts(section, "ca", "CERTIFICATE", base);
     if has_url && !section.has("ca") {
         section.error(
@@ -206,7 +215,7 @@ fn read_remote(section: Section<'_>, base: &Path) -> Option<RemoteStore> {
         _ => None,
     };
     Some(RemoteStore {
-        url: url?,
+        urls: urls?,
         ca: ca.filter(|ca| !ca.is_empty())?,
         client,
         cache: cache.into(),

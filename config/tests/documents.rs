@@ -80,7 +80,7 @@ fn documents_take_the_place_of_the_machines_own_policy() {
     let beside = machine.parent().unwrap().join("policy.d");
     assert_eq!(
         (store.place, store.poll_interval),
-        (StorePlace::Local(beside), 7)
+        (StorePlace::Local(vec![beside]), 7)
     );
 
     let both = [document("a.toml", FIRST), document("b.toml", SECOND)];
@@ -92,6 +92,18 @@ fn documents_take_the_place_of_the_machines_own_policy() {
     assert_eq!(loaded.policy.interfaces.len(), 1);
     assert_eq!(loaded.policy.about.version.as_deref(), Some("seven"));
     assert_eq!(loaded.policy.about.poll_interval, Some(900));
+}
+
+#[test]
+fn scopes_are_places_from_the_nearest_to_the_widest() {
+    let scopes = "path = \"all/{scope}.d\"\nscopes = { site = \"berlin\", node = \"gw-1.a\", group = \"b\" }";
+    let text = MACHINE.replace("path = \"policy.d\"", scopes);
+    let file = machine("scopes", &text);
+    let store = load(&file).unwrap().policy.store.unwrap();
+    let base = file.parent().unwrap().join("all");
+    let places = ["node/gw-1.a.d", "group/b.d", "site/berlin.d", "global.d"];
+    let places = places.map(|place| base.join(place)).to_vec();
+    assert_eq!(store.place, StorePlace::Local(places));
 }
 
 #[test]
@@ -203,6 +215,22 @@ fn a_store_is_whole_and_not_in_clear() {
             "only with `profile",
         ),
         (
+            "path = \"{scope}.d\"",
+            "`{scope}` stands for one of `scopes`, which are missing",
+        ),
+        (
+            "path = \"b\"\nscopes = { node = \"a\" }",
+            "expected `{scope}` in it",
+        ),
+        (
+            "path = \"{scope}\"\nscopes = { node = \"../a\" }",
+            "expected letters, digits",
+        ),
+        (
+            "path = \"{scope}\"\nscopes = { zone = \"a\" }",
+            "unknown key `zone` in scopes",
+        ),
+        (
             "path = \"b\"\npoll-interval = 0",
             "expected an integer from 1",
         ),
@@ -214,4 +242,31 @@ fn a_store_is_whole_and_not_in_clear() {
             "{expected}: {found:?}"
         );
     }
+}
+
+/// Many documents take no more memory than their texts: not one has blanks for all before it.
+#[test]
+fn many_large_documents_are_read_in_their_own_size() {
+    let peak = || {
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+        let kilobytes = line.unwrap().split_whitespace().nth(1).unwrap();
+        kilobytes.parse::<usize>().unwrap() << 10
+    };
+    let machine = machine("many", MACHINE);
+    let comment = "# much to say about it\n".repeat(2500);
+    let documents: Vec<_> = (0..200)
+        .map(|n| {
+            let entry = format!(
+                "[[spd]]\nname = \"{n}\"\nlocal = \"10.1.{n}.0/24\"\naction = \"discard\"\n"
+            );
+            document(&format!("{n}.toml"), &(comment.clone() + &entry))
+        })
+        .collect();
+    let size: usize = documents.iter().map(|document| document.text.len()).sum();
+    let before = peak();
+    let loaded = load_with(&machine, &documents).unwrap();
+    assert_eq!(loaded.policy.spd.len(), 200);
+    let grown = peak() - before;
+    assert!(grown < 8 * size, "{grown} bytes for {size}");
 }

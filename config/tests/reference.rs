@@ -71,6 +71,7 @@ fn with(table: &Table, key: &str, line: &str) -> String {
             "proposals",
             in_place.replace("{ ", &others(table, key)),
         ),
+        "scopes" => ("[store]", "scopes", in_place),
         "management" => (
             "[policy]",
             "management",

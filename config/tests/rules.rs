@@ -515,39 +515,40 @@ fn ws2003_defaults() {
     );
 }
 
-/// Addresses of ours are expanded again when they change, and nothing else changes.
+/// Filters with addresses of ours follow them, and nothing else does.
 #[test]
-fn addresses_of_ours_are_expanded_again() {
-    let spd = "[[spd]]\nname = \"written\"\nremote = \"198.51.100.9\"\naction = \"discard\"\n\
-               [[connection]]\nname = \"written\"\nremote = \"198.51.100.8\"\nlocal-id = \"a.example\"\n\
-               psk = \"correct horse battery staple\"\n[[connection.child]]\nname = \"c\"\n\
-               [[spd]]\nname = \"child\"\nlocal = \"10.1.0.0/24\"\nremote = \"10.9.0.0/24\"\n\
-               action = \"protect\"\nconnection = \"written\"\n";
+fn filters_follow_our_addresses() {
     let host = "source = \"my-address\", destination = \"198.51.100.7\"";
     let lans = "source = \"10.1.0.0/24\", destination = \"10.2.0.0/24\"";
-    let text =
-        spd.to_owned() + &rule("host", host, "secure", PSK) + &rule("lans", lans, "permit", "");
+    let text = rule("host", host, "secure", PSK) + &rule("lans", lans, "permit", "");
     let old = policy("", &text);
-    assert_eq!(
-        old.with_interfaces(old.interfaces.clone()).as_ref(),
-        Ok(&old)
-    );
-    let mut interfaces = old.interfaces.clone();
-    interfaces[1].addresses = vec!["192.0.2.77/24".parse().unwrap()];
-    let new = old.with_interfaces(interfaces).unwrap();
+    let moved = format!("{PORTS}{ACTIONS}{text}").replace("192.0.2.1", "192.0.2.77");
+    let moved = parse(&moved, Path::new("p"), Path::new("/nonexistent")).unwrap();
     let changed = lines(&old)
         .into_iter()
         .map(|line| line.replace("192.0.2.1", "192.0.2.77"));
-    assert_eq!(lines(&new), changed.collect::<Vec<_>>());
-    assert_eq!(new.connections[0], old.connections[0]);
-    assert_eq!(new.connections[1].children[0].selector, new.spd[2].selector);
+    assert_eq!(lines(&moved.policy), changed.collect::<Vec<_>>());
+    assert!(
+        lines(&moved.policy)
+            .iter()
+            .any(|line| line.contains("192.0.2.77"))
+    );
     // Without an address of ours there is nothing to speak from.
-    let mut interfaces = old.interfaces.clone();
-    interfaces
-        .iter_mut()
-        .for_each(|interface| interface.addresses.clear());
-    let errors = old.with_interfaces(interfaces).unwrap_err();
-    assert!(errors[0].starts_with("rule `host`: "), "{errors:?}");
+    let without = format!("{PORTS}{ACTIONS}{text}")
+        .lines()
+        .fold(String::new(), |text, line| {
+            let keep = !line.starts_with("addresses") && !line.starts_with("via");
+            text + if keep { line } else { "" } + "\n"
+        });
+    let without = without
+        .replace("[[route]]", "")
+        .replace("destination = \"0.0.0.0/0\"", "");
+    let without = without.replace("destination = \"10.7.0.0/16\"", "");
+    let mistakes = parse(&without, Path::new("p"), Path::new("/nonexistent")).unwrap_err();
+    assert!(
+        mistakes.iter().any(|m| m.to_string().contains("rule")),
+        "{mistakes:?}"
+    );
 }
 
 /// The security methods of the default response rule, restated; with them the rule answers whoever no other is about.

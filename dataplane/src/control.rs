@@ -27,6 +27,7 @@ use crate::events::{Event, Events};
 use crate::ike::Ike;
 use crate::install::Installed;
 use crate::live_capture::LiveCapture;
+use crate::metrics::Metrics;
 use crate::negotiated::{Limit, Negotiated};
 use crate::packet::Packet;
 use crate::port::Ports;
@@ -116,6 +117,11 @@ impl WorkerLink {
         }
     }
 
+    /// True if a packet would find room.
+    pub(crate) fn has_room(&self) -> bool {
+        self.to_worker.has_room()
+    }
+
     /// Orders leave room for packets.
     fn push_waiting(&mut self) {
         if self.waiting.is_empty() {
@@ -165,6 +171,8 @@ pub struct Control {
     pub captures: Vec<Option<Capture>>,
     /// What an operator sees of all ports, now.
     pub live_capture: Option<LiveCapture>,
+    /// Figures for Prometheus.
+    pub metrics: Option<Metrics>,
     /// Buffer pools.
     pub pools: Pools,
     /// What control itself dropped.
@@ -265,6 +273,9 @@ impl Control {
     /// A new policy is in force; the workers are told by the caller.
     pub fn adopt(&mut self, installed: Installed, fib: Arc<Fib>, spd: Arc<Spd<Tree>>) {
         self.resolver.set_fixed(fixed_neighbors(&installed.policy));
+        let interfaces = (0..).map(InterfaceId).zip(&installed.policy.interfaces);
+        let addresses = interfaces.map(|(id, interface)| (id, interface.addresses.clone()));
+        self.resolver.set_addresses(addresses);
         let is_there = |place: &SaRef| {
             let side = SaSide::Outbound(place.slot);
             let there = installed.at(usize::from(place.worker), side).is_some();

@@ -78,7 +78,8 @@ pub struct Way {
     pub destination: String,
     /// Protocol and ports, as far as they are known.
     pub upper: String,
-    /// Side that it comes from, by the route to its source: `protected`, `unprotected`, `local` or `unknown`.
+    /// Side that it comes from, by the route to its source: `protected`, `unprotected`, `local` or `unknown`; `sa` on its
+    /// way out of one.
     pub from_side: String,
     /// Interface that it comes from.
     pub from_interface: Option<String>,
@@ -98,6 +99,9 @@ pub struct Way {
     pub drop_reason: Option<String>,
     /// All that in words.
     pub words: Vec<String>,
+    /// Where it goes out of its SA, if it does not stay on this side: the SPD is asked again, as for any packet that
+    /// leaves, and another SA may carry it.
+    pub onward: Option<Box<Way>>,
 }
 
 /// An SPD entry.

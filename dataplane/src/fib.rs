@@ -22,8 +22,14 @@ pub fn interface(interface: &Interface, mac: [u8; 6]) -> fib::Interface {
     }
 }
 
-/// The routing table of a policy.
-pub fn build(policy: &Policy, interfaces: Vec<fib::Interface>) -> Fib {
+/// The routing table of a policy, for these ports with the addresses that it gives them.
+pub fn build(policy: &Policy, ports: &[fib::Interface]) -> Fib {
+    let with_addresses = |(port, interface): (&fib::Interface, &Interface)| fib::Interface {
+        addresses: interface.addresses.clone(),
+        ..port.clone()
+    };
+    let interfaces = ports.iter().zip(&policy.interfaces);
+    let interfaces = interfaces.map(with_addresses).collect();
     let routes: Vec<_> = policy
         .routes
         .iter()

@@ -21,6 +21,8 @@ pub struct FilterStatus {
     pub name: String,
     /// `negotiate`, `protect`, `permit` or `discard`.
     pub action: String,
+    /// How much it says, if it came of a rule: the more, the higher, and the earlier it is asked.
+    pub weight: Option<u32>,
     /// Our side: addresses, protocol, ports.
     pub local: String,
     /// The peer's.
@@ -38,6 +40,7 @@ fn filter(
         kind: kind.into(),
         name: name.into(),
         action: action.into(),
+        weight: None,
         local,
         remote,
     }
@@ -62,7 +65,10 @@ pub fn filters(
             Action::Negotiate { .. } => "negotiate",
         };
         let ends = selector_text(&entry.selector);
-        filter(("quick-mode", "generic"), &entry.name, action, ends)
+        FilterStatus {
+            weight: entry.origin.as_ref().map(|origin| origin.weight),
+            ..filter(("quick-mode", "generic"), &entry.name, action, ends)
+        }
     }));
     if page.start == 0 {
         quick_mode(control, &mut filters);

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! start: DPDK -> ports -> control socket -> crypto devices -> workers -> IKE -> policy agent -> its first policy
-//! end:   workers -> what is left in the rings -> IKE with its keys, the policy -> ports -> DPDK
+//! end:   farewell to peers -> workers -> what is left in the rings -> IKE with its keys, the policy -> ports -> DPDK
 //! ```
 //! Until there is a policy the workers have one that discards everything, and a port receives only once its worker
 //! has that. IKE is begun anew without the rest, see [`Control::restart_ike`]. Everything else that fails ends the
@@ -35,7 +35,7 @@ use crate::events::{Event, Events};
 use crate::ike::Ike;
 use crate::ike_status::Begun;
 use crate::install::Installed;
-use crate::metrics::Metrics;
+use crate::metrics::Place;
 use crate::negotiated::Negotiated;
 use crate::numbers::ChildNumbers;
 use crate::port::Ports;
@@ -184,10 +184,9 @@ pub fn run(file: &Path, policy: Policy, drain: bool, signals: &Signals) -> Resul
         all_live(&threads)?;
     }
     open_for_business(&mut control, clock.now());
-    let runtime = &control.installed.policy.runtime;
-    let metrics = control.installed.policy.metrics.listen;
-    let metrics = metrics.map(|listen| Metrics::serve(listen, &runtime.control_socket));
-    let metrics = metrics.transpose()?;
+    let policy = control.installed.policy.clone();
+    let place = Place::beyond(&portcullis_config::Metrics::default(), &policy.metrics)?;
+    control.serve_metrics(place);
     service_manager::ready();
     let mut desk = Desk {
         socket,
@@ -197,8 +196,9 @@ pub fn run(file: &Path, policy: Policy, drain: bool, signals: &Signals) -> Resul
     desk.agent.start(&mut control, clock.now());
     let ended = control_loop(&mut control, &mut desk, clock, drain, (signals, &threads));
     service_manager::stopping();
-    drop(metrics);
+    control.metrics = None;
     control.raise(clock.now(), Event::Stopping {});
+    control.take_leave(|| clock.now());
     stop_workers.store(true, Ordering::Relaxed);
     for thread in threads {
         // A worker that panicked has said so; in a release the process is gone by then.
@@ -399,6 +399,7 @@ fn assemble(
         path_mtus: HashMap::new(),
         captures: open_captures(&installed.policy, &ports)?,
         live_capture: None,
+        metrics: None,
         reclaimer: Reclaimer::start()?,
         icmp_limit: RateLimit::new(PORT_UNREACHABLE.0, PORT_UNREACHABLE.1),
         devices,

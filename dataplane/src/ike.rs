@@ -16,7 +16,7 @@ use portcullis_ipsec::pipeline::{Inject, SaSide};
 use portcullis_ipsec::{DropReason, PacketBuf};
 
 use crate::Error;
-use crate::control::Control;
+use crate::control::{Control, WorkerLink};
 use crate::datagram;
 use crate::eal::Pools;
 use crate::events::Event;
@@ -68,6 +68,8 @@ pub struct Ike {
     to_serve: Vec<Ready>,
     traffic_told: u64,
     datagram_id: u16,
+    /// The gateway ends: nothing is begun any more, and everything that is to be said gets its time.
+    pub(crate) leaving: bool,
 }
 
 impl Ike {
@@ -99,12 +101,18 @@ impl Ike {
             to_serve: Vec::new(),
             traffic_told: 0,
             datagram_id: 0,
+            leaving: false,
         })
     }
 
     /// True while something is under way that a nap would delay.
     fn is_busy(&self) -> bool {
         self.pool.is_busy() || !self.outbox.is_empty()
+    }
+
+    /// True if all datagrams are with the workers.
+    pub(crate) fn has_sent(&self) -> bool {
+        self.outbox.is_empty()
     }
 }
 
@@ -127,6 +135,21 @@ impl Control {
         let command = Command::Configure(connections.collect());
         self.ike.endpoint.handle_command(time(now), command);
         self.settle_ike(now);
+    }
+
+    /// Ends the SAs that begin or end at addresses which the policy in force has taken from us.
+    pub fn leave_old_addresses(&mut self, now: u64) {
+        let ours = |address: IpAddr| {
+            let mut interfaces = self.fib.interfaces().iter();
+            interfaces.any(|i| i.addresses.iter().any(|net| net.addr() == address))
+        };
+        let is_left = |sa: &NegotiatedSa| !ours(sa.config.destination);
+        let children = self.negotiated.children();
+        let left = children.filter(|(_, child)| child.inbound.iter().any(is_left));
+        let left: Vec<_> = left.map(|(id, _)| id).collect();
+        for child in left {
+            self.command_ike(now, Command::HardExpired(child));
+        }
     }
 
     /// Our address on the way to a peer.
@@ -192,7 +215,7 @@ impl Control {
         self.command_ike(now, Command::Restart);
     }
 
-    fn command_ike(&mut self, now: u64, command: Command) {
+    pub(crate) fn command_ike(&mut self, now: u64, command: Command) {
         self.ike.endpoint.handle_command(time(now), command);
         self.settle_ike(now);
     }
@@ -205,6 +228,10 @@ impl Control {
         ip: &IpHeader,
     ) -> Result<(), DropReason> {
         let datagram = datagram::read(packet.data(), ip).ok_or(DropReason::IkeMalformed)?;
+        // Whoever begins now asks again, and finds the next gateway: a refusal would send it away.
+        if self.ike.leaving {
+            return Ok(());
+        }
         self.ike.endpoint.handle_datagram(time(now), datagram);
         self.settle_ike(now);
         Ok(())
@@ -252,7 +279,7 @@ impl Control {
             self.ike.pool.submit(work);
         }
         while let Some(datagram) = self.ike.endpoint.poll_transmit() {
-            if self.ike.outbox.len() < MOST_WAITING {
+            if self.ike.outbox.len() < MOST_WAITING || self.ike.leaving {
                 self.ike.outbox.push_back(datagram);
             } else {
                 self.drops.add(DropReason::InjectFull, 1);
@@ -507,7 +534,11 @@ impl Control {
             return;
         }
         self.ike.marks = None;
-        while let Some(datagram) = self.ike.outbox.pop_front() {
+        // What finds no room in the ring waits for the next look.
+        while self.workers.first().is_some_and(WorkerLink::has_room) {
+            let Some(datagram) = self.ike.outbox.pop_front() else {
+                return;
+            };
             self.ike.datagram_id = self.ike.datagram_id.wrapping_add(1);
             match packet(&self.pools, &datagram, self.ike.datagram_id) {
                 Some(packet) => self.inject(0, Inject::Exempt(packet)),
@@ -544,6 +575,9 @@ impl Control {
             .connections
             .iter()
             .find(|known| known.name == connection);
+        if self.ike.leaving {
+            return self.refuse_held(number);
+        }
         // In transport mode the peer is whom the packet is for.
         let transport = |known: &Connection| {
             let mut children = known.children.iter();

@@ -11,7 +11,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use portcullis_config::Metrics as Settings;
+
 use crate::Error;
+use crate::control::Control;
 use crate::socket;
 use crate::status::Query;
 
@@ -27,6 +30,29 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How often the end is looked for.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// Where figures will be served, which nobody else can take away any more.
+#[derive(Debug)]
+pub struct Place(TcpListener);
+
+impl Place {
+    /// Takes an address.
+    pub fn take(listen: SocketAddr) -> Result<Place, Error> {
+        let listener = TcpListener::bind(listen)
+            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
+        listener.map(Place).map_err(|error| Error::Io {
+            what: format!("metrics at {listen}"),
+            error,
+        })
+    }
+
+    /// What a policy with `new` settings takes beyond what `old` ones have. An error is one of that policy, which is
+    /// refused then as a whole.
+    pub fn beyond(old: &Settings, new: &Settings) -> Result<Option<Place>, Error> {
+        let changed = new.listen.filter(|_| old != new);
+        changed.map(Place::take).transpose()
+    }
+}
+
 /// A running server; it ends when dropped. One client after the other: whoever asks may be anybody, and costs one thread
 /// a few seconds at most.
 pub struct Metrics {
@@ -35,14 +61,12 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Serves the figures of the gateway behind the control socket `socket` at `listen`.
-    pub fn serve(listen: SocketAddr, socket: &Path) -> Result<Metrics, Error> {
+    /// Serves the figures of the gateway behind the control socket `socket`.
+    pub fn serve(Place(listener): Place, socket: &Path) -> Result<Metrics, Error> {
         let failed = |error| Error::Io {
-            what: format!("metrics at {listen}"),
+            what: "metrics".into(),
             error,
         };
-        let listener = TcpListener::bind(listen).map_err(failed)?;
-        listener.set_nonblocking(true).map_err(failed)?;
         let stop = Arc::new(AtomicBool::new(false));
         let (ended, socket): (_, PathBuf) = (stop.clone(), socket.to_owned());
         let body = move || {
@@ -60,6 +84,22 @@ impl Metrics {
             stop,
             thread: Some(thread),
         })
+    }
+}
+
+impl Control {
+    /// Serves figures where the policy in force says: at `place` if it is another one than before.
+    pub fn serve_metrics(&mut self, place: Option<Place>) {
+        let policy = &self.installed.policy;
+        if policy.metrics.listen.is_none() {
+            self.metrics = None;
+        }
+        if let Some(place) = place {
+            match Metrics::serve(place, &policy.runtime.control_socket) {
+                Ok(metrics) => self.metrics = Some(metrics),
+                Err(error) => tracing::error!(%error, "figures are not served"),
+            }
+        }
     }
 }
 
@@ -139,10 +179,9 @@ mod tests {
 
     #[test]
     fn whoever_asks_nonsense_gets_nothing_and_ends_nothing() {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let at = free.local_addr().unwrap();
-        drop(free);
-        let server = Metrics::serve(at, Path::new("/nonexistent")).unwrap();
+        let place = Place::take("127.0.0.1:0".parse().unwrap()).unwrap();
+        let at = place.0.local_addr().unwrap();
+        let server = Metrics::serve(place, Path::new("/nonexistent")).unwrap();
         let huge = "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 18446744073709551615\r\n\r\n";
         for request in [
             huge,

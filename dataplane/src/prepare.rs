@@ -55,7 +55,7 @@ pub fn prepare(
 ) -> Result<Prepared, Error> {
     let plan = basis.installed.plan(policy, engine, &basis.devices, now)?;
     let policy = &plan.installed.policy;
-    let fib = Arc::new(fib::build(policy, basis.fib.interfaces().to_vec()));
+    let fib = Arc::new(fib::build(policy, basis.fib.interfaces()));
     let spd = fib::spd(policy);
     let esp_udp_ports = fib::esp_udp_ports(policy);
     let numbers = basis.numbers.with(policy);

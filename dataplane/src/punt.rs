@@ -5,7 +5,7 @@ use portcullis_ipsec::ip::{self, IpHeader, protocol};
 use portcullis_ipsec::pipeline::Punt;
 
 /// UDP ports of IKE (RFC 2408 2.5.1, RFC 3947 4).
-const IKE_PORTS: [u16; 2] = [500, 4500];
+pub(crate) const IKE_PORTS: [u16; 2] = [500, 4500];
 
 /// True for an IP packet to an IKE port. Of those to port 4500, the pipeline has kept ESP and keepalives (RFC 3948 2).
 pub(crate) fn is_ike(packet: &[u8], header: &IpHeader) -> bool {

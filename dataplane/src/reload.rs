@@ -21,8 +21,11 @@ use crate::agent::store::Fetched;
 use crate::control::Control;
 use crate::events::Event;
 use crate::install::Plan;
+use crate::metrics::Place;
 use crate::prepare::{Basis, Prepared, prepare};
-use crate::report::{Difference, Outcome, ReloadReport, fixed_differences, is_reordered};
+use crate::report::{
+    Difference, Outcome, ReloadReport, fixed_differences, is_reordered, settings_differences,
+};
 use crate::worker::{GRACE_ROUNDS, GatewayEngine, WorkerCommand};
 
 /// Milliseconds for which an inbound SA that goes still takes what is on its way.
@@ -31,8 +34,15 @@ const LINGER: u64 = 200;
 /// What came of the work beside the loop.
 struct Answer {
     engine: GatewayEngine,
-    prepared: Option<Box<Prepared>>,
+    ready: Option<Box<Ready>>,
     report: ReloadReport,
+}
+
+/// All that a new policy takes.
+struct Ready {
+    prepared: Prepared,
+    /// Where its figures are served, if that is elsewhere.
+    metrics: Option<Place>,
 }
 
 enum Work {
@@ -83,10 +93,10 @@ impl Reloader {
         let (sender, receiver) = channel();
         let body = move || {
             let source = (file.as_path(), fetched.as_deref());
-            let (prepared, report) = read(source, basis, &engine, now, trial);
+            let (ready, report) = read(source, basis, &engine, now, trial);
             let answer = Answer {
                 engine,
-                prepared: prepared.map(Box::new),
+                ready: ready.map(Box::new),
                 report,
             };
             // Nobody listens only when the gateway ends.
@@ -111,18 +121,19 @@ impl Reloader {
                 Err(TryRecvError::Empty) => None,
                 Err(TryRecvError::Disconnected) => {
                     self.work = Work::Idle;
-                    self.engine = Some(GatewayEngine::new());
+                    let order = &control.installed.policy.runtime.engines;
+                    self.engine = Some(GatewayEngine::with_order(order));
                     let reason = "the thread that reads the policy did not come back";
                     Some(ReloadReport::refused(vec![reason.into()]))
                 }
                 Ok(answer) => {
                     self.engine = Some(answer.engine);
-                    let Some(prepared) = answer.prepared else {
+                    let Some(ready) = answer.ready else {
                         self.work = Work::Idle;
                         return Some(answer.report);
                     };
                     let begun = Instant::now();
-                    let change = Change::begin(control, *prepared, now);
+                    let change = Change::begin(control, *ready, now);
                     self.work = Work::Applying(change, Box::new(answer.report), begun);
                     None
                 }
@@ -151,7 +162,7 @@ fn read(
     engine: &GatewayEngine,
     now: u64,
     trial: bool,
-) -> (Option<Prepared>, ReloadReport) {
+) -> (Option<Ready>, ReloadReport) {
     let begun = Instant::now();
     let documents = fetched.map_or(&[][..], |fetched| &fetched.documents);
     let loaded = match load_with(file, documents) {
@@ -181,6 +192,11 @@ fn read(
         Err(error) => return refuse(report, vec![error.to_string()]),
     };
     let new = &prepared.plan.installed.policy;
+    let metrics = match Place::beyond(&old.metrics, &new.metrics) {
+        Ok(place) => place,
+        Err(error) => return refuse(report, vec![error.to_string()]),
+    };
+    report.settings = settings_differences(old, new);
     report.sas = Difference::of_sas(old, new, &prepared.plan.moves);
     report.spd = Difference::of_spd(old, new);
     report.connections = Difference::of_connections(old, new);
@@ -194,7 +210,7 @@ fn read(
         (false, false) => Outcome::Applied,
     };
     let wanted = report.outcome == Outcome::Applied;
-    (wanted.then_some(prepared), report)
+    (wanted.then_some(Ready { prepared, metrics }), report)
 }
 
 enum Step {
@@ -221,7 +237,7 @@ struct Change {
 
 impl Change {
     /// Puts a new policy into force.
-    fn begin(control: &mut Control, prepared: Prepared, now: u64) -> Change {
+    fn begin(control: &mut Control, Ready { prepared, metrics }: Ready, now: u64) -> Change {
         let Prepared {
             plan,
             fib,
@@ -259,6 +275,8 @@ impl Change {
             link.send_all(before.chain(view).chain(after).chain(lost));
         }
         control.configure_ike(now);
+        control.leave_old_addresses(now);
+        control.serve_metrics(metrics);
         let is_outbound = |order: &WorkerCommand| matches!(order, Command::RemoveOutbound(_));
         let (outbound, inbound): (_, Vec<Vec<_>>) = last
             .into_iter()

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use portcullis_config::{Interface, Policy, Runtime, SaConfig};
+use portcullis_config::{Interface, InterfaceClass, Policy, Runtime, SaConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::changes::{Fields, of_connections, of_entries, of_sas};
@@ -49,6 +49,9 @@ pub struct ReloadReport {
     pub routes: Difference,
     /// Static neighbours.
     pub neighbors: Difference,
+    /// What else differs: settings of the gateway as a whole, and of its ports.
+    #[serde(default)]
+    pub settings: Vec<String>,
     /// Why the store was of no help, if it was none.
     #[serde(default)]
     pub store_failure: Option<String>,
@@ -208,6 +211,33 @@ fn said(what: &str, differs: bool) -> Fields {
     differs.then(|| what.to_owned()).into_iter().collect()
 }
 
+/// What differs in settings that are no entries of a list.
+pub fn settings_differences(old: &Policy, new: &Policy) -> Vec<String> {
+    let mut settings = Vec::new();
+    let mut say = |what: &str, differs: bool| {
+        if differs {
+            settings.push(what.to_owned());
+        }
+    };
+    say("[policy] profile", old.profile != new.profile);
+    say("[policy] version or poll-interval", old.about != new.about);
+    say(
+        "[policy] exemptions",
+        old.rules.exemptions != new.rules.exemptions,
+    );
+    say("[metrics] listen", old.metrics != new.metrics);
+    say(
+        "[runtime] event-log",
+        old.runtime.event_log != new.runtime.event_log,
+    );
+    for (old, new) in old.interfaces.iter().zip(&new.interfaces) {
+        let what = |key: &str| format!("port `{}` {key}", new.name);
+        say(&what("addresses"), old.addresses != new.addresses);
+        say(&what("interface-class"), old.class != new.class);
+    }
+    settings
+}
+
 /// What differs in the first SAs that stay under other terms.
 fn altered_fields(old: &Policy, new: &Policy, moves: &Moves) -> Vec<String> {
     let fields = |number: &u32| {
@@ -238,17 +268,20 @@ pub fn fixed_differences(old: &Policy, new: &Policy) -> Vec<String> {
     if old.store != new.store {
         reasons.push("[store] differs: it cannot change while the gateway runs".into());
     }
-    if old.metrics != new.metrics {
-        reasons.push("[metrics] differs: it cannot change while the gateway runs".into());
-    }
-    let by_name = |policy: &'_ Policy, name: &str| -> Option<Interface> {
-        policy.interfaces.iter().find(|i| i.name == name).cloned()
+    // Addresses and kinds are the policy's; the rest is the device's.
+    let fixed = |interface: &Interface| Interface {
+        addresses: Vec::new(),
+        class: InterfaceClass::default(),
+        ..interface.clone()
     };
-    let why = "ports and their settings cannot change while the gateway runs";
+    let by_name = |policy: &'_ Policy, name: &str| -> Option<Interface> {
+        policy.interfaces.iter().find(|i| i.name == name).map(fixed)
+    };
+    let why = "ports and their devices cannot change while the gateway runs";
     for interface in &new.interfaces {
         match by_name(old, &interface.name) {
             None => reasons.push(format!("port `{}` is new: {why}", interface.name)),
-            Some(known) if known != *interface => {
+            Some(known) if known != fixed(interface) => {
                 reasons.push(format!("port `{}` differs: {why}", interface.name));
             }
             Some(_) => {}
@@ -259,7 +292,13 @@ pub fn fixed_differences(old: &Policy, new: &Policy) -> Vec<String> {
             reasons.push(format!("port `{}` is missing: {why}", interface.name));
         }
     }
-    if reasons.is_empty() && old.interfaces != new.interfaces {
+    let name = |interface: &Interface| interface.name.clone();
+    let is_same_order = old
+        .interfaces
+        .iter()
+        .map(name)
+        .eq(new.interfaces.iter().map(name));
+    if reasons.is_empty() && !is_same_order {
         reasons.push(format!("the ports are in another order: {why}"));
     }
     reasons
@@ -273,6 +312,11 @@ fn runtime_differences(old: &Runtime, new: &Runtime) -> Vec<String> {
         ("control-socket", old.control_socket != new.control_socket),
         ("mbufs", old.mbufs != new.mbufs),
         ("mbuf-size", old.mbuf_size != new.mbuf_size),
+        ("engines", old.engines != new.engines),
+        ("crypto-devices", old.crypto_devices != new.crypto_devices),
+        ("crypto-queue", old.crypto_queue != new.crypto_queue),
+        ("cycle-budget", old.cycle_budget != new.cycle_budget),
+        ("key-log", old.key_log != new.key_log),
     ];
     let differs = keys.iter().filter(|(_, differs)| *differs);
     let reason = |(key, _): &(&str, bool)| {

@@ -13,6 +13,7 @@ use portcullis_ipsec::counters::Counter;
 use portcullis_ipsec::neighbor::State;
 use portcullis_ipsec::pipeline::Stage;
 
+use crate::config_status::ConfigStatus;
 use crate::control::Control;
 use crate::filters::{FilterStatus, filters};
 use crate::ike_status::{IkeStatus, mode_text, selector_text, transform_text};
@@ -44,8 +45,15 @@ pub enum What {
     Spd,
     /// Filters of main mode and quick mode: generic ones of the policy, specific ones of negotiations.
     Filters,
+    /// Those of main mode.
+    MmFilter,
+    /// Those of quick mode.
+    QmFilter,
     /// Packets under ESP and AH, SAs, rekeys, bad packets.
+    #[value(alias = "statistics")]
     Stats,
+    /// Settings in force: profile, exemptions, revocation checks.
+    Config,
     /// Ports and interfaces.
     Ports,
     /// Packets not forwarded, by reason.
@@ -119,6 +127,8 @@ pub struct Status {
     pub tunnel_count: TunnelCount,
     /// Filters.
     pub filters: Vec<FilterStatus>,
+    /// Settings in force.
+    pub config: Option<ConfigStatus>,
     /// What was counted in all.
     pub statistics: Statistics,
     /// SPD entries, in order.
@@ -489,6 +499,8 @@ impl Telemetry {
             } else {
                 Vec::new()
             },
+            config: (page.start == 0 && query.wants(What::Config))
+                .then(|| ConfigStatus::of(policy, |name| query.is_about(name))),
             statistics: statistics(control, self.rates.sums(), sa_count),
             spd: if entries {
                 spd(control, query, page)

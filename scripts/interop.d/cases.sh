@@ -274,6 +274,19 @@ case_delete_by_gateway() { # terminate: both sides are without SAs
     ping_peer 1 || fail "a packet does not bring them back"
 }
 
+case_stop() { # the gateway is stopped: the peer is told at once, and has no SA left
+    local began
+    wire && strongswan && gateway
+    pc initiate peer --wait 15
+    expect_traffic
+    [[ $(swan_children) -eq 1 ]] || fail "the peer has no SA"
+    began=$(date +%s%N)
+    kill -TERM "$GATEWAY_PID"
+    eventually 2 eval '[[ -z $(swan --list-sas) ]]' || fail "the peer still has SAs: $(swan --list-sas)"
+    echo "gone after $((($(date +%s%N) - began) / 1000000)) ms"
+    wait "$GATEWAY_PID" || fail "the gateway did not end well"
+}
+
 case_delete_by_peer() { # the peer terminates: both sides are without SAs
     wire && strongswan && gateway
     pc initiate peer --wait 15
@@ -319,6 +332,41 @@ case_revoked_certificate() { # the peer's certificate is on the revocation list
     wire && strongswan && gateway
     ! swan_initiate 8 || fail "established"
     expect_gateway 'authentication failed.*Certificate'
+}
+
+case_revocation_by_reload() { # how strictly revocation is checked changes while the gateway runs, both ways
+    with_certificates rsa 2048
+    pki --signcrl --cacert "$WORK/ca.crt" --cakey "$WORK/ca.key" --reason key-compromise --cert "$WORK/peer.crt" \
+        --lifetime 30 --outform pem >"$WORK/ca.crl"
+    GW_CONNECTION=$'crls = ["@WORK@/ca.crl"]\nrevocation = "off"'
+    wire && strongswan && gateway
+    pc initiate peer --wait 15
+    expect_traffic
+    sed -i 's/^revocation = .*/revocation = "known"/' "$WORK/gateway.toml"
+    pc reload
+    expect_children 0
+    ! pc initiate peer --wait 15 || fail "established with a revoked certificate"
+    expect_gateway 'authentication failed.*Certificate'
+    [[ $(field 'd["config"]["revocation"][0]["check"]' config) == known ]] || fail "the settings in force are others"
+    sed -i 's/^revocation = .*/revocation = "off"/' "$WORK/gateway.toml"
+    pc reload
+    pc initiate peer --wait 15
+    expect_traffic
+}
+
+case_own_address() { # the gateway gets another address by a reload: SAs of the old one end, and come again from the new one
+    SS_REMOTE=192.0.2.0/24
+    wire && strongswan && gateway
+    pc initiate peer --wait 15
+    expect_traffic
+    sed -i 's#"192.0.2.1/24"#"192.0.2.7/24"#' "$WORK/gateway.toml"
+    pc reload
+    ping_peer 5 || fail "no answer from the peer's LAN"
+    expect_traffic
+    eventually 5 eval '[[ $(swan_children) -eq 1 ]]' || fail "the peer keeps the old SAs"
+    [[ $(swan --list-sas) == *192.0.2.7* ]] || fail "the SAs are not those of the new address"
+    on "$PEER" ping -q -n -c 2 -W 2 192.0.2.1 && fail "the old address answers"
+    return 0
 }
 
 case_wrong_identity() { # a certificate that is believed, but of somebody else

@@ -48,6 +48,7 @@ fn policies_come_from_stores() {
     cases.run("its cache", its_cache);
     cases.run("a server that is not ours", not_ours);
     cases.run("a server that asks who we are", who_we_are);
+    cases.run("scopes", scopes);
     cases.run("a directory", a_directory);
     cases.run("export and import", export_and_import);
     cases.finish();
@@ -185,6 +186,19 @@ fn a_server() -> Result<(), String> {
     lab.publish(&policy("3", "poll-interval = 1000"));
     await_policy(&gateway, "central-downloaded", "3")?;
 
+    // Other words for the same: a trial leaves what is in force under its old name, a poll does not.
+    let before = await_policy(&gateway, "central-downloaded", "3")?;
+    lab.publish(&(policy("3", "poll-interval = 1000") + "# the same\n"));
+    let trial = poll(&gateway, &["--dry-run"])?;
+    expect(trial["outcome"] == "unchanged", || trial.to_string())?;
+    let tried = status(&gateway)?;
+    for key in ["etag", "checksum"] {
+        expect(tried[key] == before[key], || tried.to_string())?;
+    }
+    expect_poll(&gateway, "unchanged", "null")?;
+    let polled = status(&gateway)?;
+    expect(polled["etag"] != before["etag"], || polled.to_string())?;
+
     lab.publish("[[spd]]\nname = \"entry-4\"\naction = \"discrad\"\n");
     let url = format!(
         "https://127.0.0.1:{}/policy.toml:3:10: error: ",
@@ -302,6 +316,44 @@ fn who_we_are() -> Result<(), String> {
     await_policy(&known, "central-downloaded", "1").map(drop)
 }
 
+/// A server with policies for single gateways and for all: the nearest counts, and only 404 leads to the next.
+fn scopes() -> Result<(), String> {
+    let lab = Lab::new();
+    let authority = Authority::new(&lab.scratch, "ours");
+    let www = lab.scratch.path("www");
+    fs::create_dir(www.join("node")).unwrap();
+    fs::write(www.join("global.toml"), policy("1", "")).unwrap();
+    let server = Server::start(&lab.scratch, &authority, None);
+    let names = "scopes = { node = \"gw1\", site = \"berlin\" }";
+    let gateway = lab.gateway(&server, "{scope}.toml", &authority, names);
+    let all = await_policy(&gateway, "central-downloaded", "1")?;
+    expect(all["store"].to_string().ends_with("/global.toml\""), || {
+        all.to_string()
+    })?;
+    expect_poll(&gateway, "unchanged", "null")?;
+    expect(server.answers("304") == 1, || "fetched again".into())?;
+    let own = www.join("node/gw1.toml");
+    fs::write(&own, policy("2", "")).unwrap();
+    expect_poll(&gateway, "applied", "null")?;
+    let own_status = await_policy(&gateway, "central-downloaded", "2")?;
+    expect(
+        own_status["store"]
+            .to_string()
+            .ends_with("/node/gw1.toml\""),
+        || own_status.to_string(),
+    )?;
+    let saved = lab.scratch.path("saved.toml");
+    gateway.run(&["policy", "export", &saved.to_string_lossy()])?;
+    expect(
+        fs::read_to_string(saved).unwrap() == policy("2", ""),
+        || "another policy".into(),
+    )?;
+    fs::remove_file(&own).unwrap();
+    expect_poll(&gateway, "applied", "null")?;
+    await_policy(&gateway, "central-downloaded", "1")?;
+    gateway.stop().success().map(drop)
+}
+
 /// Files in the order of their names, polled.
 fn a_directory() -> Result<(), String> {
     let lab = Lab::new();
@@ -324,6 +376,21 @@ fn a_directory() -> Result<(), String> {
         spd["spd"][0]["name"] == "entry-1" && spd["spd"][1]["name"] == "other",
         || spd.to_string(),
     )?;
+    // Both in one file, although the first ends without a new line, mean the same.
+    let first = policy("1", "");
+    fs::write(dir.join("10-first.toml"), first.trim_end()).unwrap();
+    gateway.run(&["policy", "poll"])?;
+    let saved = lab
+        .scratch
+        .path("saved.toml")
+        .to_string_lossy()
+        .into_owned();
+    gateway.run(&["policy", "export", &saved])?;
+    for name in ["10-first.toml", "20-more.toml"] {
+        fs::remove_file(dir.join(name)).unwrap();
+    }
+    fs::copy(&saved, dir.join("all.toml")).unwrap();
+    expect_poll(&gateway, "unchanged", "null")?;
     // A mistake is where it is.
     fs::write(dir.join("20-more.toml"), "\n[[spd]]\nname = 1\n").unwrap();
     expect_poll(&gateway, "refused", "20-more.toml:3:8: error: ")?;

@@ -8,12 +8,12 @@ use toml::de::{DeTable, DeValue};
 use super::{Integer, Member, Node, Table, Value};
 use crate::mistake::Report;
 
-/// Parses a text as far as it can be; what is wrong in it is reported.
-pub(super) fn parse<'i>(text: &'i str, report: &mut Report<'_>) -> Table<'i> {
+/// Parses a text as far as it can be; what is wrong in it is reported, as behind `start` bytes of others.
+pub(super) fn parse<'i>(text: &'i str, start: usize, report: &mut Report<'_>) -> Table<'i> {
     let (document, syntax_errors) = DeTable::parse_recoverable(text);
     for error in syntax_errors {
         let at = error.span().map_or(0, |span| span.start);
-        report.syntax(at, error.message());
+        report.syntax(start + at, error.message());
     }
     table(document.into_inner())
 }

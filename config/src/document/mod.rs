@@ -60,6 +60,18 @@ pub(crate) struct Integer<'i> {
     radix: u32,
 }
 
+impl Node<'_> {
+    /// It is not deeper than what the parser takes.
+    fn shift(&mut self, by: usize) {
+        self.at += by;
+        match &mut self.value {
+            Value::Array(nodes) => nodes.iter_mut().for_each(|node| node.shift(by)),
+            Value::Table(table) => table.shift(by),
+            _ => {}
+        }
+    }
+}
+
 impl Integer<'_> {
     /// Its value, if that is not negative and not too large.
     pub(crate) fn value(&self) -> Option<u64> {
@@ -80,9 +92,21 @@ impl fmt::Display for Integer<'_> {
 }
 
 impl<'i> Table<'i> {
-    /// Parses a text; what is wrong in it is reported.
-    pub(crate) fn parse(text: &'i str, report: &mut Report<'_>) -> Self {
-        plain::parse(text).unwrap_or_else(|| general::parse(text, report))
+    /// Parses a text that stands behind `start` bytes of others; what is wrong in it is reported.
+    pub(crate) fn parse(text: &'i str, start: usize, report: &mut Report<'_>) -> Self {
+        let parsed = plain::parse(text);
+        let mut table = parsed.unwrap_or_else(|| general::parse(text, start, report));
+        if start != 0 {
+            table.shift(start);
+        }
+        table
+    }
+
+    fn shift(&mut self, by: usize) {
+        for member in &mut self.members {
+            member.at += by;
+            member.node.shift(by);
+        }
     }
 
     /// The value of this name.

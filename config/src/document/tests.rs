@@ -40,7 +40,7 @@ fn agrees(text: &str) -> bool {
         return false;
     };
     let mut report = Report::new(Path::new("test"), text.as_bytes());
-    let other = general::parse(text, &mut report);
+    let other = general::parse(text, 0, &mut report);
     let mistakes = report.finish();
     assert!(mistakes.is_empty(), "taken, but {mistakes:?}:\n{text}");
     assert_eq!(sorted(plain), sorted(other), "{text}");

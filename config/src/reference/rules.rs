@@ -431,6 +431,14 @@ pub const AUTHENTICATION: Table = Table {
           `[[connection]]`. All keys are as in `[[connection]]`.",
     keys: &[
         Key {
+            name: "kerberos",
+            kind: "`false`",
+            presence: Default("false"),
+            example: "false",
+            doc: "`true` is refused: this gateway has no Kerberos (GSS-API) authentication, which was never more than a draft. Machines \
+                  of a domain have certificates, too. Traffic of Kerberos itself: `default-exemption`.",
+        },
+        Key {
             name: "local-id",
             kind: "identity",
             presence: Optional,

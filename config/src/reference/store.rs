@@ -57,6 +57,14 @@ pub const STORE: Table = Table {
             doc: "A file with the policy, or a directory whose `*.toml` are joined in the order of their names.",
         },
         Key {
+            name: "scopes",
+            kind: "table",
+            presence: Optional,
+            example: "{ node = \"gw1\" }",
+            doc: "What this gateway is part of, where the store has policies for each: of them it takes the nearest that is \
+                  there. `url` or `path` says with `{scope}` where they are.",
+        },
+        Key {
             name: "before-policy",
             kind: "`closed` or `open`",
             presence: Default("\"closed\""),
@@ -70,6 +78,38 @@ pub const STORE: Table = Table {
             presence: Default("300"),
             example: "60",
             doc: "Time between two polls while no policy names its own, and after each failure.",
+        },
+    ],
+};
+
+/// `scopes`.
+pub const SCOPES: Table = Table {
+    header: "scopes",
+    doc: "What this gateway is part of, in `[store]`, from the nearest to the widest: `{scope}` in `url` or `path` becomes \
+          `node/NAME`, `group/NAME`, `site/NAME`, and `global` in the end. The first place that has a policy gives it, whole: \
+          policies of several scopes are not mixed. A server must say 404 for a place without one; any other failure is one \
+          of the store, and nothing wider is taken instead.",
+    keys: &[
+        Key {
+            name: "node",
+            kind: "name",
+            presence: Optional,
+            example: "\"gw1\"",
+            doc: "This gateway alone.",
+        },
+        Key {
+            name: "group",
+            kind: "name",
+            presence: Optional,
+            example: "\"branches\"",
+            doc: "Gateways with the same duty.",
+        },
+        Key {
+            name: "site",
+            kind: "name",
+            presence: Optional,
+            example: "\"berlin\"",
+            doc: "All gateways of a site.",
         },
     ],
 };

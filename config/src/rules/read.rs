@@ -65,6 +65,9 @@ const OF_NEGOTIATE: [&str; 7] = [
     "clear-text",
 ];
 
+const NO_KERBEROS: &str =
+    "this gateway has no Kerberos (GSS-API) authentication: give both ends a certificate";
+
 /// Reads all of them. What could not be read is left out; that has been reported.
 pub(crate) fn read<'a>(
     root: Section<'a>,
@@ -360,6 +363,13 @@ fn read_methods<'a>(
         };
         methods.push(table);
         let method = || {
+            if let Some(kerberos) = table
+                .get("kerberos")
+                .filter(|item| item.boolean() != Some(false))
+            {
+                kerberos.error_unless_broken(NO_KERBEROS);
+                return None;
+            }
             let authentication = credentials::read(table, Phase1Exchange::Main, None, around.base)?;
             let local_id = connections::read_local_id(
                 table,

@@ -196,6 +196,17 @@ fn what_goes_with_negotiation_only() {
 }
 
 #[test]
+fn kerberos_is_refused_in_words() {
+    expect(
+        &[(
+            "[{ psk = \"correct horse battery staple\" }]",
+            "[{ kerberos = ^true }]",
+        )],
+        &["this gateway has no Kerberos (GSS-API) authentication: give both ends a certificate"],
+    );
+}
+
+#[test]
 fn what_quick_mode_cannot_say() {
     let one = "expected one port: quick mode names one at each end (RFC 2407 4.6.2)";
     expect(

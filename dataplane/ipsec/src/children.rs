@@ -37,6 +37,11 @@ impl RemotePrefix {
         }
     }
 
+    /// How many bits it has: the more, the earlier packets find it.
+    pub fn length(self) -> u8 {
+        self.length
+    }
+
     /// The longest prefix around all remote addresses of a selector.
     pub fn around(selector: &Selector) -> Self {
         let ends = |range: &portcullis_config::AddressRange| [range.start, range.end];

@@ -146,6 +146,24 @@ impl<B> Resolver<B> {
         }
     }
 
+    /// Replaces our addresses, and announces those that are new.
+    pub fn set_addresses(
+        &mut self,
+        addresses: impl IntoIterator<Item = (InterfaceId, Vec<IpNet>)>,
+    ) {
+        for (id, addresses) in addresses {
+            let local = self.interfaces.iter_mut().find(|local| local.id == id);
+            let Some(local) = local.filter(|local| local.addresses != addresses) else {
+                continue;
+            };
+            let before: Vec<_> = local.ours().collect();
+            local.addresses = addresses;
+            let new = local.ours().filter(|address| !before.contains(address));
+            let announcements = new.map(|address| (id, announcement(local.mac, address)));
+            self.transmit.extend(announcements);
+        }
+    }
+
     /// Replaces the configured entries. Those that are no longer configured are forgotten, and asked for when they
     /// are needed again.
     pub fn set_fixed(&mut self, fixed: Vec<(InterfaceId, Address, [u8; 6])>) {

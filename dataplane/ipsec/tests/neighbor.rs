@@ -522,3 +522,34 @@ fn configured_entries_change() {
     resolver.set_fixed(Vec::new());
     assert!(table(&resolver).is_empty() && resolver.take_change());
 }
+
+/// Addresses that come are announced and answered for, those that go are not any more.
+#[test]
+fn our_addresses_change() {
+    let mut resolver = empty(Vec::new());
+    let announced = sent(&mut resolver);
+    let question = scapy("arp-request-from-them");
+    let nets = |text: &str| {
+        vec![(
+            LAN,
+            vec![text.parse().unwrap(), "2001:db8::1/64".parse().unwrap()],
+        )]
+    };
+    resolver.set_addresses(nets("192.0.2.7/24"));
+    let [new] = &sent(&mut resolver)[..] else {
+        panic!("one announcement, of what is new")
+    };
+    // A gratuitous request for it: sender's and target's protocol address (RFC 826).
+    assert_eq!(
+        (&new[28..32], &new[38..42]),
+        (&[192, 0, 2, 7][..], &[192, 0, 2, 7][..])
+    );
+    resolver.handle_frame(0, LAN, &question);
+    assert!(sent(&mut resolver).is_empty(), "it is no longer ours");
+    resolver.set_addresses(nets("192.0.2.1/24"));
+    assert_eq!(sent(&mut resolver), announced[..1]);
+    resolver.handle_frame(0, LAN, &question);
+    assert_eq!(sent(&mut resolver), [scapy("arp-reply-from-us")]);
+    resolver.set_addresses(nets("192.0.2.1/24"));
+    assert!(sent(&mut resolver).is_empty(), "nothing has changed");
+}

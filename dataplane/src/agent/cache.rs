@@ -51,7 +51,7 @@ pub enum CacheError {
 }
 
 /// Keeps a policy: as a whole, or not at all.
-pub fn write(path: &Path, url: &str, policy: &Fetched) -> io::Result<()> {
+pub fn write(path: &Path, policy: &Fetched) -> io::Result<()> {
     let directory = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());
@@ -63,7 +63,7 @@ pub fn write(path: &Path, url: &str, policy: &Fetched) -> io::Result<()> {
         std::process::id()
     ));
     fs::create_dir_all(directory)?;
-    let written = write_new(&beside, url, policy).and_then(|()| fs::rename(&beside, path));
+    let written = write_new(&beside, policy).and_then(|()| fs::rename(&beside, path));
     if written.is_err() {
         // What is half written is of no use; the error says enough.
         let _ = fs::remove_file(&beside);
@@ -73,7 +73,7 @@ pub fn write(path: &Path, url: &str, policy: &Fetched) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-fn write_new(path: &Path, url: &str, policy: &Fetched) -> io::Result<()> {
+fn write_new(path: &Path, policy: &Fetched) -> io::Result<()> {
     // One that a process with this id left behind.
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -85,7 +85,7 @@ fn write_new(path: &Path, url: &str, policy: &Fetched) -> io::Result<()> {
         .mode(0o600)
         .open(path)?;
     let tag = policy.tag.as_deref().unwrap_or_default();
-    let head = format!("{MAGIC}\nurl {url}\netag {tag}\n");
+    let head = format!("{MAGIC}\nurl {}\netag {tag}\n", policy.place);
     let texts = || {
         policy
             .documents
@@ -99,8 +99,8 @@ fn write_new(path: &Path, url: &str, policy: &Fetched) -> io::Result<()> {
     file.sync_all()
 }
 
-/// The policy that was kept of the store with this URL.
-pub fn read(path: &Path, url: &str) -> Result<Fetched, CacheError> {
+/// The policy that was kept of the store with these URLs.
+pub fn read(path: &Path, urls: &[String]) -> Result<Fetched, CacheError> {
     let file = File::open(path)?;
     let metadata = file.metadata()?;
     let (mode, owner) = (metadata.mode() & 0o7777, metadata.uid());
@@ -124,16 +124,16 @@ pub fn read(path: &Path, url: &str) -> Result<Fetched, CacheError> {
     if hex(&hash.finalize()) != checksum {
         return Err(CacheError::Damaged("its checksum is another one"));
     }
-    if kept_url != url {
+    if urls.iter().all(|url| url != kept_url) {
         return Err(CacheError::OtherStore(kept_url.to_owned()));
     }
     let document = Document {
-        name: url.into(),
+        name: kept_url.into(),
         text: Zeroizing::new(policy.to_owned()),
         mode: None,
     };
     let tag = Some(tag.to_owned()).filter(|tag| !tag.is_empty());
-    Ok(Fetched::new(vec![document], tag))
+    Ok(Fetched::new(kept_url.to_owned(), vec![document], tag))
 }
 
 /// The user as whom this process runs.
@@ -150,13 +150,17 @@ mod tests {
 
     const URL: &str = "https://policy.example/a";
 
+    fn urls() -> Vec<String> {
+        vec!["https://policy.example/nearer".into(), URL.into()]
+    }
+
     fn policy(text: &str) -> Fetched {
         let document = Document {
             name: URL.into(),
             text: text.to_owned().into(),
             mode: None,
         };
-        Fetched::new(vec![document], Some("\"7\"".into()))
+        Fetched::new(URL.into(), vec![document], Some("\"7\"".into()))
     }
 
     fn place(name: &str) -> PathBuf {
@@ -167,16 +171,16 @@ mod tests {
     #[test]
     fn what_is_kept_is_read_and_replaced() {
         let path = place("kept");
-        assert!(matches!(read(&path, URL), Err(CacheError::Io(_))));
+        assert!(matches!(read(&path, &urls()), Err(CacheError::Io(_))));
         for text in ["a = 1\n", "", "a\n\nb\n\n"] {
-            write(&path, URL, &policy(text)).unwrap();
-            assert_eq!(read(&path, URL).unwrap(), policy(text));
+            write(&path, &policy(text)).unwrap();
+            assert_eq!(read(&path, &urls()).unwrap(), policy(text));
             let mode = fs::metadata(&path).unwrap().mode();
             assert_eq!(mode & 0o7777, 0o600);
         }
         let left = fs::read_dir(path.parent().unwrap()).unwrap().count();
         assert_eq!(left, 1, "nothing is left beside it");
-        let other = read(&path, "https://policy.example/b");
+        let other = read(&path, &["https://policy.example/b".into()]);
         assert!(matches!(other, Err(CacheError::OtherStore(_))), "{other:?}");
         fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
@@ -184,7 +188,7 @@ mod tests {
     #[test]
     fn whoever_edits_it_finds_it_refused() {
         let path = place("edited");
-        write(&path, URL, &policy("action = \"discard\"\n")).unwrap();
+        write(&path, &policy("action = \"discard\"\n")).unwrap();
         let whole = fs::read_to_string(&path).unwrap();
         for (from, to) in [
             ("discard", "bypass"),
@@ -195,7 +199,7 @@ mod tests {
             ("\n\n", "\n"),
         ] {
             fs::write(&path, whole.replace(from, to)).unwrap();
-            let edited = read(&path, URL);
+            let edited = read(&path, &urls());
             assert!(
                 matches!(edited, Err(CacheError::Damaged(_))),
                 "{from}: {edited:?}"
@@ -204,14 +208,14 @@ mod tests {
         for length in 0..whole.len() {
             fs::write(&path, &whole[..length]).unwrap();
             assert!(
-                matches!(read(&path, URL), Err(CacheError::Damaged(_))),
+                matches!(read(&path, &urls()), Err(CacheError::Damaged(_))),
                 "{length}"
             );
         }
         fs::write(&path, &whole).unwrap();
-        assert!(read(&path, URL).is_ok());
+        assert!(read(&path, &urls()).is_ok());
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(matches!(read(&path, URL), Err(CacheError::Open { .. })));
+        assert!(matches!(read(&path, &urls()), Err(CacheError::Open { .. })));
         fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
 }

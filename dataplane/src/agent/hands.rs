@@ -59,7 +59,8 @@ fn read_cache(store: &Store) -> Result<Fetched, String> {
         return Err("a local store has no cache".to_owned());
     };
     let path = remote.cache.display();
-    cache::read(&remote.cache, &remote.url).map_err(|error| format!("policy cache {path}: {error}"))
+    cache::read(&remote.cache, &remote.urls)
+        .map_err(|error| format!("policy cache {path}: {error}"))
 }
 
 fn write_cache(store: &Store, policy: &Fetched) -> Result<(), String> {
@@ -67,7 +68,7 @@ fn write_cache(store: &Store, policy: &Fetched) -> Result<(), String> {
         return Ok(());
     };
     let path = remote.cache.display();
-    let kept = cache::write(&remote.cache, &remote.url, policy);
+    let kept = cache::write(&remote.cache, policy);
     kept.map_err(|error| format!("policy cache {path}: {error}"))
 }
 

@@ -153,9 +153,11 @@ impl Agent {
                 is_policy: !about.is_absent,
             },
         };
+        let trial = self.machine.is_trial();
         let task = self.machine.applied(now, verdict);
         match (report.outcome, self.machine.state()) {
-            (Outcome::Planned, _) => {}
+            // What is in force stays, whatever was tried: also where the candidate says the same in other words.
+            _ if trial => {}
             (Outcome::Refused, _) if candidate.is_some() && self.store.is_some() => {
                 let reason = report.reasons.first().map_or("", String::as_str);
                 self.failure = Some((format!("its policy is refused: {reason}"), now));
@@ -207,9 +209,14 @@ impl Agent {
             etag: in_force.and_then(|policy| policy.tag.clone()),
             checksum: in_force.map(|policy| policy.checksum.clone()),
             file: self.file.clone(),
-            store: place.map(|place| match place {
-                StorePlace::Local(path) => path.display().to_string(),
-                StorePlace::Remote(remote) => remote.url.clone(),
+            store: place.map(|place| match (in_force, place) {
+                (Some(policy), _) => policy.place.clone(),
+                (None, StorePlace::Local(paths)) => paths
+                    .last()
+                    .map_or_else(String::new, |path| path.display().to_string()),
+                (None, StorePlace::Remote(remote)) => {
+                    remote.urls.last().cloned().unwrap_or_default()
+                }
             }),
             cache: place.and_then(|place| match place {
                 StorePlace::Local(_) => None,

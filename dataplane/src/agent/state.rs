@@ -165,6 +165,17 @@ impl Machine {
         self.step == Step::Idle
     }
 
+    /// True while something is only tried.
+    pub fn is_trial(&self) -> bool {
+        let trial = Reason::Request { trial: true };
+        match self.step {
+            Step::Idle => false,
+            Step::Fetching(reason) | Step::ReadingCache(reason) | Step::Applying(_, reason) => {
+                reason == trial
+            }
+        }
+    }
+
     /// Ports, workers and IKE run. Without a store the policy came with the machine's own file.
     pub fn start(&mut self) -> Option<Task> {
         if !self.terms.store {

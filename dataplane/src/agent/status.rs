@@ -19,7 +19,7 @@ pub struct PolicyStatus {
     pub checksum: Option<String>,
     /// The machine's own file.
     pub file: PathBuf,
-    /// The store: a URL, a directory or a file.
+    /// The store: a URL, a directory or a file. Of several scopes the one that the policy is of.
     pub store: Option<String>,
     /// Where the last policy of the store is kept.
     pub cache: Option<PathBuf>,

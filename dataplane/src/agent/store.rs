@@ -27,6 +27,8 @@ const TAG_LIMIT: usize = 256;
 /// A policy of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetched {
+    /// The place that has it: a URL, a file or a directory.
+    pub place: String,
     /// Its texts.
     pub documents: Vec<Document>,
     /// How the server calls this version (RFC 9110 8.8.3).
@@ -37,7 +39,7 @@ pub struct Fetched {
 
 impl Fetched {
     /// With its checksum.
-    pub fn new(documents: Vec<Document>, tag: Option<String>) -> Self {
+    pub fn new(place: String, documents: Vec<Document>, tag: Option<String>) -> Self {
         let mut hash = Sha256::new();
         for document in &documents {
             hash.update((document.text.len() as u64).to_be_bytes());
@@ -45,6 +47,7 @@ impl Fetched {
         }
         Fetched {
             checksum: hex(&hash.finalize()),
+            place,
             documents,
             tag,
         }
@@ -102,17 +105,53 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// True if a server has nothing there, and says so.
+    fn is_missing(&self) -> bool {
+        matches!(self, StoreError::Status { status: 404, .. })
+    }
+}
+
 /// Asks a store for its policy; `None` if it is the known one.
 pub fn fetch(
     place: &StorePlace,
     known: Option<&Fetched>,
 ) -> Result<Option<Fetched>, Box<StoreError>> {
     let fetched = match place {
-        StorePlace::Local(path) => Some(read_local(path)?),
-        StorePlace::Remote(remote) => get(remote, known.and_then(|known| known.tag.as_deref()))?,
+        StorePlace::Local(paths) => Some(read_local(nearest(paths))?),
+        StorePlace::Remote(remote) => get_nearest(remote, known)?,
     };
     let same = |new: &Fetched| known.is_some_and(|known| known == new);
     Ok(fetched.filter(|new| !same(new)))
+}
+
+/// The first of these places that is there; the last if none is, for its error to be told.
+fn nearest(paths: &[PathBuf]) -> &Path {
+    // One that cannot be looked at may be there: nothing wider takes its place.
+    let there = paths.iter().find(|path| path.try_exists().unwrap_or(true));
+    there
+        .or(paths.last())
+        .map_or(Path::new(""), PathBuf::as_path)
+}
+
+/// The policy of the first place that the server has; `None` if it is the known one.
+fn get_nearest(
+    remote: &RemoteStore,
+    known: Option<&Fetched>,
+) -> Result<Option<Fetched>, Box<StoreError>> {
+    let mut missing = None;
+    for url in &remote.urls {
+        // A tag says nothing of other places (RFC 9110 8.8.3).
+        let known = known.filter(|known| known.place == *url);
+        match get(remote, url, known.and_then(|known| known.tag.as_deref())) {
+            Err(error) if error.is_missing() => missing = Some(error),
+            answer => return answer,
+        }
+    }
+    match missing {
+        Some(error) => Err(error),
+        None => Ok(None),
+    }
 }
 
 /// The files of a local store, in the order of their names.
@@ -143,7 +182,12 @@ pub fn local_files(path: &Path) -> Result<Vec<PathBuf>, Box<StoreError>> {
 fn read_local(path: &Path) -> Result<Fetched, Box<StoreError>> {
     let files = local_files(path)?;
     let documents = files.iter().map(|file| read_document(file));
-    Ok(Fetched::new(documents.collect::<Result<_, _>>()?, None))
+    let place = path.display().to_string();
+    Ok(Fetched::new(
+        place,
+        documents.collect::<Result<_, _>>()?,
+        None,
+    ))
 }
 
 /// A file as part of a policy.
@@ -193,10 +237,13 @@ fn text(
 }
 
 /// Gets the policy of a server, unless it is the one with this tag (RFC 9110 13.1.2).
-fn get(remote: &RemoteStore, tag: Option<&str>) -> Result<Option<Fetched>, Box<StoreError>> {
-    let url = &remote.url;
+fn get(
+    remote: &RemoteStore,
+    url: &str,
+    tag: Option<&str>,
+) -> Result<Option<Fetched>, Box<StoreError>> {
     let failed = |error| StoreError::Http {
-        url: url.clone(),
+        url: url.to_owned(),
         error: Box::new(error),
     };
     let mut request = agent(remote).map_err(failed)?.get(url);
@@ -209,7 +256,7 @@ fn get(remote: &RemoteStore, tag: Option<&str>) -> Result<Option<Fetched>, Box<S
         200 => {}
         304 if tag.is_some() => return Ok(None),
         status => {
-            let url = url.clone();
+            let url = url.to_owned();
             return Err(StoreError::Status { url, status }.into());
         }
     }
@@ -226,7 +273,7 @@ fn get(remote: &RemoteStore, tag: Option<&str>) -> Result<Option<Fetched>, Box<S
         text: text(url, body, length, REMOTE_LIMIT)?,
         mode: None,
     };
-    Ok(Some(Fetched::new(vec![document], new_tag)))
+    Ok(Some(Fetched::new(url.to_owned(), vec![document], new_tag)))
 }
 
 /// A client that believes this store's authority and no other, and goes nowhere else.
@@ -267,7 +314,7 @@ mod tests {
     fn a_directory_is_its_files_in_order() {
         let dir = std::env::temp_dir().join(format!("portcullis-store-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
-        let place = StorePlace::Local(dir.clone());
+        let place = StorePlace::Local(vec![dir.join("node/none"), dir.clone()]);
         assert!(matches!(
             *fetch(&place, None).unwrap_err(),
             StoreError::Empty(_)

@@ -91,7 +91,7 @@ pub(super) fn explain(arguments: &Arguments) -> ExitCode {
 fn offline(policy: &Policy, question: &Question) -> Explanation {
     // No device is asked for its MAC address: only its link-local address would depend on it.
     let interfaces = policy.interfaces.iter().map(|i| fib::interface(i, [0; 6]));
-    let fib = fib::build(policy, interfaces.collect());
+    let fib = fib::build(policy, &interfaces.collect::<Vec<_>>());
     let scene = Scene {
         policy,
         fib: &fib,
@@ -114,6 +114,14 @@ fn print(explanation: &Explanation) {
 
 fn print_way(way: &Way) {
     println!("{} -> {}, {}", way.source, way.destination, way.upper);
+    print_decision(way);
+    if let Some(onward) = &way.onward {
+        println!("  out of its SA:");
+        print_decision(onward);
+    }
+}
+
+fn print_decision(way: &Way) {
     let line = |name: &str, text: String| println!("  {name:<10} {text}");
     let from = match &way.from_interface {
         Some(interface) => format!("{interface} ({})", way.from_side),

@@ -54,7 +54,7 @@ enum Command {
     },
     /// Show what a running gateway does.
     Show {
-        /// What to show; `mm-sa`, `qm-sa` and `policy` are other names of `ike`, `child` and `spd`.
+        /// What to show; `mm-sa`, `qm-sa`, `policy` and `statistics` are other names of `ike`, `child`, `spd` and `stats`.
         what: What,
         /// Only tunnels, SAs, SPD entries and connections whose name contains this.
         #[arg(long, value_name = "TEXT")]

@@ -125,10 +125,11 @@ fn print(status: &PolicyStatus) {
 fn documents(status: &PolicyStatus) -> Result<Vec<Document>, Vec<String>> {
     let fetched = match (&status.store, &status.cache) {
         (None, _) => return Ok(vec![read_document(&status.file).map_err(said)?]),
-        (Some(url), Some(cache)) => cache::read(cache, url).map_err(said)?,
-        (Some(_), None) => {
+        (Some(url), Some(cache)) => cache::read(cache, std::slice::from_ref(url)).map_err(said)?,
+        (Some(place), None) => {
             let documents = status.documents.iter().map(|file| read_document(file));
-            Fetched::new(documents.collect::<Result<_, _>>().map_err(said)?, None)
+            let documents = documents.collect::<Result<_, _>>().map_err(said)?;
+            Fetched::new(place.clone(), documents, None)
         }
     };
     match status.checksum.as_ref() {
@@ -142,7 +143,7 @@ fn documents(status: &PolicyStatus) -> Result<Vec<Document>, Vec<String>> {
 
 fn export(file: &Path, socket: &Path) -> Done {
     let status = socket::policy(socket).map_err(said)?;
-    let documents = documents(&status)?;
+    let text = portcullis_config::export(&status.file, &documents(&status)?)?;
     let mut new = fs::OpenOptions::new();
     let mut new = new
         .write(true)
@@ -150,10 +151,7 @@ fn export(file: &Path, socket: &Path) -> Done {
         .mode(0o600)
         .open(file)
         .map_err(about(file))?;
-    for document in &documents {
-        new.write_all(document.text.as_bytes())
-            .map_err(about(file))?;
-    }
+    new.write_all(text.as_bytes()).map_err(about(file))?;
     new.sync_all().map_err(about(file))
 }
 

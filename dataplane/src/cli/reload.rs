@@ -54,6 +54,9 @@ fn print(report: &ReloadReport) {
     ] {
         print_difference(what, difference);
     }
+    for setting in &report.settings {
+        println!("  {setting}");
+    }
     if report.spd_reordered {
         println!("  the order of SPD entries");
     }

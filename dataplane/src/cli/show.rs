@@ -21,15 +21,23 @@ pub(super) fn show(
     if what == What::Events {
         return events::events(false, json, socket);
     }
+    let phase = match what {
+        What::MmFilter => Some("main-mode"),
+        What::QmFilter => Some("quick-mode"),
+        _ => None,
+    };
     let query = Query {
-        what,
+        what: phase.map_or(what, |_| What::Filters),
         name,
         from: 0,
     };
-    let status = match socket::ask(socket, query, limit.unwrap_or(usize::MAX)) {
+    let mut status = match socket::ask(socket, query, limit.unwrap_or(usize::MAX)) {
         Ok(status) => status,
         Err(error) => return fail(&error),
     };
+    if let Some(phase) = phase {
+        status.filters.retain(|filter| filter.phase == phase);
+    }
     if !json {
         table::print(&status, what);
         return ExitCode::SUCCESS;
@@ -42,7 +50,10 @@ pub(super) fn show(
         What::Tunnels => print_json(
             &json!({ "schema": schema, "tunnels": status.tunnels, "tunnel_count": status.tunnel_count }),
         ),
-        What::Filters => print_json(&json!({ "schema": schema, "filters": status.filters })),
+        What::Filters | What::MmFilter | What::QmFilter => {
+            print_json(&json!({ "schema": schema, "filters": status.filters }))
+        }
+        What::Config => print_json(&json!({ "schema": schema, "config": status.config })),
         What::Stats => print_json(
             &json!({ "schema": schema, "statistics": status.statistics, "tunnel_count": status.tunnel_count }),
         ),

@@ -9,7 +9,8 @@ use crate::status::{DropStatus, Status, What};
 pub(super) fn print(status: &Status, what: What) {
     match what {
         What::Tunnels => tunnel_table::tunnels(status),
-        What::Filters => tunnel_table::filters(status),
+        What::Filters | What::MmFilter | What::QmFilter => tunnel_table::filters(status),
+        What::Config => tunnel_table::config(status),
         What::Stats => tunnel_table::statistics(status),
         What::Events => {} // not of a status
         What::Sa => sas(status),
@@ -33,6 +34,7 @@ pub(super) fn print(status: &Status, what: What) {
                 What::Drops,
                 What::Stats,
                 What::Workers,
+                What::Config,
             ]
             .into_iter()
             .enumerate()

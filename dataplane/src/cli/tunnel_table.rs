@@ -56,13 +56,40 @@ pub(super) fn filters(status: &Status) {
                 filter.kind.clone(),
                 filter.name.clone(),
                 filter.action.clone(),
+                filter
+                    .weight
+                    .map_or("-".into(), |weight| weight.to_string()),
                 filter.local.clone(),
                 filter.remote.clone(),
             ]
         })
         .collect();
-    let head = ["phase ", "kind ", "name ", "action ", "local ", "remote "];
+    let head = [
+        "phase ", "kind ", "name ", "action ", "weight", "local ", "remote ",
+    ];
     columns(&head, &rows);
+}
+
+/// Settings in force.
+pub(super) fn config(status: &Status) {
+    let Some(config) = &status.config else { return };
+    let line = |name: &str, text: &str| println!("{name:<18} {text}");
+    let dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
+    line("profile", &config.profile);
+    line("version", &dash(&config.version));
+    let exemption = config.default_exemption.map(|number| number.to_string());
+    line("default-exemption", &dash(&exemption));
+    let response = if config.default_response { "on" } else { "off" };
+    line("default response", response);
+    line("engines", &config.engines.join(" "));
+    line("metrics", &dash(&config.metrics));
+    line("event-log", &dash(&config.event_log));
+    line("key-log", &dash(&config.key_log));
+    for checked in &config.revocation {
+        let (check, crls) = (&checked.check, checked.crls);
+        let text = format!("{check}, {crls} lists: {}", checked.connection);
+        line("revocation", &text);
+    }
 }
 
 /// Statistics.

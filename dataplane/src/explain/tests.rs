@@ -81,12 +81,16 @@ action = "discard"
 "#;
 
 fn ask(source: &str, destination: &str, upper: Option<(u8, u16)>) -> Explanation {
-    let loaded = portcullis_config::parse(POLICY, Path::new("p.toml"), Path::new("/"));
+    ask_of(POLICY, source, destination, upper)
+}
+
+fn ask_of(policy: &str, source: &str, destination: &str, upper: Option<(u8, u16)>) -> Explanation {
+    let loaded = portcullis_config::parse(policy, Path::new("p.toml"), Path::new("/"));
     let policy = loaded.expect("a policy").policy;
     let interfaces = policy.interfaces.iter().map(|i| fib::interface(i, [0; 6]));
     let scene = Scene {
         policy: &policy,
-        fib: &fib::build(&policy, interfaces.collect()),
+        fib: &fib::build(&policy, &interfaces.collect::<Vec<_>>()),
         spd: &fib::spd(&policy),
         control: None,
     };
@@ -125,6 +129,48 @@ fn a_manual_sa_protects_and_its_twin_admits() {
         Some("clear-but-must-be-protected")
     );
     assert_eq!(back.route.map(|r| r.interface).as_deref(), Some("lan"));
+}
+
+/// RFC 4301 5.2: what comes out of one tunnel for the network behind another one leaves by the SPD's word again.
+#[test]
+fn a_packet_is_followed_from_one_tunnel_into_the_next() {
+    let policy = POLICY.replace("local = \"10.1.0.0/24\"", "local = \"10.0.0.0/8\"");
+    let answer = ask_of(&policy, "10.2.0.9", "10.2.1.9", Some((6, 80)));
+    let (there, back) = (answer.forward, answer.reverse);
+    assert_eq!(
+        (there.outcome, entry(&there)),
+        (Outcome::Admitted, Some("to-b"))
+    );
+    let onward = there.onward.expect("a way on");
+    assert_eq!(
+        (onward.outcome, entry(&onward), onward.from_side.as_str()),
+        (Outcome::Protected, Some("to-c"), "sa")
+    );
+    assert_eq!(onward.sas[0].name, "to-c");
+    // And the answer the other way about.
+    assert_eq!(
+        (entry(&back), back.sas[0].name.as_str()),
+        (Some("to-c"), "from-c")
+    );
+    let onward = back.onward.expect("a way on");
+    assert_eq!(
+        (onward.outcome, entry(&onward)),
+        (Outcome::Held, Some("to-b"))
+    );
+    // What stays on our side does not go on.
+    let home = ask_of(&policy, "10.2.1.9", "10.1.0.5", Some((6, 80))).forward;
+    assert!(home.outcome == Outcome::Admitted && home.onward.is_none());
+}
+
+/// ESP comes in UDP where manual SAs have it, too.
+#[test]
+fn the_ports_of_esp_are_those_of_the_policy() {
+    let udp = "udp-encapsulation = { source-port = 4501, destination-port = 4501 }\n";
+    let policy = POLICY.replace("name = \"from-c\"\n", &format!("name = \"from-c\"\n{udp}"));
+    for (policy, outcome) in [(POLICY, Outcome::Dropped), (&policy, Outcome::Delivered)] {
+        let way = ask_of(policy, "192.0.2.3", "192.0.2.1", Some((17, 4501))).forward;
+        assert_eq!(way.outcome, outcome, "{:?}", way.words);
+    }
 }
 
 #[test]

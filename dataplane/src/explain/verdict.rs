@@ -5,39 +5,29 @@ use portcullis_config::{
     SpdEntry, Start,
 };
 use portcullis_ipsec::DropReason;
+use portcullis_ipsec::children::RemotePrefix;
 use portcullis_ipsec::ip::{Address, protocol};
 use portcullis_ipsec::spd::{CompiledSelector, Flow, Match, SelectorKey};
 
 use super::{EntryFound, From, Outcome, Question, SaFound, Scene, Way, side_name};
+use crate::fib;
 use crate::ike_status::{mode_text, selector_text, transform_text};
+use crate::negotiated::Child;
+use crate::punt::IKE_PORTS;
 use crate::reasons::explain_reason;
 use crate::rule_status::RuleStatus;
-
-/// RFC 3947 4: IKE, and IKE that a NAT stands between.
-const IKE_PORTS: [u16; 2] = [500, 4500];
 
 /// The way of one packet.
 pub(super) fn way(scene: &Scene<'_>, question: &Question) -> Way {
     let (from, interface) = scene.origin(question.source.into());
+    let from_side = match from {
+        From::Local => "local",
+        From::Side(side) => side_name(side),
+        From::Unknown => "unknown",
+    };
     let mut way = Way {
-        source: question.source.to_string(),
-        destination: question.destination.to_string(),
-        upper: question.upper_text(),
-        from_side: match from {
-            From::Local => "local",
-            From::Side(side) => side_name(side),
-            From::Unknown => "unknown",
-        }
-        .into(),
         from_interface: interface,
-        entry: None,
-        sas: Vec::new(),
-        connection: None,
-        route: scene.route(question.destination.into()),
-        outer_route: None,
-        outcome: Outcome::Dropped,
-        drop_reason: None,
-        words: Vec::new(),
+        ..undecided(scene, question, from_side)
     };
     let mut decision = Decision {
         scene,
@@ -46,6 +36,25 @@ pub(super) fn way(scene: &Scene<'_>, question: &Question) -> Way {
     };
     decision.take(from);
     way
+}
+
+fn undecided(scene: &Scene<'_>, question: &Question, from_side: &str) -> Way {
+    Way {
+        source: question.source.to_string(),
+        destination: question.destination.to_string(),
+        upper: question.upper_text(),
+        from_side: from_side.into(),
+        from_interface: None,
+        entry: None,
+        sas: Vec::new(),
+        connection: None,
+        route: scene.route(question.destination.into()),
+        outer_route: None,
+        outcome: Outcome::Dropped,
+        drop_reason: None,
+        words: Vec::new(),
+        onward: None,
+    }
 }
 
 struct Decision<'a, 'b> {
@@ -338,7 +347,8 @@ impl<'a> Decision<'a, '_> {
         })
     }
 
-    /// SAs of a child that is in use and has this traffic.
+    /// SAs of a child that is in use and has this traffic: of several those that packets find first, with the longest
+    /// prefix around the remote addresses, and the newest.
     fn negotiated(
         &self,
         connection: &str,
@@ -347,13 +357,15 @@ impl<'a> Decision<'a, '_> {
         flow: Flow,
     ) -> Option<Vec<&'a SaConfig>> {
         let control = self.scene.control?;
-        let mut children = control.negotiated.children();
-        let (_, found) = children.find(|(id, known)| {
+        let children = control.negotiated.children();
+        let having = children.filter(|(id, known)| {
             let same = known.name.0 == connection && known.name.1 == child;
             let used = flow == Flow::Inbound || control.negotiated.used(*id).in_use;
             let admits = || CompiledSelector::new(known.selector()).matches(key);
             same && used && admits() == Match::Yes(())
-        })?;
+        });
+        let first = |child: &Child| RemotePrefix::around(child.selector()).length();
+        let (_, found) = having.max_by_key(|(id, known)| (first(known), id.number()))?;
         let sas = match flow {
             Flow::Outbound => &found.outbound,
             Flow::Inbound => &found.inbound,
@@ -409,9 +421,30 @@ impl<'a> Decision<'a, '_> {
         let port = self.question.destination_port;
         match self.question.protocol {
             Some(protocol::ESP | protocol::AH) => true,
-            Some(protocol::UDP) => port.is_some_and(|port| IKE_PORTS.contains(&port)),
+            Some(protocol::UDP) => {
+                let esp = fib::esp_udp_ports(self.scene.policy);
+                port.is_some_and(|port| IKE_PORTS.contains(&port) || esp.contains(&port))
+            }
             _ => false,
         }
+    }
+
+    /// Out of its SA it does not stay on this side: it leaves as any other packet does (RFC 4301 5.1).
+    fn go_on(&mut self) {
+        let (_, destination) = self.ends();
+        let fib = self.scene.fib;
+        let stays = self.scene.side(fib.route(destination)) == Some(Side::Protected);
+        if stays || fib.is_local(destination) {
+            return;
+        }
+        let mut onward = undecided(self.scene, self.question, "sa");
+        let mut decision = Decision {
+            scene: self.scene,
+            question: self.question,
+            way: &mut onward,
+        };
+        decision.outbound("it comes out of an SA, and its way leads out again");
+        self.way.onward = Some(Box::new(onward));
     }
 
     fn let_in(&mut self, words: String) {
@@ -441,6 +474,7 @@ impl<'a> Decision<'a, '_> {
         self.way.drop_reason = Some(DropReason::ProtectedExpected.text().into());
         let words = format!("entry `{name}` wants it in {with}; in clear it is dropped");
         self.end(Outcome::Admitted, words);
+        self.go_on();
     }
 }
 
