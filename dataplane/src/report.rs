@@ -222,7 +222,7 @@ pub fn settings_differences(old: &Policy, new: &Policy) -> Vec<String> {
     say("[policy] profile", old.profile != new.profile);
     say("[policy] version or poll-interval", old.about != new.about);
     say(
-        "[policy] exemptions",
+        "[policy] default-exemption",
         old.rules.exemptions != new.rules.exemptions,
     );
     say("[metrics] listen", old.metrics != new.metrics);
