@@ -237,8 +237,6 @@ pub struct InboundSa<K> {
     pub mode: Mode,
     /// ESP comes in UDP: from this address and port, the last time.
     pub udp: Option<(Address, u16)>,
-    /// Addresses that the sender's checksums cover, if NATs may have changed them.
-    pub original: Option<(Address, Address)>,
     /// What may come out of it; empty for an SA that only ever carries another one of its bundle.
     pub selectors: Arc<[CompiledSelector]>,
     /// Slot of the SA that must have come off the same packet just before (AH around ESP).
@@ -247,6 +245,8 @@ pub struct InboundSa<K> {
     pub carries_bundle: bool,
     /// Where it stands with the NIC.
     pub offload: Offload,
+    /// Addresses that the sender's checksums cover, if NATs may have changed them: for transport mode alone.
+    pub original: Option<(Address, Address)>,
 }
 
 impl<K> InboundSa<K> {

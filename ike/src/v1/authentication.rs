@@ -105,11 +105,14 @@ pub(crate) fn hash(
     })
 }
 
+/// A connection with one of its own certificates.
+type WithCertificate = (Arc<Connection>, Arc<LoadedCredentials>);
+
 /// The connection with each of its own certificates that suits the method agreed on, the one in use first.
 fn with_certificates(
     core: &Core,
     connection: &Arc<Connection>,
-) -> Result<Vec<(Arc<Connection>, Arc<LoadedCredentials>)>, Error> {
+) -> Result<Vec<WithCertificate>, Error> {
     let agreed = method(core, connection)?;
     let suits = |way: Arc<Connection>| match (method(core, &way), credentials(core, &way)) {
         (Ok(method), Ok(Some(own))) if method == agreed => Some((way, own)),

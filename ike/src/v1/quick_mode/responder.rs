@@ -77,7 +77,7 @@ pub(super) fn begin(
 /// What becomes of the peer's offer.
 enum Goes {
     /// It is taken, perhaps instead of one of ours.
-    On { instead_of: Option<Wanted> },
+    On { instead_of: Option<Box<Wanted>> },
     /// It waits until it is repeated.
     Later,
 }
@@ -104,7 +104,7 @@ fn collide(
     drop(exchanges);
     let mut instead_of = None;
     if let Some(mut ours) = sa.exchanges.remove(id) {
-        instead_of = ours.give_way(core, now);
+        instead_of = ours.give_way(core, now).map(Box::new);
         sa.exchanges.insert(id, ours);
     }
     Ok(Goes::On { instead_of })
