@@ -79,6 +79,8 @@ pub struct WorkerLink {
     pub sent: u64,
     /// The worker, if it sleeps when it has nothing to do.
     pub sleeper: Option<Thread>,
+    /// There is something in its ring that it may not know of.
+    pub has_more: bool,
 }
 
 impl WorkerLink {
@@ -103,16 +105,17 @@ impl WorkerLink {
         match self.to_worker.push(ToWorker::Inject(packet)) {
             Ok(()) => {
                 self.sent += 1;
-                self.wake();
+                self.has_more = true;
                 Ok(())
             }
             Err(_) => Err(DropReason::InjectFull),
         }
     }
 
-    /// What waits for it need not wait for the end of its nap.
-    fn wake(&self) {
-        if let Some(worker) = &self.sleeper {
+    /// What was sent need not wait for the end of its nap. Once for all of it: each time may switch the core's thread.
+    fn wake(&mut self) {
+        let has_more = std::mem::take(&mut self.has_more);
+        if let Some(worker) = self.sleeper.as_ref().filter(|_| has_more) {
             worker.unpark();
         }
     }
@@ -127,11 +130,7 @@ impl WorkerLink {
         if self.waiting.is_empty() {
             return;
         }
-        self.fill_ring();
-        self.wake();
-    }
-
-    fn fill_ring(&mut self) {
+        self.has_more = true;
         let room = ORDERS_IN_RING.saturating_sub(self.to_worker.depth());
         for _ in 0..room {
             let Some(message) = self.waiting.pop_front() else {
@@ -207,7 +206,9 @@ impl Control {
         self.send_neighbors(now);
         self.forget_path_mtus(now);
         self.advance_capture(now);
-        busy | self.drive_ike(now)
+        busy |= self.drive_ike(now);
+        self.workers.iter_mut().for_each(WorkerLink::wake);
+        busy
     }
 
     fn hear_worker(&mut self, index: usize, now: u64) -> bool {
@@ -555,6 +556,11 @@ impl Control {
                 tracing::error!(%error, "capture file cannot be written");
             }
         }
+    }
+
+    /// True if orders wait for room in a ring.
+    pub fn is_behind(&self) -> bool {
+        self.workers.iter().any(|link| !link.waiting.is_empty())
     }
 
     /// True when all workers have their SAs and receive.

@@ -69,8 +69,8 @@ const PORT_UNREACHABLE: (u32, u32) = (1000, 100);
 const IKE_THREADS: usize = 2;
 /// Flows that a worker remembers at least, and at most.
 const FLOWS: (usize, usize) = (1 << 16, 1 << 21);
-/// How long control sleeps when there is nothing to do.
-const NAP: Duration = Duration::from_micros(200);
+/// How long control sleeps when there is nothing to do, and at the longest when that goes on.
+const NAP: [Duration; 2] = [Duration::from_micros(200), Duration::from_micros(800)];
 /// `--drain`: how long everything must be quiet.
 const QUIET: Duration = Duration::from_millis(50);
 
@@ -299,7 +299,7 @@ fn control_loop(
     drain: bool,
     (signals, threads): (&Signals, &[JoinHandle<()>]),
 ) -> Result<(), Error> {
-    let mut quiet_since: Option<(Instant, u64)> = None;
+    let (mut quiet_since, mut nap): (Option<(Instant, u64)>, _) = (None, NAP[0]);
     let mut watchdog = Watchdog::of_environment();
     while !signals.stop.load(Ordering::Relaxed) {
         all_live(threads)?;
@@ -320,8 +320,15 @@ fn control_loop(
             }
         }
         match busy {
-            true => control.await_ike(NAP),
-            false => std::thread::sleep(NAP),
+            true => {
+                nap = NAP[0];
+                control.await_ike(nap);
+            }
+            false => {
+                std::thread::sleep(nap);
+                let longest = NAP[usize::from(!control.is_behind())];
+                nap = (2 * nap).min(longest);
+            }
         }
     }
     Ok(())
@@ -505,6 +512,7 @@ fn link(status: Arc<WorkerStatus>, (to_peers, from_peers): PeerRings) -> (Worker
         status,
         sent: 0,
         sleeper: None,
+        has_more: false,
     };
     (rings, link)
 }

@@ -32,8 +32,9 @@ const TRANSMIT_ATTEMPTS: usize = 8;
 /// Rounds without work before a worker that shares its core begins to sleep: what it waits for most likely waits for the
 /// core.
 const IDLE_ROUNDS: u32 = 2;
-/// How long it then sleeps at first, and at the longest when nothing comes; orders wake it.
-const NAP: [Duration; 2] = [Duration::from_micros(30), Duration::from_micros(240)];
+/// How long it then sleeps at first, and at the longest when nothing comes; orders wake it. Each time costs a switch of
+/// the core's thread.
+const NAP: [Duration; 2] = [Duration::from_micros(60), Duration::from_micros(500)];
 /// How long a worker that ends waits for what is in a crypto device.
 const FAREWELL: Duration = Duration::from_millis(500);
 

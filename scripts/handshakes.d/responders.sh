@@ -191,9 +191,9 @@ portcullis_has() {
 # Hundredths of a second that a process has computed so far.
 cpu_ticks() { awk '{ print $14 + $15 }' "/proc/$1/stat"; }
 
-# measure RESPONDER: prints what became of the tunnels, and notes the best rate.
+# measure RESPONDER: prints what became of the tunnels, and notes the best rate and the least time of its core.
 measure() {
-    local began ended rate here there ticks
+    local began ended rate each here there ticks
     wire
     case $1 in
         portcullis) respond_portcullis ;;
@@ -212,9 +212,11 @@ measure() {
         *) here=$(charon_has responder) ;;
     esac
     rate=$(echo "$TUNNELS / ($ended - $began)" | bc)
+    each=$(echo "scale=2; $ticks * 10 / $TUNNELS" | bc)
     printf '%-18s %s of %s tunnels (%s at the tester), %s/s, %s ms of its core each\n' \
-        "$1" "$here" "$TUNNELS" "$there" "$rate" "$(echo "scale=2; $ticks * 10 / $TUNNELS" | bc)"
+        "$1" "$here" "$TUNNELS" "$there" "$rate" "$each"
     [[ $1 != portcullis ]] || FAILED=$((FAILED + TUNNELS - (here < there ? here : there)))
     [[ $rate -le ${BEST[$1]:-0} ]] || BEST[$1]=$rate
+    [[ $(echo "$each < ${LEAST[$1]:-1000}" | bc) -eq 0 ]] || LEAST[$1]=$each
     end_processes
 }
