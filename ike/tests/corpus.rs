@@ -25,5 +25,5 @@ fn certificates() {
 
 #[test]
 fn endpoints() {
-    replay::replay("tests/fuzz/corpus/ike_endpoint", 40, endpoint::endpoint);
+    replay::replay("tests/fuzz/corpus/ike_endpoint", 15, endpoint::endpoint);
 }
