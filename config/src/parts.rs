@@ -10,6 +10,7 @@ use crate::Document;
 use crate::document::{Table, Value};
 use crate::keys::open_to_others;
 use crate::mistake::Report;
+use crate::reference::ROOT;
 use crate::store::{BESIDE_STORE, OF_MACHINE};
 
 /// One of the texts.
@@ -128,7 +129,10 @@ pub(crate) fn merge<'i>(all: &mut Table<'i>, document: Table<'i>, report: &Repor
             report.error(at, message);
             continue;
         }
-        match all.get_mut(name).map(|known| &mut known.value) {
+        // What has no meaning is only told of; there may be more of it than is worth looking through.
+        let known = ROOT.keys.iter().any(|key| key.name == name);
+        let found = if known { all.get_mut(name) } else { None };
+        match found.map(|known| &mut known.value) {
             None => all.push(member),
             Some(Value::Array(known)) if matches!(member.node.value, Value::Array(_)) => {
                 if let Value::Array(more) = member.node.value {

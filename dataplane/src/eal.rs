@@ -33,8 +33,8 @@ impl Pools {
     /// Makes the pools of a policy.
     pub fn new(policy: &Policy) -> Result<Pools, Error> {
         let runtime = &policy.runtime;
-        // DPDK wants half as many again as a cache holds.
-        let cache = POOL_CACHE.min(runtime.mbufs / 2);
+        // A cache keeps half as many again as it is said to hold: what an idle worker keeps must leave enough to others.
+        let cache = POOL_CACHE.min(runtime.mbufs / (4 * u32::from(runtime.workers.max(1))));
         Ok(Pools {
             packets: Mempool::new("packets", runtime.mbufs, cache, runtime.mbuf_size)?,
             jumbo: Mempool::new("jumbo", JUMBO_BUFFERS, 0, Mempool::MAX_DATA_ROOM)?,

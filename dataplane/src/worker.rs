@@ -158,7 +158,7 @@ pub struct WorkerStatus {
     pub taken: Counter,
     /// Ticks of its longest round since control last took it.
     pub longest_round: AtomicU64,
-    /// The same of rounds in which it took orders, in nanoseconds of its own time: whoever else has its core meanwhile
+    /// The longest time for the orders of one round, in nanoseconds of its own time: whoever else has its core meanwhile
     /// does not count.
     pub longest_orders: AtomicU64,
     /// It has all its SAs and receives.
@@ -391,13 +391,7 @@ impl Worker {
         let mut begun = thread::cycles();
         let (mut now, mut looked) = (self.clock(begun, ticks_per_ms), begun);
         while !self.stop.load(Ordering::Relaxed) {
-            let orders = !self.io.rings.from_control.is_empty();
-            let spent = if orders { thread::cpu_time() } else { 0 };
             let busy = self.round(now);
-            if orders {
-                let spent = thread::cpu_time().wrapping_sub(spent);
-                note(&self.status.longest_orders, spent);
-            }
             let ended = thread::cycles();
             note(&self.status.longest_round, ended.wrapping_sub(begun));
             // A division less: the time of day is only looked at when it may have changed.
@@ -466,6 +460,7 @@ impl Worker {
 
     fn take_orders(&mut self, now: u64) -> bool {
         let mut busy = false;
+        let mut begun = None;
         for _ in 0..MESSAGES {
             // An order is taken only while what it replaces can be given back.
             if !self.io.rings.retired.has_room() {
@@ -479,6 +474,8 @@ impl Worker {
                 ToWorker::Inject(inject) => self.pipeline.inject(&mut self.io, now, inject),
                 ToWorker::Start => self.status.receives.store(true, Ordering::Relaxed),
                 ToWorker::Command(command) => {
+                    // Packets do not ask the system for the time; orders are few.
+                    begun.get_or_insert_with(thread::cpu_time);
                     if let Some(retired) = self.pipeline.apply(command) {
                         // There is room: this worker is the only producer and has looked.
                         drop(self.io.rings.retired.push(retired));
@@ -486,6 +483,10 @@ impl Worker {
                 }
             }
             self.status.taken.add(1);
+        }
+        if let Some(begun) = begun {
+            let spent = thread::cpu_time().wrapping_sub(begun);
+            note(&self.status.longest_orders, spent);
         }
         busy
     }

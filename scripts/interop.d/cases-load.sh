@@ -12,7 +12,7 @@ case_flood() { # thousands of first messages a second from everywhere: an establ
     expect_traffic
     swan_rekeys 5
     sleep 1
-    message=$(tshark_fields -Y 'isakmp' -e udp.payload | head -n 1 | tr -d :)
+    message=$(tshark_fields -Y 'isakmp' -e udp.payload | awk 'NR == 1' | tr -d :)
     mac=$(on "$GW" cat /sys/class/net/wan0/address)
     mkfifo "$WORK/flooding" && exec {flood}<>"$WORK/flooding"
     background flood ip netns exec "$PEER" python3 "$ROOT/scripts/interop.d/flood.py" wan0 "$mac" 192.0.2.1 "$message" "${FLOOD:-20000}" <"$WORK/flooding"

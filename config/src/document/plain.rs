@@ -5,8 +5,10 @@ use std::borrow::Cow;
 
 use super::{Integer, Member, Node, Table, Value};
 
-/// Lists and inline tables in each other.
+/// Lists and inline tables in each other, and names of a header.
 const DEPTH: usize = 8;
+/// Names in one table: a table of more is left to one that hashes them.
+const MEMBERS: usize = 64;
 /// Longer integers are left to others.
 const DIGITS: usize = 15;
 
@@ -102,6 +104,9 @@ impl<'i> Headed<'i> {
                 Node { at, value }
             }
         };
+        if parent.members.len() >= MEMBERS {
+            return None;
+        }
         parent.push(Member {
             name: Cow::Borrowed(header.name),
             at: header.name_at,
@@ -183,6 +188,9 @@ impl<'i> Plain<'i> {
         let mut around = Vec::new();
         let (mut name, mut name_at) = self.name()?;
         while self.take(b'.') {
+            if around.len() >= DEPTH {
+                return None;
+            }
             around.push(name);
             (name, name_at) = self.name()?;
         }
@@ -200,7 +208,7 @@ impl<'i> Plain<'i> {
     fn member(&mut self, table: &mut Table<'i>, depth: usize) -> Option<()> {
         let (name, at) = self.name()?;
         self.blanks();
-        if !self.take(b'=') || table.get(name).is_some() {
+        if !self.take(b'=') || table.members.len() >= MEMBERS || table.get(name).is_some() {
             return None;
         }
         self.blanks();

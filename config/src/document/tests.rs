@@ -115,6 +115,32 @@ fn each_kind_of_value_is_read_as_the_crate_reads_it() {
     }
 }
 
+/// What is deep or has very many names is left to the crate, which has limits and hashes.
+#[test]
+fn deep_headers_and_large_tables_are_left_to_the_crate() {
+    let deep = |levels: usize| {
+        let header = |n: usize| format!("[[{}]]\n", vec!["a"; n].join("."));
+        (1..=levels).map(header).collect::<String>()
+    };
+    let names = |count: usize| {
+        (0..count)
+            .map(|n| format!("k{n} = 1\n"))
+            .collect::<String>()
+    };
+    let headers = |count: usize| (0..count).map(|n| format!("[k{n}]\n")).collect::<String>();
+    for text in [deep(5), names(60), headers(60)] {
+        assert!(agrees(&text), "{text}");
+    }
+    for text in [deep(50), names(1000), headers(1000)] {
+        assert!(plain::parse(&text).is_none(), "{text}");
+    }
+    // Neither the parser nor what walks or frees its tables runs out of stack.
+    let text = deep(2000);
+    let mut report = Report::new(Path::new("test"), text.as_bytes());
+    drop(Table::parse(&text, 7, &mut report));
+    assert!(!report.finish().is_empty());
+}
+
 #[test]
 fn mutated_policies_are_read_as_the_crate_reads_them() {
     const PIECES: &[&str] = &[
