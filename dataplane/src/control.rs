@@ -548,9 +548,13 @@ impl Control {
         }
     }
 
-    /// After the workers have ended: takes what is left in the rings.
+    /// After the workers have ended: takes what is left in the rings. Nobody takes anything from IKE any more, so that
+    /// it is not waited for.
     pub fn finish(&mut self, now: u64) {
-        while self.round(now) {}
+        for index in 0..self.workers.len() {
+            while self.hear_worker(index, now) {}
+        }
+        self.round(now);
         for capture in self.captures.iter_mut().flatten() {
             if let Err(error) = capture.flush() {
                 tracing::error!(%error, "capture file cannot be written");

@@ -11,7 +11,8 @@ use portcullis_ike::Command;
 use crate::control::Control;
 use crate::worker::GRACE_ROUNDS;
 
-/// How long a farewell may take, however many peers there are and whether they can be reached or not.
+/// How long the datagrams of a farewell may take to leave, whether peers can be reached or not. It takes longer by what
+/// the endpoint needs to write them, which grows with the number of peers.
 const LONGEST: Duration = Duration::from_secs(1);
 /// Between two looks at the workers.
 const NAP: Duration = Duration::from_micros(200);
@@ -19,9 +20,9 @@ const NAP: Duration = Duration::from_micros(200);
 impl Control {
     /// Deletes all that IKE has negotiated, at both ends. `now` tells the time.
     pub fn take_leave(&mut self, now: impl Fn() -> u64) {
-        let begun = Instant::now();
         self.ike.leaving = true;
         self.command_ike(now(), Command::Configure(Vec::new()));
+        let begun = Instant::now();
         while begun.elapsed() < LONGEST {
             let busy = self.round(now());
             if self.ike.has_sent() && !self.resolver.is_waiting() && self.orders_taken() {
@@ -43,6 +44,7 @@ impl Control {
         }
         if !self.ike.has_sent() {
             tracing::warn!("there was no time to tell all peers that the SAs are gone");
+            self.ike.forget_unsent();
         }
     }
 

@@ -114,6 +114,12 @@ impl Ike {
     pub(crate) fn has_sent(&self) -> bool {
         self.outbox.is_empty()
     }
+
+    /// Gives up what no worker has taken.
+    pub(crate) fn forget_unsent(&mut self) {
+        self.outbox.clear();
+        self.marks = None;
+    }
 }
 
 fn time(now: u64) -> Duration {

@@ -24,6 +24,7 @@ pub mod key_log;
 pub mod live_capture;
 pub mod metrics;
 pub mod negotiated;
+pub mod neighbor_status;
 pub mod numbers;
 pub mod packet;
 pub mod pool;

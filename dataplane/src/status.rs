@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use portcullis_config::{Action, Direction, SaConfig, Side, Transform};
 use portcullis_ipsec::DropReason;
 use portcullis_ipsec::counters::Counter;
-use portcullis_ipsec::neighbor::State;
 use portcullis_ipsec::pipeline::Stage;
 
 use crate::config_status::ConfigStatus;
@@ -18,6 +17,7 @@ use crate::control::Control;
 use crate::filters::{FilterStatus, filters};
 use crate::ike_status::{IkeStatus, mode_text, selector_text, transform_text};
 use crate::install::InstalledSa;
+use crate::neighbor_status::{NeighborStatus, neighbors};
 use crate::rates::Rates;
 use crate::report::{Outcome, ReloadReport};
 use crate::rule_status::{RuleStatus, direction_text};
@@ -337,20 +337,6 @@ pub struct DropStatus {
     pub packets: u64,
 }
 
-/// One neighbour.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct NeighborStatus {
-    /// Interface.
-    pub interface: String,
-    /// IP address.
-    pub address: String,
-    /// MAC address, unless unknown.
-    pub mac: Option<String>,
-    /// `permanent`, `reachable`, `probing` or `incomplete`.
-    pub state: String,
-}
-
 /// Packet buffers of all pools.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -650,7 +636,6 @@ fn fallbacks(control: &Control) -> usize {
     sas.filter(|sa| sa.choice.fallback.is_some()).count()
 }
 
-/// All reasons that occurred.
 /// Cycles by stage, if they are counted.
 fn cycles(control: &Control, link: &crate::control::WorkerLink) -> Vec<StageStatus> {
     let stages = match control.installed.policy.runtime.cycle_budget {
@@ -664,6 +649,7 @@ fn cycles(control: &Control, link: &crate::control::WorkerLink) -> Vec<StageStat
     stages.iter().map(row).collect()
 }
 
+/// All reasons that occurred.
 fn drops(count: impl Fn(DropReason) -> u64) -> Vec<DropStatus> {
     let row = |reason: &DropReason| DropStatus {
         reason: reason.text().into(),
@@ -768,35 +754,6 @@ fn spd(control: &Control, query: &Query, page: &Range<usize>) -> Vec<SpdStatus> 
         .collect()
 }
 
-fn neighbors(control: &Control) -> Vec<NeighborStatus> {
-    let name = |index: u16| {
-        control
-            .installed
-            .policy
-            .interfaces
-            .get(usize::from(index))
-            .map_or_else(String::new, |i| i.name.clone())
-    };
-    let mut rows: Vec<_> = control
-        .resolver
-        .entries()
-        .map(|(interface, address, mac, state)| NeighborStatus {
-            interface: name(interface.0),
-            address: address.to_ip().to_string(),
-            mac: (state != State::Incomplete).then(|| mac_text(mac)),
-            state: match state {
-                State::Permanent => "permanent",
-                State::Reachable => "reachable",
-                State::Probing => "probing",
-                State::Incomplete => "incomplete",
-            }
-            .into(),
-        })
-        .collect();
-    rows.sort_by(|a, b| (&a.interface, &a.address).cmp(&(&b.interface, &b.address)));
-    rows
-}
-
-fn mac_text(mac: [u8; 6]) -> String {
+pub(crate) fn mac_text(mac: [u8; 6]) -> String {
     dpdk::MacAddress(mac).to_string()
 }

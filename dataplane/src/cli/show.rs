@@ -21,11 +21,7 @@ pub(super) fn show(
     if what == What::Events {
         return events::events(false, json, socket);
     }
-    let phase = match what {
-        What::MmFilter => Some("main-mode"),
-        What::QmFilter => Some("quick-mode"),
-        _ => None,
-    };
+    let phase = phase(what);
     let query = Query {
         what: phase.map_or(what, |_| What::Filters),
         name,
@@ -91,6 +87,15 @@ pub(super) fn show(
         What::All => print_json(&status),
     }
     ExitCode::SUCCESS
+}
+
+/// The phase whose filters alone are asked for.
+fn phase(what: What) -> Option<&'static str> {
+    match what {
+        What::MmFilter => Some("main-mode"),
+        What::QmFilter => Some("quick-mode"),
+        _ => None,
+    }
 }
 
 /// Prints a value as one JSON document.
