@@ -161,7 +161,7 @@ fn refusals() -> Result<(), String> {
         (
             "a port",
             RUNTIME,
-            text(5).replace("192.0.2.1/24", "192.0.2.1/25"),
+            text(5).replace("net_null1", "net_null2"),
             "port `wan` differs",
         ),
         (
