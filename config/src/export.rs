@@ -6,9 +6,19 @@ use zeroize::Zeroizing;
 
 use crate::{Document, load_with};
 
+/// A policy as one text.
+#[derive(Debug)]
+pub struct Exported {
+    /// It may hold keys.
+    pub text: Zeroizing<String>,
+    /// Why it could not be tried whether it means what the documents mean; empty if it was.
+    pub warnings: Vec<String>,
+}
+
 /// The documents that a store has brought for the machine with the file `machine` in one text, word for word, with what
-/// their authors said about them. It means what they mean, or the reasons are told why no text can.
-pub fn export(machine: &Path, documents: &[Document]) -> Result<Zeroizing<String>, Vec<String>> {
+/// their authors said about them. It means what they mean, or the reasons are told why no text can. The documents
+/// are in force: if they cannot be read now, something around them has changed, which is no reason to keep them back.
+pub fn export(machine: &Path, documents: &[Document]) -> Result<Exported, Vec<String>> {
     let texts = documents.iter().map(|document| document.text.as_str());
     let room = texts.clone().map(|text| text.len() + 1).sum();
     // It does not grow, which would leave copies of keys behind.
@@ -20,7 +30,10 @@ pub fn export(machine: &Path, documents: &[Document]) -> Result<Zeroizing<String
         whole.push_str(text);
     }
     let [_, _, ..] = documents else {
-        return Ok(whole);
+        return Ok(Exported {
+            text: whole,
+            warnings: Vec::new(),
+        });
     };
     let one = Document {
         name: PathBuf::from("all documents together"),
@@ -31,9 +44,25 @@ pub fn export(machine: &Path, documents: &[Document]) -> Result<Zeroizing<String
         let loaded = load_with(machine, documents).map(|loaded| loaded.policy);
         loaded.map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect::<Vec<_>>())
     };
-    if load(documents)? != load(std::slice::from_ref(&one))? {
+    let apart = match load(documents) {
+        Ok(policy) => policy,
+        Err(mistakes) => {
+            let file = machine.display();
+            let first = format!(
+                "the text was not tried: {file}, or a file that it or the policy names, is no longer as it was"
+            );
+            return Ok(Exported {
+                text: one.text,
+                warnings: std::iter::once(first).chain(mistakes).collect(),
+            });
+        }
+    };
+    if apart != load(std::slice::from_ref(&one))? {
         let reason = "the documents say something else when they stand in one file";
         return Err(vec![reason.to_owned()]);
     }
-    Ok(one.text)
+    Ok(Exported {
+        text: one.text,
+        warnings: Vec::new(),
+    })
 }

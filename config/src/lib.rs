@@ -45,7 +45,7 @@ mod store;
 mod suite;
 
 pub use connection::*;
-pub use export::export;
+pub use export::{Exported, export};
 pub use identity::distinguished_name_text;
 pub use load::{Loaded, load, load_with, parse};
 pub use mistake::{Mistake, Severity};

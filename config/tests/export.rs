@@ -92,6 +92,8 @@ fn what_is_exported_is_imported_as_it_was() {
             let exported = export(&file, &documents).unwrap_or_else(|reasons| {
                 panic!("{} cut at {cut}: {}", example.display(), reasons.join("\n"))
             });
+            assert!(exported.warnings.is_empty(), "{:?}", exported.warnings);
+            let exported = exported.text;
             // As the only document of a store, and as part of the machine's own file.
             let one = [document(1, &exported)];
             let imported = load_with(&file, &one).unwrap().policy;
@@ -122,4 +124,31 @@ fn what_cannot_stand_in_one_text_is_not_exported() {
         reasons[0].contains("all documents together:4:"),
         "{reasons:?}"
     );
+}
+
+/// The documents are in force; what is wrong is wrong with the machine's own file, and keeps nothing back.
+#[test]
+fn a_mistake_in_the_machines_file_keeps_no_policy_back() {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("export-warned");
+    fs::create_dir_all(&dir).unwrap();
+    let machine = dir.join("machine.toml");
+    fs::write(
+        &machine,
+        "[store]\npath = \"policy.d\"\n[[port]]\nnme = 1\n",
+    )
+    .unwrap();
+    let (first, second) = (
+        "[[spd]]\nname = \"a\"\naction = \"discard\"\n",
+        "[policy]\nversion = \"1\"\n",
+    );
+    let documents = [document(1, first), document(2, second)];
+    let exported = export(&machine, &documents).unwrap();
+    let texts: Vec<_> = documents.iter().map(|d| d.text.as_str()).collect();
+    assert!(texts.iter().all(|text| exported.text.contains(text)));
+    assert!(
+        exported.warnings[0].contains("machine.toml"),
+        "{:?}",
+        exported.warnings
+    );
+    assert!(exported.warnings.len() > 1);
 }

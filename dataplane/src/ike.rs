@@ -143,18 +143,12 @@ impl Control {
         self.settle_ike(now);
     }
 
-    /// Ends the SAs that begin or end at addresses which the policy in force has taken from us.
+    /// Ends the IKE SAs and SAs that begin or end at addresses which the policy in force has taken from us.
     pub fn leave_old_addresses(&mut self, now: u64) {
-        let ours = |address: IpAddr| {
-            let mut interfaces = self.fib.interfaces().iter();
-            interfaces.any(|i| i.addresses.iter().any(|net| net.addr() == address))
-        };
-        let is_left = |sa: &NegotiatedSa| !ours(sa.config.destination);
-        let children = self.negotiated.children();
-        let left = children.filter(|(_, child)| child.inbound.iter().any(is_left));
-        let left: Vec<_> = left.map(|(id, _)| id).collect();
-        for child in left {
-            self.command_ike(now, Command::HardExpired(child));
+        let mut left = self.ike.endpoint.local_addresses();
+        left.retain(|address| !self.fib.is_local((*address).into()));
+        for address in left {
+            self.command_ike(now, Command::LeaveAddress(address));
         }
     }
 

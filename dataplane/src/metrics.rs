@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 use portcullis_config::Metrics as Settings;
@@ -25,24 +25,49 @@ const FIGURES: &str = "text/plain; version=0.0.4; charset=utf-8";
 const PLAIN: &str = "text/plain; charset=utf-8";
 /// Bytes of a request's head. What may follow it is not read.
 const LONGEST_HEAD: usize = 8192;
-/// A client that takes longer to ask, or to take one piece of the answer, is left.
+/// A client that takes longer to ask is left.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// A client that takes longer for the whole answer, however small its pieces, is left.
+const LONGEST_ANSWER: Duration = Duration::from_secs(5);
 /// How often the end is looked for.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Where figures will be served, which nobody else can take away any more.
+/// Where figures will be served, which nobody else can take away any more, with the thread that will do it. It is free
+/// again if this is dropped.
 #[derive(Debug)]
-pub struct Place(TcpListener);
+pub struct Place {
+    stop: Arc<AtomicBool>,
+    /// Whose figures.
+    start: Sender<PathBuf>,
+}
 
 impl Place {
     /// Takes an address.
     pub fn take(listen: SocketAddr) -> Result<Place, Error> {
-        let listener = TcpListener::bind(listen)
-            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
-        listener.map(Place).map_err(|error| Error::Io {
+        let failed = |error| Error::Io {
             what: format!("metrics at {listen}"),
             error,
-        })
+        };
+        let listener = TcpListener::bind(listen).map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let (ended, (start, started)) = (stop.clone(), channel::<PathBuf>());
+        let body = move || {
+            let Ok(socket) = started.recv() else {
+                return;
+            };
+            while !ended.load(Ordering::Relaxed) {
+                match listener.accept() {
+                    // A client that has gone is no loss.
+                    Ok((client, _)) => drop(attend(client, &socket)),
+                    Err(_) => std::thread::sleep(PAUSE),
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("metrics".into());
+        // A request that is being answered may wait for control, which may have ended: the thread is never waited for.
+        drop(thread.spawn(body).map_err(failed)?);
+        Ok(Place { stop, start })
     }
 
     /// What a policy with `new` settings takes beyond what `old` ones have. An error is one of that policy, which is
@@ -57,33 +82,15 @@ impl Place {
 /// a few seconds at most.
 pub struct Metrics {
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
 }
 
 impl Metrics {
     /// Serves the figures of the gateway behind the control socket `socket`.
-    pub fn serve(Place(listener): Place, socket: &Path) -> Result<Metrics, Error> {
-        let failed = |error| Error::Io {
-            what: "metrics".into(),
-            error,
-        };
-        let stop = Arc::new(AtomicBool::new(false));
-        let (ended, socket): (_, PathBuf) = (stop.clone(), socket.to_owned());
-        let body = move || {
-            while !ended.load(Ordering::Relaxed) {
-                match listener.accept() {
-                    // A client that has gone is no loss.
-                    Ok((client, _)) => drop(attend(client, &socket)),
-                    Err(_) => std::thread::sleep(PAUSE),
-                }
-            }
-        };
-        let thread = std::thread::Builder::new().name("metrics".into());
-        let thread = thread.spawn(body).map_err(failed)?;
-        Ok(Metrics {
-            stop,
-            thread: Some(thread),
-        })
+    pub fn serve(place: Place, socket: &Path) -> Metrics {
+        if place.start.send(socket.to_owned()).is_err() {
+            tracing::error!("the thread that serves figures has ended");
+        }
+        Metrics { stop: place.stop }
     }
 }
 
@@ -95,10 +102,7 @@ impl Control {
             self.metrics = None;
         }
         if let Some(place) = place {
-            match Metrics::serve(place, &policy.runtime.control_socket) {
-                Ok(metrics) => self.metrics = Some(metrics),
-                Err(error) => tracing::error!(%error, "figures are not served"),
-            }
+            self.metrics = Some(Metrics::serve(place, &policy.runtime.control_socket));
         }
     }
 }
@@ -106,8 +110,6 @@ impl Control {
 impl Drop for Metrics {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        // A request that is being answered may wait for control, which has ended: it is not waited for.
-        drop(self.thread.take());
     }
 }
 
@@ -115,7 +117,6 @@ impl Drop for Metrics {
 fn attend(mut client: TcpStream, socket: &Path) -> std::io::Result<()> {
     client.set_nonblocking(false)?;
     client.set_read_timeout(Some(PATIENCE))?;
-    client.set_write_timeout(Some(PATIENCE))?;
     let (begun, mut head) = (Instant::now(), Vec::new());
     while !head.windows(4).any(|end| end == b"\r\n\r\n") {
         let mut piece = [0; 1024];
@@ -137,11 +138,24 @@ fn attend(mut client: TcpStream, socket: &Path) -> std::io::Result<()> {
         "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
         body.len()
     );
-    client.write_all(head.as_bytes())?;
+    let begun = Instant::now();
+    write(&mut client, head.as_bytes(), begun)?;
     if method != "HEAD" {
-        client.write_all(body.as_bytes())?;
+        write(&mut client, body.as_bytes(), begun)?;
     }
     client.shutdown(std::net::Shutdown::Write)
+}
+
+/// Writes all of a piece of the answer that was begun then.
+fn write(client: &mut TcpStream, mut bytes: &[u8], begun: Instant) -> std::io::Result<()> {
+    while !bytes.is_empty() {
+        // None at all is refused, and ends it.
+        let left = LONGEST_ANSWER.saturating_sub(begun.elapsed());
+        client.set_write_timeout(Some(left))?;
+        let count = client.write(bytes)?;
+        bytes = bytes.get(count..).unwrap_or_default();
+    }
+    Ok(())
 }
 
 /// Status, content type and body.
@@ -177,11 +191,43 @@ mod tests {
         answer
     }
 
+    /// An address that nobody listens at.
+    fn free() -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap()
+    }
+
+    #[test]
+    fn a_place_that_is_not_used_is_free_again() {
+        let at = free();
+        let place = Place::take(at).unwrap();
+        Place::take(at).unwrap_err();
+        drop(place);
+        let begun = Instant::now();
+        while Place::take(at).is_err() {
+            assert!(begun.elapsed() < PATIENCE);
+        }
+    }
+
+    #[test]
+    fn a_client_that_takes_nothing_is_left() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let _silent = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut client, _) = listener.accept().unwrap();
+        let now = Instant::now();
+        // Most of its time is over, and then all.
+        let begun = now.checked_sub(LONGEST_ANSWER * 9 / 10).unwrap();
+        write(&mut client, &vec![0; 16 << 20], begun).unwrap_err();
+        assert!(now.elapsed() < LONGEST_ANSWER);
+        let begun = now.checked_sub(LONGEST_ANSWER).unwrap();
+        write(&mut client, &[0], begun).unwrap_err();
+    }
+
     #[test]
     fn whoever_asks_nonsense_gets_nothing_and_ends_nothing() {
-        let place = Place::take("127.0.0.1:0".parse().unwrap()).unwrap();
-        let at = place.0.local_addr().unwrap();
-        let server = Metrics::serve(place, Path::new("/nonexistent")).unwrap();
+        let at = free();
+        let place = Place::take(at).unwrap();
+        let server = Metrics::serve(place, Path::new("/nonexistent"));
         let huge = "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 18446744073709551615\r\n\r\n";
         for request in [
             huge,

@@ -17,7 +17,8 @@ pub(crate) fn is_ike(packet: &[u8], header: &IpHeader) -> bool {
 /// Where a punt waits for control.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Queue {
-    /// ARP, neighbour discovery and IKE: a ring that no flood of others can fill.
+    /// ARP, neighbour discovery, and IKE from those who have our cookie, or say so: whether they have shows only later.
+    /// Whoever floods us with invented cookies can fill it.
     Urgent,
     /// First messages of IKE, which anybody can send as many of as they like: a ring of their own.
     First,

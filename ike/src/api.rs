@@ -105,6 +105,8 @@ pub enum Command {
         /// Which connection.
         connection: String,
     },
+    /// An address is no longer ours: what begins or ends there is deleted at both ends.
+    LeaveAddress(IpAddr),
     /// Renews the phase 1 of a connection now.
     RekeyIke {
         /// Which connection.

@@ -143,7 +143,10 @@ fn documents(status: &PolicyStatus) -> Result<Vec<Document>, Vec<String>> {
 
 fn export(file: &Path, socket: &Path) -> Done {
     let status = socket::policy(socket).map_err(said)?;
-    let text = portcullis_config::export(&status.file, &documents(&status)?)?;
+    let exported = portcullis_config::export(&status.file, &documents(&status)?)?;
+    for warning in &exported.warnings {
+        eprintln!("portcullis: warning: {warning}");
+    }
     let mut new = fs::OpenOptions::new();
     let mut new = new
         .write(true)
@@ -151,7 +154,8 @@ fn export(file: &Path, socket: &Path) -> Done {
         .mode(0o600)
         .open(file)
         .map_err(about(file))?;
-    new.write_all(text.as_bytes()).map_err(about(file))?;
+    new.write_all(exported.text.as_bytes())
+        .map_err(about(file))?;
     new.sync_all().map_err(about(file))
 }
 

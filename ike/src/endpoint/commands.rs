@@ -39,6 +39,7 @@ impl Endpoint {
             Command::Terminate { connection } => {
                 self.terminate(now, &connection, CloseReason::Terminated);
             }
+            Command::LeaveAddress(address) => self.leave_address(now, address),
             Command::RekeyIke { connection } => {
                 let ids = self.directory.of_connection(&connection);
                 let ids: Vec<_> = ids.filter(|id| self.is_usable(*id)).collect();

@@ -4,7 +4,8 @@
 //! And a new start: IKE forgets all exchanges and IKE SAs, and knows of the children only what does not depend on them
 //! (requirement 75), so that their SAs go on carrying packets and are renewed in time.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use portcullis_config::{Authentication, Connection, RemoteAddress, Start, Users, Xauth};
@@ -16,7 +17,7 @@ use crate::core::KnownCredentials;
 use crate::crypto::credentials::LoadedCredentials;
 use crate::peer_id::PeerId;
 use crate::v1::informational;
-use crate::{CloseReason, Local, Time};
+use crate::{CloseReason, IkeId, Local, Time};
 
 impl Endpoint {
     pub(super) fn configure(&mut self, now: Time, connections: Vec<Arc<Connection>>) {
@@ -56,6 +57,37 @@ impl Endpoint {
         }
     }
 
+    /// Our addresses that there are IKE SAs or children at.
+    pub fn local_addresses(&self) -> BTreeSet<IpAddr> {
+        let ikes = self.ikes.values().map(|sa| sa.path.local.ip());
+        let children = self.core.children.iter();
+        ikes.chain(children.map(|child| child.path.local.ip()))
+            .collect()
+    }
+
+    /// Children go first: an IKE SA tells of them.
+    pub(super) fn leave_address(&mut self, now: Time, address: IpAddr) {
+        let children = self.core.children.iter();
+        let children = children.filter(|child| child.path.local.ip() == address);
+        let children: Vec<_> = children.map(|child| child.id).collect();
+        for id in children {
+            self.hard_expired(now, id);
+        }
+        let ikes = self.ikes.values();
+        let ikes = ikes.filter(|sa| sa.path.local.ip() == address);
+        let ikes: Vec<_> = ikes.map(|sa| sa.id).collect();
+        for id in ikes {
+            self.delete_ike(now, id);
+        }
+    }
+
+    fn delete_ike(&mut self, now: Time, id: IkeId) {
+        self.with(now, id, |sa, core| {
+            informational::delete_ike(sa, core);
+            sa.close(core, now, CloseReason::Terminated);
+        });
+    }
+
     /// Users who are no longer there, or have another password, have nothing any more; all others keep what they have.
     fn end_users(&mut self, now: Time, old: &Connection, new: &Connection) {
         let (Some(before), Some(after)) = (users(old), users(new)) else {
@@ -78,10 +110,7 @@ impl Endpoint {
         let ikes = ikes.filter(|sa| sa.peer_id.as_ref().is_some_and(is_gone));
         let ikes: Vec<_> = ikes.map(|sa| sa.id).collect();
         for id in ikes {
-            self.with(now, id, |sa, core| {
-                informational::delete_ike(sa, core);
-                sa.close(core, now, CloseReason::Terminated);
-            });
+            self.delete_ike(now, id);
         }
     }
 

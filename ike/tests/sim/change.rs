@@ -162,3 +162,25 @@ fn nothing_is_lost_when_ike_begins_anew_in_the_middle() {
         pair.no_leak();
     }
 }
+
+/// Nothing is sent from an address that is not ours any more, and the peer is told.
+#[test]
+fn an_address_that_goes_takes_its_sas_along() {
+    let mut pair = established();
+    let addresses = pair.ends[0].endpoint.local_addresses();
+    assert_eq!(addresses.len(), 1);
+    // That of somebody else takes nothing along.
+    let other = "203.0.113.77".parse().unwrap();
+    pair.command(0, Command::LeaveAddress(other));
+    pair.run(SECOND);
+    assert_eq!((pair.agreed(), ikes(&pair).len()), (2, 1));
+    for address in addresses {
+        pair.command(0, Command::LeaveAddress(address));
+    }
+    pair.run(SECOND);
+    for end in &pair.ends {
+        assert!(end.installed.inbound.is_empty());
+        assert!(end.endpoint.snapshot().ikes.is_empty());
+        assert!(end.endpoint.local_addresses().is_empty());
+    }
+}
