@@ -12,7 +12,7 @@ use portcullis_config::{Authentication, Connection, RemoteAddress, Start, Users,
 use super::Endpoint;
 use crate::child::ChildState;
 use crate::connections::ways;
-use crate::core::KnownCredentials;
+use crate::core::{KnownCredentials, Request};
 use crate::crypto::credentials::LoadedCredentials;
 use crate::peer_id::PeerId;
 use crate::v1::informational;
@@ -144,7 +144,9 @@ impl Endpoint {
                 sa.close(core, now, CloseReason::Restarted)
             });
         }
-        self.core.requests.clear();
+        // Nothing is left of what they ask for, but what did not come to be is still to stand.
+        let lost = |r: &Request| matches!(r, Request::Restart(_) | Request::ChildLost(_));
+        self.core.requests.retain(lost);
         self.core.works.clear();
         self.core.transmits.clear();
         self.keep_whole_children();
