@@ -64,10 +64,8 @@ impl Endpoint {
         if before == after {
             return;
         }
-        let is_gone = |peer: &PeerId| {
-            let user = peer.user();
-            user.is_some_and(|user| before.hash(user) != after.hash(user))
-        };
+        let is_changed = |user: &str| before.hash(user) != after.hash(user);
+        let is_gone = |peer: &PeerId| peer.user().is_some_and(is_changed);
         let children = self.core.children.of_connection(&new.name);
         let children = children.filter(|child| is_gone(&child.peer));
         let children: Vec<_> = children.map(|child| child.id).collect();
@@ -75,7 +73,10 @@ impl Endpoint {
             self.drop_child(now, id, CloseReason::Terminated);
         }
         let ikes = self.ikes_of(&new.name);
-        let ikes = ikes.filter(|sa| sa.peer_id.as_ref().is_some_and(is_gone));
+        // A password that is being checked is checked as it was before.
+        let ikes = ikes.filter(|sa| {
+            sa.peer_id.as_ref().is_some_and(is_gone) || sa.user_in_check().is_some_and(is_changed)
+        });
         let ikes: Vec<_> = ikes.map(|sa| sa.id).collect();
         for id in ikes {
             self.with(now, id, |sa, core| {

@@ -366,6 +366,14 @@ impl IkeSa {
         self.peer_id.as_ref().and_then(PeerId::user)
     }
 
+    /// The user whose password is being checked.
+    pub(crate) fn user_in_check(&self) -> Option<&str> {
+        match &self.state {
+            State::Admission(Admission::Checking { guess, .. }) => Some(&guess.user),
+            _ => None,
+        }
+    }
+
     /// True if it may serve one more quick mode.
     pub(crate) fn has_quick_mode_left(&self) -> bool {
         let limit = self.connection.as_ref().and_then(|c| c.quick_modes);

@@ -1,9 +1,10 @@
 //! A policy that changes under a connection, and IKE that begins anew: what is not touched stays.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use portcullis_config::{Connection, Start};
+use portcullis_config::{Connection, Dpd, DpdAction, Start};
 use portcullis_ike::{ChildId, Command, Event};
 
 use crate::harness::{Pair, gateways, range};
@@ -161,4 +162,69 @@ fn nothing_is_lost_when_ike_begins_anew_in_the_middle() {
         );
         pair.no_leak();
     }
+}
+
+#[test]
+fn what_should_stand_does_when_ike_begins_anew_in_the_middle() {
+    for delay in 0..60 {
+        let [mut a, b] = two_children();
+        a.start = Start::Load;
+        let mut pair = Pair::new(300 + delay, [a, b]);
+        pair.run(Duration::from_millis(delay));
+        pair.command(0, Command::Restart);
+        pair.run(200 * SECOND);
+        for name in ["lan", "other"] {
+            assert!(!children(&pair, 0, name).is_empty(), "{name}, {delay} ms");
+        }
+    }
+}
+
+#[test]
+fn what_should_stand_is_tried_again_when_there_is_no_spi() {
+    let [mut a, b] = two_children();
+    a.start = Start::Load;
+    let mut pair = Pair::new(370, [a, b]);
+    pair.ends[0].exhausted.store(true, Ordering::Relaxed);
+    pair.run(SECOND);
+    assert_eq!((pair.ends[0].established(), pair.agreed()), (1, 0));
+    pair.ends[0].exhausted.store(false, Ordering::Relaxed);
+    pair.run(300 * SECOND);
+    assert_eq!(pair.agreed(), 2);
+    pair.no_leak();
+}
+
+#[test]
+fn nobody_starts_what_only_a_dead_peer_restarts() {
+    let [a, mut b] = two_children();
+    b.dpd = Some(Dpd {
+        delay: 30,
+        on_traffic_only: true,
+        action: DpdAction::Restart,
+    });
+    let mut pair = Pair::new(371, [a, b]);
+    let lan = Command::Initiate {
+        connection: "peer".to_owned(),
+        child: Some("lan".to_owned()),
+    };
+    // The peer's quick mode never ends: its message 3 is lost.
+    let mut quick_modes = 0;
+    pair.tamper = Some(Box::new(move |from, bytes| match (from, bytes[18]) {
+        (0, 32) => {
+            quick_modes += 1;
+            match quick_modes {
+                1 => vec![bytes.to_vec()],
+                _ => Vec::new(),
+            }
+        }
+        _ => vec![bytes.to_vec()],
+    }));
+    pair.command(0, lan);
+    pair.run(100 * SECOND);
+    pair.tamper = None;
+    pair.run(200 * SECOND);
+    assert!(pair.ends[1].failures() > 0);
+    assert!(
+        children(&pair, 1, "other").is_empty(),
+        "nobody asked for it"
+    );
 }
