@@ -206,23 +206,13 @@ fn nobody_starts_what_only_a_dead_peer_restarts() {
         connection: "peer".to_owned(),
         child: Some("lan".to_owned()),
     };
-    // The peer's quick mode never ends: its message 3 is lost.
-    let mut quick_modes = 0;
-    pair.tamper = Some(Box::new(move |from, bytes| match (from, bytes[18]) {
-        (0, 32) => {
-            quick_modes += 1;
-            match quick_modes {
-                1 => vec![bytes.to_vec()],
-                _ => Vec::new(),
-            }
-        }
-        _ => vec![bytes.to_vec()],
-    }));
-    pair.command(0, lan);
-    pair.run(100 * SECOND);
-    pair.tamper = None;
-    pair.run(200 * SECOND);
+    // Refused once.
+    pair.ends[0].exhausted.store(true, Ordering::Relaxed);
+    pair.command(1, lan);
+    pair.run(SECOND);
     assert!(pair.ends[1].failures() > 0);
+    pair.ends[0].exhausted.store(false, Ordering::Relaxed);
+    pair.run(300 * SECOND);
     assert!(
         children(&pair, 1, "other").is_empty(),
         "nobody asked for it"
