@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_config::{Connection, Credentials};
+use portcullis_config::{Connection, Credentials, Revocation};
 
 use crate::backoff;
 use crate::child::Children;
@@ -47,30 +47,44 @@ pub(crate) enum Request {
     NotRenewed(IkeId),
     /// The peer of this phase 1 is dead, and its children with it.
     PeerDead(IkeId, PeerId),
-    /// Begin anew, later.
+    /// The peer of this connection is lost, or was not reached: begin anew, later.
     Restart(Arc<Connection>),
+    /// A child of this connection did not come to be, and there is none in its place.
+    ChildLost(Arc<Connection>),
+    /// This phase 1 is used up: negotiate with another one.
+    Negotiate(Arc<Connection>, Box<Wanted>),
 }
 
 /// Credentials of a connection, as they are configured and as they are used.
 pub(crate) struct KnownCredentials {
-    /// The own certificate, which the client of hybrid authentication has not, and the roots.
-    own: Option<Vec<u8>>,
+    /// All that they are made of but the key, which the own certificate stands for.
+    chain: Vec<Vec<u8>>,
     roots: Vec<Vec<u8>>,
+    crls: Vec<Vec<u8>>,
+    revocation: Revocation,
+    name_roots: bool,
     pub(crate) loaded: Arc<LoadedCredentials>,
 }
 
 impl KnownCredentials {
     pub(crate) fn new(configured: &Credentials, loaded: LoadedCredentials) -> Self {
         KnownCredentials {
-            own: configured.chain.first().cloned(),
+            chain: configured.chain.clone(),
             roots: configured.roots.clone(),
+            crls: configured.crls.clone(),
+            revocation: configured.revocation,
+            name_roots: configured.name_roots,
             loaded: Arc::new(loaded),
         }
     }
 
     /// True if they were made of these.
     pub(crate) fn are_of(&self, configured: &Credentials) -> bool {
-        self.own.as_ref() == configured.chain.first() && self.roots == configured.roots
+        self.chain == configured.chain
+            && self.roots == configured.roots
+            && self.crls == configured.crls
+            && self.revocation == configured.revocation
+            && self.name_roots == configured.name_roots
     }
 }
 

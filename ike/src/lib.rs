@@ -20,6 +20,7 @@ mod peer_id;
 mod proposal;
 mod retransmit;
 pub mod show;
+mod source;
 mod traffic;
 mod v1;
 mod wire;

@@ -1,29 +1,34 @@
 //! What is tried again: connections that should stand and do not, children whose replacement came to nothing, and
 //! phases 1 whose renewal did. What there is stays in use meanwhile.
 
-use std::sync::Arc;
-
-use portcullis_config::{Connection, DpdAction, RemoteAddress, Selector, Start};
+use portcullis_config::{Connection, DpdAction, ModeConfig, RemoteAddress, Selector, Start};
 
 use super::{Endpoint, Item};
+use crate::child::ChildSa;
 use crate::traffic;
 use crate::{ChildId, CloseReason, IkeId, Time};
 
 impl Endpoint {
-    /// A connection that should stand does not, or not all of it: it begins anew, later.
-    pub(super) fn plan_restart(&mut self, now: Time, connection: &Arc<Connection>) {
-        let name = &connection.name;
+    /// The peer is lost, or was not reached: a connection that should stand, or come again, begins anew.
+    pub(super) fn peer_lost(&mut self, now: Time, name: &str) {
+        let comes_again = |c: &Connection| c.dpd.is_some_and(|d| d.action == DpdAction::Restart);
+        self.plan_restart(now, name, |c| c.start == Start::Load || comes_again(c));
+    }
+
+    /// A child is lost, or did not come to be: only a connection that should stand needs all of its children.
+    pub(super) fn child_lost(&mut self, now: Time, name: &str) {
+        self.plan_restart(now, name, |c| c.start == Start::Load);
+    }
+
+    /// A connection does not stand, or not all of it: if it should, it begins anew, later.
+    fn plan_restart(&mut self, now: Time, name: &str, should: impl FnOnce(&Connection) -> bool) {
         let Some(connection) = self.connection(name) else {
             return;
         };
-        let should_stand = connection.start == Start::Load
-            || connection
-                .dpd
-                .is_some_and(|d| d.action == DpdAction::Restart);
-        let item = Item::Restart(name.clone());
+        let item = Item::Restart(name.to_owned());
         let can_begin = matches!(connection.remote, RemoteAddress::Host(_));
-        if should_stand && can_begin && !self.agenda.has(&item) {
-            let failures = self.restarts.entry(name.clone()).or_default();
+        if should(&connection) && can_begin && !self.agenda.has(&item) {
+            let failures = self.restarts.entry(name.to_owned()).or_default();
             *failures += 1;
             let at = self.core.again(now, *failures);
             self.agenda.set(item, Some(at));
@@ -39,13 +44,14 @@ impl Endpoint {
         self.start_those(now, name, missing);
     }
 
-    /// True if there is a child for this traffic, or part of it.
+    /// True if there is a child for this traffic: for all of it, but on the side that mode config narrows.
     fn has_child(&self, connection: &str, name: &str, piece: &Selector) -> bool {
         let mut children = self.core.children.of_connection(connection);
         children.any(|child| {
             child.policy.name == name
                 && !child.is_replaced()
                 && traffic::contains(piece, &child.selector)
+                && traffic::contains(&widened(child, piece), piece)
         })
     }
 
@@ -61,15 +67,31 @@ impl Endpoint {
     pub(super) fn hard_expired(&mut self, now: Time, id: ChildId) {
         let child = self.core.children.get(id);
         let current = child.filter(|child| !child.is_replaced());
-        let connection = current.map(|child| child.connection.clone());
+        let connection = current.map(|child| child.connection.name.clone());
         self.drop_child(now, id, CloseReason::Expired);
         if let Some(connection) = connection {
-            self.plan_restart(now, &connection);
+            self.child_lost(now, &connection);
         }
     }
 
     /// The phase 1 that was to take this one's place came to nothing.
     pub(super) fn not_renewed(&mut self, now: Time, id: IkeId) {
         self.with(now, id, |sa, core| sa.not_renewed(core, now));
+    }
+}
+
+/// A child's traffic, with the side of `piece` that mode config has narrowed to an address.
+fn widened(child: &ChildSa, piece: &Selector) -> Selector {
+    let selector = child.selector.clone();
+    match &child.connection.remote_access.mode_config {
+        Some(ModeConfig::Ask) => Selector {
+            local: piece.local.clone(),
+            ..selector
+        },
+        Some(ModeConfig::Give { .. }) => Selector {
+            remote: piece.remote.clone(),
+            ..selector
+        },
+        None => selector,
     }
 }

@@ -71,7 +71,9 @@ impl Endpoint {
             Request::Installed(id) => self.installed(id),
             Request::NotRenewed(id) => self.not_renewed(now, id),
             Request::PeerDead(id, peer) => self.peer_dead(id, &peer),
-            Request::Restart(connection) => self.plan_restart(now, &connection),
+            Request::Restart(connection) => self.peer_lost(now, &connection.name),
+            Request::ChildLost(connection) => self.child_lost(now, &connection.name),
+            Request::Negotiate(connection, wanted) => self.negotiate(now, &connection, *wanted),
         }
     }
 
@@ -282,6 +284,7 @@ impl Endpoint {
                 self.core.fail(now, path.remote, names, reason, Vec::new());
                 if let Some(wanted) = wanted {
                     quick_mode::give_up(&mut self.core, now, &wanted);
+                    self.peer_lost(now, &connection.name);
                 }
             }
         }

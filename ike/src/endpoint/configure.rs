@@ -13,7 +13,7 @@ use portcullis_config::{Authentication, Connection, RemoteAddress, Start, Users,
 use super::Endpoint;
 use crate::child::ChildState;
 use crate::connections::ways;
-use crate::core::KnownCredentials;
+use crate::core::{KnownCredentials, Request};
 use crate::crypto::credentials::LoadedCredentials;
 use crate::peer_id::PeerId;
 use crate::v1::informational;
@@ -96,10 +96,8 @@ impl Endpoint {
         if before == after {
             return;
         }
-        let is_gone = |peer: &PeerId| {
-            let user = peer.user();
-            user.is_some_and(|user| before.hash(user) != after.hash(user))
-        };
+        let is_changed = |user: &str| before.hash(user) != after.hash(user);
+        let is_gone = |peer: &PeerId| peer.user().is_some_and(is_changed);
         let children = self.core.children.of_connection(&new.name);
         let children = children.filter(|child| is_gone(&child.peer));
         let children: Vec<_> = children.map(|child| child.id).collect();
@@ -107,7 +105,10 @@ impl Endpoint {
             self.drop_child(now, id, CloseReason::Terminated);
         }
         let ikes = self.ikes_of(&new.name);
-        let ikes = ikes.filter(|sa| sa.peer_id.as_ref().is_some_and(is_gone));
+        // A password that is being checked is checked as it was before.
+        let ikes = ikes.filter(|sa| {
+            sa.peer_id.as_ref().is_some_and(is_gone) || sa.user_in_check().is_some_and(is_changed)
+        });
         let ikes: Vec<_> = ikes.map(|sa| sa.id).collect();
         for id in ikes {
             self.delete_ike(now, id);
@@ -173,7 +174,9 @@ impl Endpoint {
                 sa.close(core, now, CloseReason::Restarted)
             });
         }
-        self.core.requests.clear();
+        // Nothing is left of what they ask for, but what did not come to be is still to stand.
+        let lost = |r: &Request| matches!(r, Request::Restart(_) | Request::ChildLost(_));
+        self.core.requests.retain(lost);
         self.core.works.clear();
         self.core.transmits.clear();
         self.keep_whole_children();

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 
 use crate::IkeId;
+use crate::source::source as network;
 
 /// Where a first message came from, and its cookie.
 type Source = (SocketAddr, [u8; 8]);
@@ -20,7 +21,7 @@ impl HalfOpen {
     pub(super) fn insert(&mut self, source: Source, id: IkeId) {
         self.by_source.insert(source, id);
         self.sources.insert(id, source);
-        *self.counts.entry(source.0.ip()).or_default() += 1;
+        *self.counts.entry(network(source.0.ip())).or_default() += 1;
     }
 
     pub(super) fn remove(&mut self, id: IkeId) {
@@ -28,10 +29,10 @@ impl HalfOpen {
             return;
         };
         self.by_source.remove(&source);
-        if let Some(count) = self.counts.get_mut(&source.0.ip()) {
+        if let Some(count) = self.counts.get_mut(&network(source.0.ip())) {
             *count -= 1;
             if *count == 0 {
-                self.counts.remove(&source.0.ip());
+                self.counts.remove(&network(source.0.ip()));
             }
         }
     }
@@ -42,7 +43,10 @@ impl HalfOpen {
     }
 
     pub(super) fn of_source(&self, address: IpAddr) -> usize {
-        self.counts.get(&address).copied().unwrap_or_default()
+        self.counts
+            .get(&network(address))
+            .copied()
+            .unwrap_or_default()
     }
 
     pub(super) fn len(&self) -> usize {

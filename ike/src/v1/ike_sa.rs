@@ -306,8 +306,14 @@ impl IkeSa {
         }
     }
 
-    /// All is proved that has to be: phase 2 may begin.
+    /// All is proved that has to be: phase 2 may begin, and does.
     pub(crate) fn ready(&mut self, core: &mut Core, now: Time) {
+        self.stand(core, now);
+        quick_mode::initiate_queued(self, core, now);
+    }
+
+    /// All is proved that has to be: phase 2 may begin.
+    pub(crate) fn stand(&mut self, core: &mut Core, now: Time) {
         let (Some(connection), Some(remote_id)) = (self.connection.clone(), self.remote_id.clone())
         else {
             return;
@@ -347,7 +353,6 @@ impl IkeSa {
             replaces: self.replaces,
         }));
         core.requests.push_back(Request::Established(self.id));
-        quick_mode::initiate_queued(self, core, now);
     }
 
     /// Users can prove themselves only to a phase 1 that they begin.
@@ -359,6 +364,14 @@ impl IkeSa {
     /// The user behind the peer, who has proved it.
     fn user(&self) -> Option<&str> {
         self.peer_id.as_ref().and_then(PeerId::user)
+    }
+
+    /// The user whose password is being checked.
+    pub(crate) fn user_in_check(&self) -> Option<&str> {
+        match &self.state {
+            State::Admission(Admission::Checking { guess, .. }) => Some(&guess.user),
+            _ => None,
+        }
     }
 
     /// True if it may serve one more quick mode.
@@ -452,7 +465,7 @@ impl IkeSa {
         (reason, mismatches): (&CloseReason, &[Mismatch]),
     ) {
         while let Some(wanted) = self.queue.pop_front() {
-            quick_mode::give_up(core, now, &wanted);
+            quick_mode::not_to_be(self, core, now, wanted.replaces, reason);
             let names = (self.connection_name(), Some(wanted.child.as_str()));
             let remote = self.path.remote;
             core.fail(now, remote, names, reason.clone(), mismatches.to_vec());

@@ -16,6 +16,7 @@ use portcullis_config::{AddressPool, Connection, ModeConfig};
 
 use crate::core::Core;
 use crate::v1::ike_sa::{IkeSa, State as IkeState};
+use crate::v1::quick_mode;
 use crate::v1::transaction::{self, bytes};
 use crate::v1::xauth::{Admission, TIME};
 use crate::wire::attribute::{Attribute, Value};
@@ -63,8 +64,11 @@ pub(super) fn begin(sa: &mut IkeSa, core: &mut Core, now: Time) -> Result<(), Er
     match &connection.remote_access.mode_config {
         Some(ModeConfig::Ask) => ask(sa, core, now, &connection),
         Some(ModeConfig::Give { pool, push: true }) => {
-            sa.ready(core, now);
-            push(sa, core, now, pool)
+            // What we begin is for the address that is leased with this.
+            sa.stand(core, now);
+            push(sa, core, now, pool)?;
+            quick_mode::initiate_queued(sa, core, now);
+            Ok(())
         }
         Some(ModeConfig::Give { push: false, .. }) | None => {
             sa.ready(core, now);

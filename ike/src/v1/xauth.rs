@@ -16,6 +16,7 @@ use portcullis_config::{Secret, Xauth};
 
 use crate::core::Core;
 use crate::peer_id::PeerId;
+use crate::source::source;
 use crate::v1::ike_sa::{IkeSa, State as IkeState};
 use crate::v1::transaction::bytes;
 use crate::v1::wrong_passwords::Guess;
@@ -202,7 +203,7 @@ fn check(
     let Some(Xauth::Server { users, .. }) = &connection.remote_access.xauth else {
         return Err(Local::NotConfigured.into());
     };
-    let source = sa.path.remote.ip();
+    let source = source(sa.path.remote.ip());
     let guess = Guess { source, user };
     if let Err(until) = core.wrong_passwords.begin(now, &guess) {
         let state = Admission::Waiting {

@@ -1,9 +1,10 @@
 //! A policy that changes under a connection, and IKE that begins anew: what is not touched stays.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use portcullis_config::{Connection, Start};
+use portcullis_config::{Connection, Dpd, DpdAction, Start};
 use portcullis_ike::{ChildId, Command, Event};
 
 use crate::harness::{Pair, gateways, range};
@@ -183,4 +184,59 @@ fn an_address_that_goes_takes_its_sas_along() {
         assert!(end.endpoint.snapshot().ikes.is_empty());
         assert!(end.endpoint.local_addresses().is_empty());
     }
+}
+
+#[test]
+fn what_should_stand_does_when_ike_begins_anew_in_the_middle() {
+    for delay in 0..60 {
+        let [mut a, b] = two_children();
+        a.start = Start::Load;
+        let mut pair = Pair::new(300 + delay, [a, b]);
+        pair.run(Duration::from_millis(delay));
+        pair.command(0, Command::Restart);
+        pair.run(200 * SECOND);
+        for name in ["lan", "other"] {
+            assert!(!children(&pair, 0, name).is_empty(), "{name}, {delay} ms");
+        }
+    }
+}
+
+#[test]
+fn what_should_stand_is_tried_again_when_there_is_no_spi() {
+    let [mut a, b] = two_children();
+    a.start = Start::Load;
+    let mut pair = Pair::new(370, [a, b]);
+    pair.ends[0].exhausted.store(true, Ordering::Relaxed);
+    pair.run(SECOND);
+    assert_eq!((pair.ends[0].established(), pair.agreed()), (1, 0));
+    pair.ends[0].exhausted.store(false, Ordering::Relaxed);
+    pair.run(300 * SECOND);
+    assert_eq!(pair.agreed(), 2);
+    pair.no_leak();
+}
+
+#[test]
+fn nobody_starts_what_only_a_dead_peer_restarts() {
+    let [a, mut b] = two_children();
+    b.dpd = Some(Dpd {
+        delay: 30,
+        on_traffic_only: true,
+        action: DpdAction::Restart,
+    });
+    let mut pair = Pair::new(371, [a, b]);
+    let lan = Command::Initiate {
+        connection: "peer".to_owned(),
+        child: Some("lan".to_owned()),
+    };
+    // Refused once.
+    pair.ends[0].exhausted.store(true, Ordering::Relaxed);
+    pair.command(1, lan);
+    pair.run(SECOND);
+    assert!(pair.ends[1].failures() > 0);
+    pair.ends[0].exhausted.store(false, Ordering::Relaxed);
+    pair.run(300 * SECOND);
+    assert!(
+        children(&pair, 1, "other").is_empty(),
+        "nobody asked for it"
+    );
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use portcullis_config::{Group, RemoteAddress};
+use portcullis_config::{Group, PortRange, RemoteAddress, UpperLayer};
 use portcullis_ike::{ChildId, Command, Event};
 
 use crate::harness::{Pair, Weather, gateways};
@@ -146,6 +146,39 @@ fn a_limit_of_quick_modes_makes_a_new_phase_1() {
     assert_eq!(pair.agreed(), 1);
     let established = |e: &&Event| matches!(e, Event::Established(_));
     assert_eq!(pair.ends[0].events.iter().filter(established).count(), 2);
+    pair.no_leak();
+}
+
+/// Requirement 122: however many children wait, a phase 1 serves no more quick modes than it may.
+#[test]
+fn what_waits_beyond_the_limit_goes_to_another_phase_1() {
+    let mut connections = gateways();
+    for connection in &mut connections {
+        connection.quick_modes = Some(1);
+        for name in ["second", "third"] {
+            let mut child = connection.children[0].clone();
+            child.name = name.to_owned();
+            let number = connection.children.len() as u16 + 1000;
+            let port = || {
+                vec![PortRange {
+                    start: number,
+                    end: number,
+                }]
+            };
+            child.selector.upper = UpperLayer::Ports {
+                protocol: 17,
+                local: port(),
+                remote: port(),
+            };
+            connection.children.insert(0, child);
+        }
+    }
+    let mut pair = Pair::new(31, connections);
+    pair.initiate(0);
+    pair.run(5 * SECOND);
+    assert_eq!(pair.agreed(), 3);
+    let established = |e: &&Event| matches!(e, Event::Established(_));
+    assert_eq!(pair.ends[0].events.iter().filter(established).count(), 3);
     pair.no_leak();
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use portcullis_config::{ChildPolicy, Connection, Mode, ModeConfig, Selector};
 
-use super::{Agreement, Bodies, Offer, QuickMode, State, give_up, install, release};
-use crate::core::{Core, Path};
+use super::{Agreement, Bodies, Offer, QuickMode, State, install, not_to_be, release};
+use crate::core::{Core, Path, Request};
 use crate::crypto::dh::KeyPair;
 use crate::peer_id::PeerId;
 use crate::proposal::ipsec::{Policy, Spis};
@@ -37,16 +37,25 @@ pub(crate) fn initiate_queued(sa: &mut IkeSa, core: &mut Core, now: Time) {
         let Some(wanted) = sa.queue.pop_front() else {
             return;
         };
-        initiate_now(sa, core, now, wanted);
+        // Requirement 122: beyond the connection's limit it is for another phase 1 with the same peer.
+        match (sa.connection.clone(), sa.peer_id.clone()) {
+            (Some(connection), Some(peer)) if !sa.has_quick_mode_left() => {
+                let peer = wanted.peer.clone().or(Some((peer, sa.path)));
+                let wanted = Box::new(Wanted { peer, ..wanted });
+                core.requests
+                    .push_back(Request::Negotiate(connection, wanted));
+            }
+            _ => initiate_now(sa, core, now, wanted),
+        }
     }
 }
 
 /// Begins a quick mode; a failure is reported.
 fn initiate_now(sa: &mut IkeSa, core: &mut Core, now: Time, wanted: Wanted) {
     if let Err(error) = begin(sa, core, now, &wanted) {
-        give_up(core, now, &wanted);
         let names = (sa.connection_name(), Some(wanted.child.as_str()));
         let reason = CloseReason::Error(error);
+        not_to_be(sa, core, now, wanted.replaces, &reason);
         core.fail(now, sa.path.remote, names, reason, Vec::new());
     }
 }

@@ -153,17 +153,12 @@ impl QuickMode {
             }
             | State::Agreeing(Agreement { wanted, spis, .. }) => {
                 release(core, spis);
-                give_up(core, now, &wanted);
+                not_to_be(sa, core, now, wanted.replaces, &reason);
                 report(core, &wanted.child);
-                // Where there was none before, the connection does not stand as it should.
-                let ended = matches!(reason, CloseReason::Terminated | CloseReason::Replaced);
-                let again = sa.connection.clone().map(Request::Restart);
-                core.requests
-                    .extend(again.filter(|_| wanted.replaces.is_none() && !ended));
             }
             State::AwaitConnected { child, .. } | State::AwaitProof { child, .. } => {
                 let replaced = core.children.get(child).and_then(|child| child.replaces);
-                stay(core, now, replaced);
+                not_to_be(sa, core, now, replaced, &reason);
                 let removed = install::remove(core, child, reason.clone());
                 report(core, &removed.unwrap_or_default());
             }
@@ -175,6 +170,22 @@ impl QuickMode {
 fn release(core: &mut Core, spis: Spis) {
     for spi in spis.esp.into_iter().chain(spis.ah) {
         core.spis.release(spi);
+    }
+}
+
+/// A child is not to be. Where it was to be the first, its connection does not stand as it should.
+pub(crate) fn not_to_be(
+    sa: &IkeSa,
+    core: &mut Core,
+    now: Time,
+    replaced: Option<ChildId>,
+    reason: &CloseReason,
+) {
+    stay(core, now, replaced);
+    let ended = matches!(reason, CloseReason::Terminated | CloseReason::Replaced);
+    if replaced.is_none() && !ended {
+        let lost = sa.connection.clone().map(Request::ChildLost);
+        core.requests.extend(lost);
     }
 }
 

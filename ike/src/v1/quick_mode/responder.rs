@@ -3,7 +3,7 @@
 use portcullis_config::{AddressPool, ChildPolicy, Mode, Selector};
 
 use super::initiator::{original_addresses, proposals, read_original_addresses, reserve};
-use super::{Agreement, Bodies, QuickMode, State, give_up, initiate_queued, install};
+use super::{Agreement, Bodies, QuickMode, State, give_up, initiate_queued, install, not_to_be};
 use crate::child::ChildState;
 use crate::core::Core;
 use crate::proposal::ipsec::Chosen;
@@ -50,6 +50,8 @@ pub(super) fn begin(
         return Ok(());
     };
     let result = read_offer(sa, core, &payloads, commit);
+    let replaces = result.as_ref().ok();
+    let replaces = replaces.and_then(|(agreement, _)| agreement.wanted.replaces);
     let result = result.and_then(|(agreement, peer)| match peer {
         Some((group, peer)) => {
             quick_mode.state = State::Agreeing(agreement);
@@ -63,10 +65,15 @@ pub(super) fn begin(
         Ok(()) => {
             sa.quick_modes += 1;
             sa.exchanges.insert(id, quick_mode);
+            // Theirs may take over from another child than ours was to.
+            if let Some(ours) = instead_of.filter(|ours| ours.replaces != replaces) {
+                give_up(core, now, &ours);
+            }
         }
         Err((error, mismatches)) => {
             if let Some(ours) = instead_of {
-                give_up(core, now, &ours);
+                let reason = CloseReason::Error(error.clone());
+                not_to_be(sa, core, now, ours.replaces, &reason);
             }
             refuse(sa, core, now, &payloads, (error, mismatches));
         }
