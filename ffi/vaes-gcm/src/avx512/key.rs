@@ -12,7 +12,7 @@ use super::vector::{self, Block, V};
 pub(crate) const POWERS: usize = 32;
 /// So many blocks begin with round 2: the header, and a payload of 1 520 bytes.
 pub(crate) const COUNTERS: usize = 96;
-/// What a vector load may take behind the last power it needs.
+/// What the loads of a group of four vectors may take behind the last power they need; the counters have room to spare.
 const PADDING: usize = 16;
 
 /// The key of an SA, expanded: round keys, salt, and powers of the hash key. Wiped when dropped.
