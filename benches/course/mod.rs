@@ -1,5 +1,6 @@
 //! Two gateways whose cipher does nothing, and buffers for their packets: what a packet costs beside device and cipher.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use portcullis_config::{Direction, Mode, Secret, Transform};
@@ -19,23 +20,43 @@ use crate::rig::policy::{GCM, Sites, V4_ENDS, V6_ENDS, lans};
 /// As in an mbuf of DPDK: room in front, room behind.
 const HEADROOM: usize = 128;
 const ROOM: usize = 2176;
-/// A buffer.
-pub struct Frame {
-    bytes: Box<[u8; ROOM]>,
+/// A buffer: a pointer, as an mbuf is.
+pub struct Frame(Box<Buffer>);
+
+/// What it points to.
+pub struct Buffer {
     /// Where its packet begins.
     pub start: usize,
     /// How long it is.
     pub len: usize,
+    bytes: [u8; ROOM],
+}
+
+impl Deref for Frame {
+    type Target = Buffer;
+    #[inline(always)]
+    fn deref(&self) -> &Buffer {
+        &self.0
+    }
+}
+
+impl DerefMut for Frame {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut Buffer {
+        &mut self.0
+    }
 }
 
 impl PacketBuf for Frame {
     #[inline(always)]
     fn data(&self) -> &[u8] {
-        &self.bytes[self.start..self.start + self.len]
+        let Buffer { start, len, bytes } = &*self.0;
+        &bytes[*start..*start + *len]
     }
     #[inline(always)]
     fn data_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.start..self.start + self.len]
+        let Buffer { start, len, bytes } = &mut *self.0;
+        &mut bytes[*start..*start + *len]
     }
     #[inline(always)]
     fn headroom(&self) -> usize {
@@ -76,7 +97,23 @@ impl PacketBuf for Frame {
             return Err(NoRoom);
         }
         (self.start, self.len) = (start, len);
-        Ok(&mut self.bytes[start..start + len])
+        Ok(self.data_mut())
+    }
+    #[inline(always)]
+    fn wrap<const FRONT: usize>(
+        &mut self,
+        skip: usize,
+        front: usize,
+        len: usize,
+    ) -> Result<(&mut [u8; FRONT], &mut [u8]), NoRoom> {
+        let at = self.start + skip;
+        if at < FRONT || at > ROOM || len > ROOM - at || front > FRONT {
+            return Err(NoRoom);
+        }
+        (self.start, self.len) = (at - front, front + len);
+        let (before, rest) = self.bytes.split_at_mut(at);
+        let before = before.last_chunk_mut().ok_or(NoRoom)?;
+        Ok((before, rest.get_mut(..len).ok_or(NoRoom)?))
     }
     #[inline(always)]
     fn len(&self) -> usize {
@@ -213,10 +250,12 @@ pub fn put(frame: &mut Frame, bytes: &[u8]) {
 
 /// A burst of buffers.
 pub fn pool<L>(laps: L) -> Pool<L> {
-    let frame = |_| Frame {
-        bytes: Box::new([0; ROOM]),
-        start: HEADROOM,
-        len: 0,
+    let frame = |_| {
+        Frame(Box::new(Buffer {
+            start: HEADROOM,
+            len: 0,
+            bytes: [0; ROOM],
+        }))
     };
     Pool {
         sent: (0..BURST).map(frame).collect(),

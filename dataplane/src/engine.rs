@@ -156,23 +156,21 @@ impl FastEngine {
         items: &'a mut [T],
         job: impl Fn(&'a mut T) -> Option<EspJob<'a, Key>>,
     ) -> u64 {
-        let mut own = 0;
         let (mut places, mut others) = (ArrayVec::<_, BURST>::new(), ArrayVec::<_, BURST>::new());
         let items = items.iter_mut().take(BURST).enumerate();
-        let packets = items.filter_map(|(place, item)| {
+        let packets = items.map(|(place, item)| {
             let job = job(item)?;
-            if let Algorithm::Kernel(key) = &job.key.0 {
-                own |= 1 << place;
-                return Some(kernel::Packet {
-                    key,
-                    packet: job.packet,
-                    sequence_high: job.sequence_high,
-                    ok: false,
-                });
-            }
-            places.push(place);
-            others.push(job);
-            None
+            let Algorithm::Kernel(key) = &job.key.0 else {
+                places.push(place);
+                others.push(job);
+                return None;
+            };
+            Some(kernel::Packet {
+                key,
+                packet: job.packet,
+                sequence_high: job.sequence_high,
+                ok: false,
+            })
         });
         let done = match &self.kernel {
             Ok(kernel) if SEAL => kernel.seal(packets),
@@ -182,14 +180,14 @@ impl FastEngine {
                 0
             }
         };
-        if others.is_empty() && own & (own + 1) == 0 {
+        if others.is_empty() {
             return done;
         }
         match SEAL {
             true => self.others(&mut others, MultiBuffer::seal, Portable::seal),
             false => self.others(&mut others, MultiBuffer::open, Portable::open),
         }
-        spread(done, own) | engine::answers(&places, &others)
+        done | engine::answers(&places, &others)
     }
 
     /// Runs every job that is not the kernel's: those of the library together, those of the portable engine one by
@@ -416,17 +414,6 @@ fn mark(jobs: &mut [EspJob<'_, Key>], done: u64) {
     for (i, job) in jobs.iter_mut().enumerate() {
         job.ok = done >> i & 1 != 0;
     }
-}
-
-/// The lowest bits of `bits` at the places of `mask`.
-fn spread(mut bits: u64, mut mask: u64) -> u64 {
-    let mut spread = 0;
-    while mask != 0 {
-        spread |= (bits & 1) << mask.trailing_zeros();
-        bits >>= 1;
-        mask &= mask - 1;
-    }
-    spread
 }
 
 #[cfg(all(test, target_arch = "x86_64"))]

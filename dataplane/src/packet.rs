@@ -46,6 +46,15 @@ impl PacketBuf for Packet {
         self.0.reshape(front, len).map_err(|_| NoRoom)
     }
     #[inline(always)]
+    fn wrap<const ROOM: usize>(
+        &mut self,
+        skip: usize,
+        front: usize,
+        len: usize,
+    ) -> Result<(&mut [u8; ROOM], &mut [u8]), NoRoom> {
+        self.0.wrap(skip, front, len).map_err(|_| NoRoom)
+    }
+    #[inline(always)]
     fn len(&self) -> usize {
         self.0.len()
     }

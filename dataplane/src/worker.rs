@@ -199,23 +199,18 @@ impl Io for WorkerIo {
         pool.alloc().map(Packet)
     }
 
-    #[inline]
+    #[inline(always)]
     fn transmit(&mut self, interface: InterfaceId, frame: Packet) {
-        let index = self
-            .interface_port
-            .get(usize::from(interface.0))
-            .copied()
-            .unwrap_or(u16::MAX);
-        let Some(port) = self.ports.get_mut(usize::from(index)) else {
-            return self.refuse(frame, DropReason::InterfaceDown);
-        };
-        if port.tx.is_none() {
-            let worker = port.tx_worker;
-            return self.send_to_peer(worker, ToPeer::Frame(interface, frame));
-        }
-        port.pending.push(frame.0);
-        if port.pending.is_full() {
-            self.flush_port(usize::from(index));
+        let index = self.interface_port.get(usize::from(interface.0));
+        let index = usize::from(index.copied().unwrap_or(u16::MAX));
+        match self.ports.get_mut(index) {
+            Some(port) if port.tx.is_some() => {
+                port.pending.push(frame.0);
+                if port.pending.is_full() {
+                    self.flush_port(index);
+                }
+            }
+            _ => self.transmit_elsewhere(interface, index, frame),
         }
     }
 
@@ -262,6 +257,15 @@ impl Outlet for WorkerIo {
 }
 
 impl WorkerIo {
+    /// A frame for a port to which another worker writes, or that is not there.
+    #[inline(never)]
+    fn transmit_elsewhere(&mut self, interface: InterfaceId, index: usize, frame: Packet) {
+        match self.ports.get(index).map(|port| port.tx_worker) {
+            Some(worker) => self.send_to_peer(worker, ToPeer::Frame(interface, frame)),
+            None => self.refuse(frame, DropReason::InterfaceDown),
+        }
+    }
+
     fn refuse(&mut self, buf: Packet, reason: DropReason) {
         self.counters.drops.add(reason, 1);
         self.discard(buf);

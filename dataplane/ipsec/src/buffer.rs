@@ -29,6 +29,16 @@ pub trait PacketBuf {
     /// Moves the packet's start by `front` bytes, backwards if negative, and makes it `len` bytes long: what comes
     /// in is undefined. Gives the packet as it is then; after an error it is as before.
     fn reshape(&mut self, front: isize, len: usize) -> Result<&mut [u8], NoRoom>;
+    /// Puts `front` bytes, at most `ROOM`, in lieu of the first `skip`, and makes what is behind them `len` bytes long;
+    /// what comes in is undefined. Gives the `ROOM` bytes that end where `len` begins, the packet's `front` bytes
+    /// behind bytes of nobody, and the `len`: with a fixed length nothing in front needs looking up. After an error
+    /// it is as before.
+    fn wrap<const ROOM: usize>(
+        &mut self,
+        skip: usize,
+        front: usize,
+        len: usize,
+    ) -> Result<(&mut [u8; ROOM], &mut [u8]), NoRoom>;
     /// What the NIC that received it says of it. Buffers that carry no such word say nothing.
     fn hardware_status(&self) -> HardwareStatus {
         HardwareStatus::Untouched
@@ -145,5 +155,20 @@ impl PacketBuf for TestBuf {
             .filter(|end| *end <= self.bytes.len());
         (self.start, self.end) = (start, end.ok_or(NoRoom)?);
         Ok(self.data_mut())
+    }
+    fn wrap<const ROOM: usize>(
+        &mut self,
+        skip: usize,
+        front: usize,
+        len: usize,
+    ) -> Result<(&mut [u8; ROOM], &mut [u8]), NoRoom> {
+        let at = self.start + skip;
+        if at < ROOM || front > ROOM || at + len > self.bytes.len() {
+            return Err(NoRoom);
+        }
+        (self.start, self.end) = (at - front, at + len);
+        let (before, rest) = self.bytes.split_at_mut(at);
+        let before = before.last_chunk_mut().ok_or(NoRoom)?;
+        Ok((before, &mut rest[..len]))
     }
 }

@@ -56,6 +56,14 @@ pub fn update(field: [u8; 2], old: u16, new: u16) -> [u8; 2] {
     (!(sum as u16)).to_be_bytes()
 }
 
+/// The checksum `field` of an IPv4 header after its TTL, the high byte of a word, became one less: [`update`] with `!old
+/// + new` counted out, which leaves one carry at most.
+#[inline]
+pub fn less_one_hop(field: [u8; 2]) -> [u8; 2] {
+    let sum = u32::from(!u16::from_be_bytes(field)) + 0xfeff;
+    (!((sum + (sum >> 16)) as u16)).to_be_bytes()
+}
+
 /// Running sum of the IPv6 pseudo-header (RFC 8200 8.1) for a payload of `len` bytes.
 pub fn pseudo_header(source: Address, destination: Address, len: usize, protocol: u8) -> u64 {
     let addresses = sum(sum(0, &source.v6_bytes()), &destination.v6_bytes());
@@ -101,6 +109,14 @@ mod tests {
     fn rfc_1624_section_4() {
         // The RFC's example, where the older equation gives 0xffff.
         assert_eq!(update([0xdd, 0x2f], 0x5555, 0x3285), [0x00, 0x00]);
+    }
+
+    #[test]
+    fn one_hop_less_is_what_an_update_says() {
+        for field in 0..=0xffffu16 {
+            let field = field.to_be_bytes();
+            assert_eq!(less_one_hop(field), update(field, 0x4011, 0x3f11));
+        }
     }
 
     #[test]

@@ -169,10 +169,16 @@ impl SaCounters {
     /// Counts one good packet.
     #[inline]
     pub fn used(&self, bytes: u64, now: u64) {
+        self.used_by(1, bytes, now);
+    }
+
+    /// Counts good packets of `bytes` together.
+    #[inline]
+    pub fn used_by(&self, packets: u64, bytes: u64, now: u64) {
         if self.packets.get() == 0 {
             self.first_used.set(now);
         }
-        self.packets.add(1);
+        self.packets.add(packets);
         self.bytes.add(bytes);
         self.last_used.set(now);
     }

@@ -16,6 +16,9 @@ use crate::{InterfaceId, NoRoom, PacketBuf};
 const ROOM: usize = 96;
 /// The longest IV.
 pub(crate) const LONGEST_IV: usize = 16;
+/// In the room, the last places at which an outer header and ESP begin.
+const LAST_IP: usize = ROOM - ESP_HEADER - IPV4_HEADER;
+const LAST_ESP: usize = ROOM - ESP_HEADER;
 
 /// Prebuilt headers of an SA, in two cache lines.
 #[derive(Debug)]
@@ -31,16 +34,18 @@ pub struct Envelope {
     pub interface: InterfaceId,
     /// Length of the headers.
     len: u8,
-    /// Offset of the outer IP header.
+    /// Where the outer IP header and ESP begin in the room.
     ip_at: u8,
-    /// Offset of ESP.
     esp_at: u8,
+    iv_len: u8,
     /// What is added to an inner packet's length to be a multiple of the SA's alignment, less one.
     mask: u8,
     icv_len: u8,
-    /// The headers; lengths, class, identification, sequence number and IV are open.
-    bytes: [u8; ROOM],
+    /// The headers, at the end; lengths, class, identification, sequence number and IV are open.
+    room: [u8; ROOM],
 }
+
+const _: () = assert!(size_of::<Envelope>() == 128);
 
 impl Default for Envelope {
     fn default() -> Self {
@@ -52,9 +57,10 @@ impl Default for Envelope {
             len: 0,
             ip_at: 0,
             esp_at: 0,
+            iv_len: 0,
             mask: 0,
             icv_len: 0,
-            bytes: [0; ROOM],
+            room: [0; ROOM],
         }
     }
 }
@@ -90,20 +96,22 @@ impl Envelope {
         if shape.iv_len > LONGEST_IV || shape.icv_len < 8 {
             return Envelope::unfit(generation);
         }
-        let ip_at = usize::from(link.len);
-        let esp_at = ip_at + outer.len();
-        let mut bytes = [0; ROOM];
-        link.write(&mut bytes);
-        bytes[ip_at..esp_at].copy_from_slice(outer.template());
-        bytes[esp_at..esp_at + 4].copy_from_slice(&spi.to_be_bytes());
+        let len = usize::from(link.len) + outer.len() + ESP_HEADER + shape.iv_len;
+        let esp_at = ROOM - shape.iv_len - ESP_HEADER;
+        let ip_at = esp_at - outer.len();
+        let mut room = [0; ROOM];
+        link.write(&mut room[ROOM - len..]);
+        room[ip_at..esp_at].copy_from_slice(outer.template());
+        room[esp_at..esp_at + 4].copy_from_slice(&spi.to_be_bytes());
         Envelope {
-            bytes,
+            room,
             generation,
             limit: limit as u32,
             interface: link.interface,
-            len: (esp_at + ESP_HEADER + shape.iv_len) as u8,
+            len: len as u8,
             ip_at: ip_at as u8,
             esp_at: esp_at as u8,
+            iv_len: shape.iv_len as u8,
             mask: (shape.alignment - 1) as u8,
             icv_len: shape.icv_len as u8,
             outer: outer.rules(),
@@ -130,14 +138,10 @@ impl Envelope {
         letter: &Letter<'_>,
     ) -> Result<usize, NoRoom> {
         let pad = (letter.len + TRAILER).wrapping_neg() & usize::from(self.mask);
-        let front = usize::from(self.len);
-        let end = front + letter.len;
-        let len = end + pad + TRAILER + usize::from(self.icv_len);
-        let packet = buf.reshape(skip as isize - front as isize, len)?;
-        let (head, tail) = packet.split_at_mut_checked(end).ok_or(NoRoom)?;
-        write_trailer(tail, pad, version.tunnel_protocol())?;
-        let (head, inner) = head.split_at_mut_checked(front).ok_or(NoRoom)?;
-        let inner: &mut [u8; IPV4_HEADER] = inner.first_chunk_mut().ok_or(NoRoom)?;
+        let body_len = letter.len + pad + TRAILER + usize::from(self.icv_len);
+        let (front, body) = buf.wrap::<ROOM>(skip, usize::from(self.len), body_len)?;
+        write_trailer(body, letter.len, pad, version)?;
+        let inner: &mut [u8; IPV4_HEADER] = body.first_chunk_mut().ok_or(NoRoom)?;
         let (class, dont_fragment) = match version {
             IpVersion::V4 => (inner[1], inner[6] & 0x40 != 0),
             IpVersion::V6 => (inner[0] << 4 | inner[1] >> 4, true),
@@ -145,46 +149,30 @@ impl Envelope {
         if letter.forwarded {
             ip::decrement_hop_limit(inner, version);
         }
-        copy_front(head, &self.bytes)?;
-        let (head, esp) = head
-            .split_at_mut_checked(usize::from(self.esp_at))
-            .ok_or(NoRoom)?;
-        let header = head.get_mut(usize::from(self.ip_at)..).ok_or(NoRoom)?;
-        let total = len - usize::from(self.ip_at);
+        *front = self.room;
+        // The least is what the place is anyway; so the compiler knows that it is in the room.
+        let ip_at = usize::from(self.ip_at).min(LAST_IP);
+        let esp_at = usize::from(self.esp_at).min(LAST_ESP);
+        let total = ROOM - ip_at + body_len;
         self.outer
-            .complete(header, total, class, dont_fragment, letter.id);
-        let (header, iv) = esp.split_first_chunk_mut::<ESP_HEADER>().ok_or(NoRoom)?;
-        header[4..].copy_from_slice(&(letter.sequence as u32).to_be_bytes());
-        match (letter.iv, iv.first_chunk_mut()) {
+            .complete(&mut front[ip_at..], total, class, dont_fragment, letter.id);
+        let sequence = (letter.sequence as u32).to_be_bytes();
+        front[esp_at + 4..][..4].copy_from_slice(&sequence);
+        let iv = front.last_chunk_mut::<LONGEST_IV>().ok_or(NoRoom)?;
+        match (letter.iv, self.iv_len) {
             // Counter modes: the sequence number is unique under the key (RFC 4106 3.1).
-            (None, Some(counter)) => *counter = letter.sequence.to_be_bytes(),
-            (None, None) => {}
-            (Some(random), _) => iv.copy_from_slice(random.get(..iv.len()).ok_or(NoRoom)?),
+            (None, 8) => iv[8..].copy_from_slice(&letter.sequence.to_be_bytes()),
+            (None, _) => {}
+            (Some(random), 8) => iv[8..].copy_from_slice(&random[..8]),
+            (Some(random), _) => *iv = *random,
         }
-        Ok(usize::from(self.esp_at))
+        Ok(esp_at + usize::from(self.len) - ROOM)
     }
 }
 
-/// Copies the front of `bytes` to `front`, which is as long as a link header and an IP header at least: in pieces of
-/// fixed length, which may overlap.
-#[inline(always)]
-fn copy_front(front: &mut [u8], bytes: &[u8; ROOM]) -> Result<(), NoRoom> {
-    const PIECE: usize = 32;
-    *front.first_chunk_mut().ok_or(NoRoom)? = *bytes.first_chunk::<PIECE>().ok_or(NoRoom)?;
-    if front.len() > 2 * PIECE {
-        let (to, from) = (front.get_mut(PIECE..), bytes.get(PIECE..));
-        let to = to.and_then(|to| to.first_chunk_mut::<PIECE>());
-        *to.ok_or(NoRoom)? = *from.and_then(|from| from.first_chunk()).ok_or(NoRoom)?;
-    }
-    let from = bytes
-        .get(front.len() - PIECE..)
-        .and_then(|b| b.first_chunk::<PIECE>());
-    *front.last_chunk_mut().ok_or(NoRoom)? = *from.ok_or(NoRoom)?;
-    Ok(())
-}
-
-/// The last bytes of padding, six at most, for each length of padding up to that of a block: 1, 2, 3, ...
-const PADDING: [u64; 16] = {
+/// The last bytes of padding, six at most, for each length of padding up to that of a block: 1, 2, 3, ..; behind them pad
+/// length and next header.
+const fn trailers(next_header: u8) -> [u64; 16] {
     let mut words = [0; 16];
     let mut pad = 0;
     while pad < 16 {
@@ -194,27 +182,32 @@ const PADDING: [u64; 16] = {
             words[pad] |= ((pad - short + i + 1) as u64) << (8 * i);
             i += 1;
         }
-        words[pad] |= (pad as u64) << (8 * short);
+        words[pad] |= (pad as u64) << (8 * short) | (next_header as u64) << (8 * short + 8);
         pad += 1;
     }
     words
-};
+}
 
-/// Padding, pad length and next header at the front of `tail` (RFC 4303 2.4 to 2.6); an ICV of eight bytes or more
-/// follows, so there is room to write whole words.
+const V4_TRAILERS: [u64; 16] = trailers(IpVersion::V4.tunnel_protocol());
+const V6_TRAILERS: [u64; 16] = trailers(IpVersion::V6.tunnel_protocol());
+
+/// Padding, pad length and next header behind the first `at` bytes of `body` (RFC 4303 2.4 to 2.6); an ICV of eight bytes
+/// or more follows, so there is room to write whole words.
 #[inline(always)]
-fn write_trailer(tail: &mut [u8], pad: usize, next_header: u8) -> Result<(), NoRoom> {
-    let short = pad.min(6);
-    if pad > short {
-        for (byte, value) in tail.iter_mut().zip(1..=pad as u8) {
+fn write_trailer(body: &mut [u8], at: usize, pad: usize, version: IpVersion) -> Result<(), NoRoom> {
+    let words = match version {
+        IpVersion::V4 => &V4_TRAILERS,
+        IpVersion::V6 => &V6_TRAILERS,
+    };
+    let mut end = at;
+    if pad > 6 {
+        let padding = body.get_mut(at..at + pad).ok_or(NoRoom)?;
+        for (byte, value) in padding.iter_mut().zip(1..=pad as u8) {
             *byte = value;
         }
+        end += pad - 6;
     }
-    // The end of the padding and the trailer make one word.
-    let word = PADDING[pad & 15] | u64::from(next_header) << (8 * short + 8);
-    let last = tail
-        .get_mut(pad - short..)
-        .and_then(|t| t.first_chunk_mut());
-    *last.ok_or(NoRoom)? = word.to_le_bytes();
+    let last = body.get_mut(end..).and_then(<[u8]>::first_chunk_mut);
+    *last.ok_or(NoRoom)? = words[pad & 15].to_le_bytes();
     Ok(())
 }

@@ -193,6 +193,7 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             Way::Whole | Way::Esp(..) => Some(frame),
         };
         if let Some(frame) = back {
+            self.settle_sealing();
             self.admit(io, port, frame);
         }
     }
@@ -224,14 +225,13 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         entry: u32,
     ) -> Option<B> {
         let len = usize::from(arrival.len);
+        if !self.sealing_account.is_of(slot, entry) && !self.open_sealing_account(slot, entry) {
+            return Some(buf);
+        }
         let Some(sa) = self.sad.outbound.get_mut(slot) else {
             return Some(buf);
         };
-        if sa.envelope.generation != self.flows.generation()
-            || len > sa.envelope.limit as usize
-            || sa.sequence >= sa.last_sequence
-            || !sa.life.charge_quietly(len, self.now)
-        {
+        if len > sa.envelope.limit as usize {
             return Some(buf);
         }
         let sequence = sa.sequence + 1;
@@ -248,15 +248,10 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             IpVersion::V6 => sa.envelope.close(&mut buf, HEADER, IpVersion::V6, &letter),
         };
         let Ok(at) = closed else {
-            sa.life.discharge(len);
             return Some(buf);
         };
         sa.sequence = sequence;
-        sa.counters.sealed(len as u64, sequence, self.now);
-        if let Some(hits) = self.view.hits.get(entry as usize) {
-            hits.packets.add(1);
-            hits.bytes.add(len as u64);
-        }
+        self.sealing_account.note(len);
         let item = Sealing {
             buf,
             sequence,
@@ -326,6 +321,7 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             _ => Some(item),
         };
         if let Some(item) = back {
+            self.settle_opening();
             self.accepted(io, item, None);
         }
     }
@@ -338,7 +334,11 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         mut item: Opening<B>,
         payload: usize,
     ) -> Option<Opening<B>> {
-        let Some(sa) = self.sad.inbound.get_mut(item.slot) else {
+        if !self.opening_account.is_of(item.slot, u32::MAX) && !self.open_opening_account(item.slot)
+        {
+            return Some(item);
+        }
+        let Some(sa) = self.sad.inbound.get(item.slot) else {
             return Some(item);
         };
         let inner = item.at as usize + esp::ESP_HEADER + sa.shape.iv_len;
@@ -361,10 +361,7 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         let Egress::Ready(link) = &way.egress else {
             return Some(item);
         };
-        if is_ect(item.class)
-            || len > usize::from(way.mtu)
-            || !sa.life.charge_quietly(len, self.now)
-        {
+        if is_ect(item.class) || len > usize::from(way.mtu) {
             return Some(item);
         }
         // The link header takes the place of what comes off: there is room.
@@ -376,7 +373,7 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
                 ip::decrement_hop_limit(packet, H::VERSION);
             }
         }
-        sa.counters.used(len as u64, self.now);
+        self.opening_account.note(len);
         io.transmit(link.interface, item.buf);
         None
     }

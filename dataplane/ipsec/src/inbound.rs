@@ -245,6 +245,7 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             }
             done >>= 1;
         }
+        self.settle_opening();
         self.opening.end(lane);
         io.lap(Stage::Finish);
     }

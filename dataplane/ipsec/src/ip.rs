@@ -518,7 +518,7 @@ pub fn decrement_hop_limit(packet: &mut [u8], version: IpVersion) {
         IpVersion::V4 => {
             if let Some(h) = packet.first_chunk_mut::<IPV4_HEADER>() {
                 h[8] = h[8].wrapping_sub(1);
-                [h[10], h[11]] = checksum::update([h[10], h[11]], 0x0100, 0);
+                [h[10], h[11]] = checksum::less_one_hop([h[10], h[11]]);
             }
         }
         IpVersion::V6 => {

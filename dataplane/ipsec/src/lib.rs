@@ -4,6 +4,7 @@
 //! [`Io`], time is an argument, ciphers stand behind [`engine::Engine`].
 #![forbid(unsafe_code)]
 
+mod account;
 pub mod ah;
 pub mod arp;
 pub mod aside;

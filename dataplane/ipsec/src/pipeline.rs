@@ -20,6 +20,7 @@ use portcullis_config::Side;
 use rand_chacha::ChaCha12Rng;
 use rand_core::{RngCore, SeedableRng};
 
+use crate::account::Account;
 use crate::ah::MaskedHeader;
 use crate::children::Children;
 use crate::counters::{Counter, WorkerCounters};
@@ -431,6 +432,9 @@ pub struct Pipeline<E: Engine, C, B> {
     pub(crate) reassemblers: [Reassembler<B>; 2],
     /// Places for a burst.
     arrivals: Vec<Arrival>,
+    /// Of the packets in the sealing lane, and of those that come out of the opening lane.
+    pub(crate) sealing_account: Account,
+    pub(crate) opening_account: Account,
     pub(crate) sealing: Waiting<Sealing<B>>,
     pub(crate) signing: Waiting<(Sealing<B>, MaskedHeader)>,
     pub(crate) opening: Waiting<Opening<B>>,
@@ -472,6 +476,8 @@ impl<E: Lookaside<B>, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B>
             adjacencies: Adjacencies::new(),
             serial: 0,
             arrivals: vec![Arrival::default(); BURST],
+            sealing_account: Account::default(),
+            opening_account: Account::default(),
             sealing: Waiting::new(),
             signing: Waiting::new(),
             opening: Waiting::new(),

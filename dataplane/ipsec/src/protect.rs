@@ -358,6 +358,7 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
 
     pub(crate) fn run_sealing<I: Outlet<Buf = B>>(&mut self, io: &mut I) {
         io.lap(Stage::Decide);
+        self.settle_sealing();
         let mut lane = self.sealing.begin();
         if self.offloads {
             self.seal_offloaded(io, &mut lane);

@@ -158,28 +158,26 @@ impl Life {
         self.charge_at_bounds(bytes, now)
     }
 
-    /// Counts one packet of `bytes` if that has no consequences; false if it has, and then it is not counted.
-    #[inline(always)]
-    pub fn charge_quietly(&mut self, bytes: usize, now: u64) -> bool {
-        let (packets, bytes) = (self.packets + 1, self.bytes + bytes as u64);
-        let quiet = packets <= self.next.packets && bytes <= self.next.bytes && now < self.next.at;
-        if quiet {
-            (self.packets, self.bytes) = (packets, bytes);
-        }
-        quiet
+    /// True if so many packets more, however long, have no consequences now.
+    #[inline]
+    pub(crate) fn is_far_from_bounds(&self, packets: usize, now: u64) -> bool {
+        let bytes = packets as u64 * u64::from(u16::MAX);
+        let packets = self.packets + packets as u64;
+        packets <= self.next.packets && self.bytes + bytes <= self.next.bytes && now < self.next.at
     }
 
-    /// Takes back what [`Life::charge_quietly`] counted.
-    #[cold]
-    pub(crate) fn discharge(&mut self, bytes: usize) {
-        self.packets -= 1;
-        self.bytes -= bytes as u64;
+    /// Counts packets that have no consequences.
+    #[inline]
+    pub(crate) fn charge_many(&mut self, packets: u64, bytes: u64) {
+        self.packets += packets;
+        self.bytes += bytes;
     }
 
     #[cold]
     fn charge_at_bounds(&mut self, bytes: usize, now: u64) -> LifeState {
         if self.exceeds(&self.hard, now) {
-            self.discharge(bytes);
+            self.packets -= 1;
+            self.bytes -= bytes as u64;
             return LifeState::Expired;
         }
         match self.exceeds(&self.soft, now) {

@@ -34,7 +34,7 @@ pub(crate) struct OuterRules {
     /// Flags that are always set, and those that the inner DF sets.
     flags: u16,
     flags_copied: u16,
-    /// Sum of the 16 bit words of the IPv4 header that do not change.
+    /// Sum of the 16 bit words of the IPv4 header that do not change, as they lie in memory.
     partial_sum: u32,
 }
 
@@ -93,7 +93,9 @@ impl OuterHeader {
                 class_set,
                 flags,
                 flags_copied,
-                partial_sum: u32::from(checksum::fold(checksum::sum(0, &template[..IPV4_HEADER]))),
+                partial_sum: u32::from(
+                    checksum::fold(checksum::sum(0, &template[..IPV4_HEADER])).to_be(),
+                ),
             },
         }
     }
@@ -205,22 +207,17 @@ impl OuterRules {
 
     #[inline(always)]
     fn complete_v4(&self, h: &mut [u8; 12], total_len: u16, class: u8, flags: u16, id: u16) {
-        // One word: class, length, identification, flags.
-        let word = 0x45 << 56
-            | u64::from(class) << 48
-            | u64::from(total_len) << 32
-            | u64::from(id) << 16
-            | u64::from(flags);
-        h[..8].copy_from_slice(&word.to_be_bytes());
-        let sum = self.partial_sum
-            + u32::from(class)
-            + u32::from(total_len)
-            + u32::from(id)
-            + u32::from(flags);
-        // Five words of 16 bits: two folds are enough.
-        let sum = (sum & 0xffff) + (sum >> 16);
-        let sum = (sum & 0xffff) + (sum >> 16);
-        [h[10], h[11]] = (!(sum as u16)).to_be_bytes();
+        // As they lie in memory: the sum is the same in either byte order (RFC 1071 2 B).
+        let words = [u16::from(class), total_len, id, flags].map(u16::to_be_bytes);
+        h[1] = class;
+        h[2..4].copy_from_slice(&words[1]);
+        h[4..6].copy_from_slice(&words[2]);
+        h[6..8].copy_from_slice(&words[3]);
+        let open = words.map(|word| u32::from(u16::from_ne_bytes(word)));
+        let sum = self.partial_sum + open[0] + open[1] + open[2] + open[3];
+        // The halves are added with what they carry: what the upper half comes to.
+        let sum = sum.wrapping_add(sum.rotate_left(16)) >> 16;
+        h[10..12].copy_from_slice(&(!(sum as u16)).to_ne_bytes());
     }
 }
 

@@ -37,15 +37,15 @@ impl KernelEngine {
         key.ok_or(KeyError::Length)
     }
 
-    /// Seals up to [`BURST`](super::BURST) packets; bit i of the answer is set if the i-th is done.
+    /// Seals those of up to [`BURST`](super::BURST) packets that are there; bit i of the answer is set if the i-th is done.
     #[inline(always)]
-    pub(super) fn seal<'p>(&self, packets: impl Iterator<Item = Packet<'p>>) -> u64 {
+    pub(super) fn seal<'p>(&self, packets: impl Iterator<Item = Option<Packet<'p>>>) -> u64 {
         self.0.seal_burst(packets)
     }
 
     /// Opens them; bit i of the answer is set if the i-th is authentic.
     #[inline(always)]
-    pub(super) fn open<'p>(&self, packets: impl Iterator<Item = Packet<'p>>) -> u64 {
+    pub(super) fn open<'p>(&self, packets: impl Iterator<Item = Option<Packet<'p>>>) -> u64 {
         self.0.open_burst(packets)
     }
 }

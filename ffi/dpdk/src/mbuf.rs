@@ -212,6 +212,35 @@ impl Mbuf {
         }
     }
 
+    /// Puts `front` bytes, at most `ROOM`, in lieu of the first `skip`, and makes what is behind them `len` bytes long;
+    /// what comes in is undefined. Gives the `ROOM` bytes that end where `len` begins, the packet's `front` bytes
+    /// behind bytes of nobody, and the `len`. After an error it is as before.
+    #[inline(always)]
+    pub fn wrap<const ROOM: usize>(
+        &mut self,
+        skip: usize,
+        front: usize,
+        len: usize,
+    ) -> Result<(&mut [u8; ROOM], &mut [u8]), NoRoom> {
+        let at = usize::from(self.data_off()) + skip;
+        let room = usize::from(self.buf_len());
+        if at < ROOM || at > room || len > room - at || front > ROOM {
+            return Err(NoRoom);
+        }
+        // Both are at most the buffer's length, which is 16 bits.
+        self.place((at - front) as u16, (front + len) as u16);
+        // SAFETY: buf_addr is a pointer to buf_len bytes, of which `ROOM` before `at` and `len` behind it are two parts.
+        // DPDK's memory is mapped zeroed, so they are initialised. `&mut self` is the only access.
+        unsafe {
+            let body = self
+                .field::<*mut u8>(sys::SHIM_MBUF_BUF_ADDR)
+                .read()
+                .add(at);
+            let before = &mut *body.sub(ROOM).cast::<[u8; ROOM]>();
+            Ok((before, slice::from_raw_parts_mut(body, len)))
+        }
+    }
+
     /// Gives all of `bufs` back to their pools, which is cheaper than one by one.
     pub fn free_bulk<const N: usize>(bufs: &mut ArrayVec<Mbuf, N>) {
         let count = bufs.len() as u32;

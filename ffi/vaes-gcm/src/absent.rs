@@ -41,12 +41,12 @@ impl Kernel {
     }
 
     /// Cannot be called.
-    pub fn seal_burst<'p>(&self, _packets: impl Iterator<Item = EspPacket<'p>>) -> u64 {
+    pub fn seal_burst<'p>(&self, _packets: impl Iterator<Item = Option<EspPacket<'p>>>) -> u64 {
         match self.0 {}
     }
 
     /// Cannot be called.
-    pub fn open_burst<'p>(&self, _packets: impl Iterator<Item = EspPacket<'p>>) -> u64 {
+    pub fn open_burst<'p>(&self, _packets: impl Iterator<Item = Option<EspPacket<'p>>>) -> u64 {
         match self.0 {}
     }
 }

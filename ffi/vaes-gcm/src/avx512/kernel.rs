@@ -36,15 +36,15 @@ impl Kernel {
     /// Encrypts each payload in place and writes its ICV.
     pub fn seal(&self, packets: &mut [EspPacket<'_>]) {
         for packets in packets.chunks_mut(BURST) {
-            let done = self.seal_burst(packets.iter_mut().map(EspPacket::again));
+            let done = self.seal_burst(packets.iter_mut().map(|p| Some(p.again())));
             mark(packets, done);
         }
     }
 
-    /// The same for up to [`BURST`] packets from wherever they are; later ones are left alone. Bit i of the answer is
-    /// what `ok` would be for packet i.
+    /// The same for up to [`BURST`] packets from wherever they are, some of them perhaps for others; later ones are left
+    /// alone. Bit i of the answer is what `ok` would be for the i-th.
     #[inline]
-    pub fn seal_burst<'p>(&self, packets: impl Iterator<Item = EspPacket<'p>>) -> u64 {
+    pub fn seal_burst<'p>(&self, packets: impl Iterator<Item = Option<EspPacket<'p>>>) -> u64 {
         // SAFETY: a `Kernel` exists only where the CPU has all that is enabled.
         unsafe { run::<true>(packets) }
     }
@@ -52,14 +52,14 @@ impl Kernel {
     /// Verifies each ICV in constant time and decrypts each payload in place.
     pub fn open(&self, packets: &mut [EspPacket<'_>]) {
         for packets in packets.chunks_mut(BURST) {
-            let done = self.open_burst(packets.iter_mut().map(EspPacket::again));
+            let done = self.open_burst(packets.iter_mut().map(|p| Some(p.again())));
             mark(packets, done);
         }
     }
 
     /// The same for up to [`BURST`] packets, as [`Kernel::seal_burst`].
     #[inline]
-    pub fn open_burst<'p>(&self, packets: impl Iterator<Item = EspPacket<'p>>) -> u64 {
+    pub fn open_burst<'p>(&self, packets: impl Iterator<Item = Option<EspPacket<'p>>>) -> u64 {
         // SAFETY: a `Kernel` exists only where the CPU has all that is enabled.
         unsafe { run::<false>(packets) }
     }
@@ -72,7 +72,7 @@ fn mark(packets: &mut [EspPacket<'_>], done: u64) {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,bmi2")]
-fn run<'p, const SEAL: bool>(packets: impl Iterator<Item = EspPacket<'p>>) -> u64 {
+fn run<'p, const SEAL: bool>(packets: impl Iterator<Item = Option<EspPacket<'p>>>) -> u64 {
     let mut nowhere = [0; 64];
     let mut burst = Burst::none(&mut nowhere);
     burst.fill(packets);

@@ -1,6 +1,7 @@
 //! What the kernel knows of each packet of a burst.
 
 use std::cell::Cell;
+use std::mem::MaybeUninit;
 
 use super::key::{KeySize, Schedule};
 use super::row::Row;
@@ -18,15 +19,17 @@ const HEADER: usize = 16;
 
 /// What is derived from one packet. Nothing of it is read soon after it is written: a vector that has been written by
 /// words cannot be forwarded to the reader.
+#[repr(C, align(64))]
 pub(crate) struct Lane<'a> {
-    pub(crate) schedule: &'a Schedule,
     /// The first block that is hashed: the AAD, bytes reversed.
     pub(crate) aad: Block,
     /// The last block that is hashed, bytes reversed.
     pub(crate) lengths: Block,
+    pub(crate) schedule: &'a Schedule,
+    /// The packet; when the body is taken, the ICV.
+    bytes: Cell<&'a mut [u8]>,
     /// From the SPI to the end of the payload.
-    body: Cell<&'a mut [u8]>,
-    icv: Cell<&'a mut [u8]>,
+    body_len: usize,
 }
 
 /// The packets of a burst.
@@ -55,53 +58,59 @@ impl<'a> Lane<'a> {
     /// would take hundreds of cycles to find that it need not be.
     fn none(nowhere: &'a mut [u8]) -> Self {
         Lane {
-            schedule: &Schedule::ZERO,
             aad: [0; 16],
             lengths: [0; 16],
-            body: Cell::new(nowhere.split_at_mut(0).0),
-            icv: Cell::default(),
+            schedule: &Schedule::ZERO,
+            bytes: Cell::new(nowhere.split_at_mut(0).0),
+            body_len: 0,
         }
     }
 
     /// `None` if the packet is too short for IV and ICV.
-    #[inline]
+    #[inline(always)]
     fn new(packet: EspPacket<'a>) -> Option<Self> {
-        let end = packet.packet.len().checked_sub(packet.key.icv_len)?;
-        let (body, icv) = packet.packet.split_at_mut_checked(end)?;
-        let payload = end.checked_sub(HEADER)?;
-        let word = |bytes: &[u8; 4]| u128::from(u32::from_be_bytes(*bytes));
-        let (spi, rest) = body.split_first_chunk()?;
-        let (spi, sequence) = (word(spi), word(rest.first_chunk()?));
+        let EspPacket {
+            key,
+            packet,
+            sequence_high,
+            ..
+        } = packet;
+        let body_len = packet.len().wrapping_sub(key.icv_len);
+        let payload = packet.len().checked_sub(HEADER + key.icv_len)?;
+        let header = u64::from_be_bytes(*packet.first_chunk()?);
         // RFC 4106 5. In a reversed block the first bytes are the high ones.
-        let (aad, aad_len) = match packet.sequence_high {
-            None => ((spi << 96) | (sequence << 64), 8),
-            Some(high) => (
-                (spi << 96) | (u128::from(high) << 64) | (sequence << 32),
-                12,
-            ),
+        let (high, low, aad_len) = match sequence_high {
+            None => (header, 0, 8),
+            Some(sequence_high) => {
+                let high = header >> 32 << 32 | u64::from(sequence_high);
+                (high, header << 32, 12)
+            }
         };
-        let lengths = (aad_len * 8) << 64 | (payload as u128 * 8);
+        let block = |high: u64, low: u64| (u128::from(high) << 64 | u128::from(low)).to_le_bytes();
         Some(Lane {
-            schedule: packet.key.schedule(),
-            aad: aad.to_le_bytes(),
-            lengths: lengths.to_le_bytes(),
-            body: Cell::new(body),
-            icv: Cell::new(icv),
+            aad: block(high, low),
+            lengths: block(aad_len * 8, payload as u64 * 8),
+            schedule: key.schedule(),
+            bytes: Cell::new(packet),
+            body_len,
         })
     }
 
-    /// Hands out the body; then there is none any more.
+    /// Hands out the body, once; what is left is the ICV.
     #[inline]
     pub(crate) fn take_body(&self) -> &'a mut [u8] {
-        let (none, body) = self.body.take().split_at_mut(0);
-        self.body.set(none);
+        let bytes = self.bytes.take();
+        let (body, icv) = bytes
+            .split_at_mut_checked(self.body_len)
+            .unwrap_or_default();
+        self.bytes.set(icv);
         body
     }
 
     /// Writes as much of the tag as the ICV has.
     #[inline]
     pub(crate) fn write_icv(&self, tag: &Block) {
-        let icv = self.icv.take();
+        let icv = self.bytes.take();
         match icv.len() {
             16 => write::<16>(icv, tag),
             12 => write::<12>(icv, tag),
@@ -112,7 +121,7 @@ impl<'a> Lane<'a> {
     /// Compares as much of the tag as the ICV has, in constant time.
     #[inline]
     pub(crate) fn icv_is(&self, tag: &Block) -> bool {
-        let icv = self.icv.take();
+        let icv = self.bytes.take();
         let difference = match icv.len() {
             16 => difference::<16>(icv, tag),
             12 => difference::<12>(icv, tag),
@@ -149,22 +158,37 @@ impl<'a> Burst<'a> {
         }
     }
 
-    /// At most [`BURST`] packets.
+    /// At most [`BURST`] packets; those that are not there are in no set.
     #[inline]
-    pub(crate) fn fill<'p: 'a>(&mut self, packets: impl Iterator<Item = EspPacket<'p>>) {
+    pub(crate) fn fill<'p: 'a>(&mut self, packets: impl Iterator<Item = Option<EspPacket<'p>>>) {
         let sets = &mut self.sets;
-        let mut place = 1;
-        self.lanes.fill(packets.take(BURST).map(|packet| {
-            place <<= 1;
-            let key_size = packet.key.size as usize;
-            let end = packet.packet.len().wrapping_sub(packet.key.icv_len);
-            let Some(lane) = Lane::new(packet) else {
-                return Lane::none(&mut []);
+        let mut set: Set = 1;
+        // Of packets in a row that are alike, with those: a set in memory would have to wait for the one before.
+        let (mut like, mut alike) = ((KeySize::Aes128, 0), 0);
+        let packets = packets.take(BURST);
+        self.lanes.fill(packets, |place, packet| {
+            set <<= 1;
+            let lane = packet.and_then(|packet| Some((packet.key.size, Lane::new(packet)?)));
+            let Some((key_size, lane)) = lane else {
+                return leave_out(place);
             };
-            sets[key_size][size(end)] |= place;
-            lane
-        }));
+            let kind = (key_size, size(lane.body_len));
+            if kind != like {
+                sets[like.0 as usize][like.1] |= alike;
+                (like, alike) = (kind, 0);
+            }
+            alike |= set;
+            place.write(lane)
+        });
+        sets[like.0 as usize][like.1] |= alike;
     }
+}
+
+/// Apart, so that the compiler does not prepare for it with every packet.
+#[cold]
+#[inline(never)]
+fn leave_out<'p, 'a>(place: &'p mut MaybeUninit<Lane<'a>>) -> &'p mut Lane<'a> {
+    place.write(Lane::none(&mut []))
 }
 
 /// Takes up to four places out of a set; their number, and the places. In lieu of missing ones there is place 0.

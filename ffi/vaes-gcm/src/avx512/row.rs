@@ -22,12 +22,17 @@ impl<T> Row<T> {
         Row { items, len: 1 }
     }
 
-    /// What is at place 0, and behind it `items`, as many as there is room for.
-    #[inline]
-    pub(crate) fn fill(&mut self, items: impl Iterator<Item = T>) {
+    /// What is at place 0, and behind it what `write` makes of `items`, as many as there is room for. Made where it
+    /// stays: it is too large to be handed around.
+    #[inline(always)]
+    pub(crate) fn fill<I>(
+        &mut self,
+        items: impl Iterator<Item = I>,
+        mut write: impl for<'p> FnMut(&'p mut MaybeUninit<T>, I) -> &'p mut T,
+    ) {
         let mut len = 1;
         for (place, item) in self.items[1..].iter_mut().zip(items) {
-            place.write(item);
+            write(place, item);
             len += 1;
         }
         self.len = len;
