@@ -30,6 +30,7 @@ pub struct Envelope {
     pub limit: u32,
     /// How what is open in the outer header is filled in.
     outer: OuterRules,
+    spi: u32,
     /// Where the packets leave.
     pub interface: InterfaceId,
     /// Length of the headers.
@@ -41,7 +42,7 @@ pub struct Envelope {
     /// What is added to an inner packet's length to be a multiple of the SA's alignment, less one.
     mask: u8,
     icv_len: u8,
-    /// The headers, at the end; lengths, class, identification, sequence number and IV are open.
+    /// The headers, at the end; lengths, class, identification, ESP and IV are open.
     room: [u8; ROOM],
 }
 
@@ -53,6 +54,7 @@ impl Default for Envelope {
             generation: 0,
             limit: 0,
             outer: OuterRules::default(),
+            spi: 0,
             interface: InterfaceId(u16::MAX),
             len: 0,
             ip_at: 0,
@@ -102,9 +104,9 @@ impl Envelope {
         let mut room = [0; ROOM];
         link.write(&mut room[ROOM - len..]);
         room[ip_at..esp_at].copy_from_slice(outer.template());
-        room[esp_at..esp_at + 4].copy_from_slice(&spi.to_be_bytes());
         Envelope {
             room,
+            spi,
             generation,
             limit: limit as u32,
             interface: link.interface,
@@ -156,8 +158,9 @@ impl Envelope {
         let total = ROOM - ip_at + body_len;
         self.outer
             .complete(&mut front[ip_at..], total, class, dont_fragment, letter.id);
-        let sequence = (letter.sequence as u32).to_be_bytes();
-        front[esp_at + 4..][..4].copy_from_slice(&sequence);
+        // In one word, as it is soon to be read.
+        let header = u64::from(self.spi) << 32 | u64::from(letter.sequence as u32);
+        front[esp_at..][..ESP_HEADER].copy_from_slice(&header.to_be_bytes());
         let iv = front.last_chunk_mut::<LONGEST_IV>().ok_or(NoRoom)?;
         match (letter.iv, self.iv_len) {
             // Counter modes: the sequence number is unique under the key (RFC 4106 3.1).

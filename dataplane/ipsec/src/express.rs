@@ -5,7 +5,7 @@
 //! arrive:  Ethernet, IP, hash         -> memory of the flow, or of the SPI, is asked for
 //! look up: flow or SPI                -> of many SAs, memory of the SA is asked for, and then what it points to
 //! decide:  protected side: header and trailer -> seal lane;  unprotected side: sizes, replay -> open lane
-//! opened:  replay, trailer, selectors by flow, hop limit, link header -> transmit
+//! opened:  see [`crate::emerge`]
 //! ```
 //! Nothing here drops a packet before authentication or decides a flow: whatever is not ordinary goes the whole way
 //! of [`crate::pipeline`], as it came, and nothing has changed until it is certain that a packet stays here.
@@ -15,32 +15,31 @@ use portcullis_config::Side;
 use crate::engine::lookaside::Lookaside;
 use crate::envelope::Letter;
 use crate::ethernet::{HEADER, ethertype};
-use crate::flow::{Decision, Egress, FlowKey, FlowPlace, Path, Verdict};
-use crate::ip::{self, Address, IpVersion, protocol};
+use crate::flow::{Decision, FlowKey, FlowPlace, Path, Verdict};
+use crate::ip::{Address, IpVersion, protocol};
 use crate::pipeline::{Opening, Outlet, Pipeline, Sealing};
 use crate::plain::{Plain, V4, V6};
 use crate::replay::ReplayWindow;
 use crate::sa::SaRef;
 use crate::spd::Classifier;
-use crate::tunnel::is_ect;
-use crate::{DropReason, PacketBuf, esp};
+use crate::{PacketBuf, esp};
 
 /// What is known of a packet of a burst.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Arrival {
     pub(crate) key: FlowKey,
     pub(crate) place: FlowPlace,
-    way: Way,
+    pub(crate) way: Way,
     /// Length of the IP packet.
-    len: u16,
+    pub(crate) len: u16,
     header_len: u8,
     class: u8,
-    version: IpVersion,
+    pub(crate) version: IpVersion,
 }
 
 /// Where a packet of a burst goes.
 #[derive(Clone, Copy, Debug, Default)]
-enum Way {
+pub(crate) enum Way {
     /// The whole way.
     #[default]
     Whole,
@@ -52,6 +51,8 @@ enum Way {
     Protect(u32, u32),
     /// To an SA of this worker.
     Open(u32),
+    /// Out of an SA, the inner packet at this offset.
+    Emerged(u32),
 }
 
 /// The untagged interface of a port.
@@ -131,7 +132,7 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
                     }
                 }
             }
-            Way::Whole | Way::Protect(..) | Way::Open(_) => {}
+            Way::Whole | Way::Protect(..) | Way::Open(_) | Way::Emerged(_) => {}
         }
     }
 
@@ -149,7 +150,7 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         match arrival.way {
             Way::Protect(slot, _) => self.sad.outbound.prefetch(slot),
             Way::Open(slot) => self.sad.inbound.prefetch(slot),
-            Way::Whole | Way::Outbound | Way::Esp(..) => {}
+            Way::Whole | Way::Outbound | Way::Esp(..) | Way::Emerged(_) => {}
         }
     }
 
@@ -173,7 +174,7 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
                     self.engine.prefetch(&sa.key);
                 }
             }
-            Way::Whole | Way::Outbound | Way::Esp(..) => {}
+            Way::Whole | Way::Outbound | Way::Esp(..) | Way::Emerged(_) => {}
         }
     }
 
@@ -190,7 +191,7 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             Way::Protect(slot, entry) => self.express_seal(io, frame, arrival, slot, entry),
             Way::Open(slot) => self.express_open(io, frame, arrival, slot),
             Way::Outbound => self.express_first(io, frame, arrival),
-            Way::Whole | Way::Esp(..) => Some(frame),
+            Way::Whole | Way::Esp(..) | Way::Emerged(_) => Some(frame),
         };
         if let Some(frame) = back {
             self.settle_sealing();
@@ -301,80 +302,6 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             link: HEADER as u8,
         };
         self.push_opening(io, item, None);
-        None
-    }
-
-    /// Forwards an authentic packet of a tunnel, if its flow is decided and leaves in clear.
-    #[inline(always)]
-    pub(crate) fn express_opened<I: Outlet<Buf = B>>(&mut self, io: &mut I, item: Opening<B>) {
-        let Some(sa) = self.sad.inbound.get_mut(item.slot) else {
-            return self.drop(io, item.buf, DropReason::BadSpi);
-        };
-        if let Err(reason) = sa.accept(item.sequence) {
-            return self.drop_inbound(io, item.buf, item.slot, reason);
-        }
-        let at = item.at as usize;
-        let esp = item.buf.data().get(at..).unwrap_or_default();
-        let back = match esp::trailer(esp, &sa.shape) {
-            Ok((payload, protocol::IPV4)) => self.express_forward::<V4, I>(io, item, payload),
-            Ok((payload, protocol::IPV6)) => self.express_forward::<V6, I>(io, item, payload),
-            _ => Some(item),
-        };
-        if let Some(item) = back {
-            self.settle_opening();
-            self.accepted(io, item, None);
-        }
-    }
-
-    /// The same for a packet of `payload` bytes; otherwise gives it back, unchanged.
-    #[inline(always)]
-    fn express_forward<H: Plain, I: Outlet<Buf = B>>(
-        &mut self,
-        io: &mut I,
-        mut item: Opening<B>,
-        payload: usize,
-    ) -> Option<Opening<B>> {
-        if !self.opening_account.is_of(item.slot, u32::MAX) && !self.open_opening_account(item.slot)
-        {
-            return Some(item);
-        }
-        let Some(sa) = self.sad.inbound.get(item.slot) else {
-            return Some(item);
-        };
-        let inner = item.at as usize + esp::ESP_HEADER + sa.shape.iv_len;
-        let packet = item.buf.data().get(inner..inner + payload);
-        let Some(head) = packet.and_then(H::read) else {
-            return Some(item);
-        };
-        let len = H::total_len(head);
-        let key = H::key(head, FlowKey::path(Path::Decapsulated(sa.serial)));
-        let Some(&Decision {
-            verdict: Verdict::Forward(way),
-            ..
-        }) = self.flows.get(self.flows.place(&key), &key)
-        else {
-            return Some(item);
-        };
-        let Some(way) = self.adjacencies.get(way) else {
-            return Some(item);
-        };
-        let Egress::Ready(link) = &way.egress else {
-            return Some(item);
-        };
-        if is_ect(item.class) || len > usize::from(way.mtu) {
-            return Some(item);
-        }
-        // The link header takes the place of what comes off: there is room.
-        let link_len = usize::from(link.len);
-        let front = (inner - link_len) as isize;
-        if let Ok(frame) = item.buf.reshape(front, link_len + len) {
-            link.write(frame);
-            if let Some(packet) = frame.get_mut(link_len..) {
-                ip::decrement_hop_limit(packet, H::VERSION);
-            }
-        }
-        self.opening_account.note(len);
-        io.transmit(link.interface, item.buf);
         None
     }
 }

@@ -6,6 +6,7 @@ use crate::ah::{self, AhHeader};
 use crate::engine::AhJob;
 use crate::engine::lookaside::Lookaside;
 use crate::esp;
+use crate::express::Arrival;
 use crate::flow::{Decision, FlowKey, Path, Verdict};
 use crate::ip::{self, IpHeader, protocol};
 use crate::local::quoted_key;
@@ -238,14 +239,24 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             )
         });
         io.lap(Stage::Cipher);
-        for item in lane.drain(..) {
+        let mut arrivals = self.emerging.begin();
+        for (i, item) in lane.iter().enumerate() {
+            // Another packet goes the whole way.
+            arrivals.push(match done >> i & 1 != 0 && item.link != 0 {
+                true => self.foresee(item),
+                false => Arrival::default(),
+            });
+        }
+        for (item, arrival) in lane.drain(..).zip(&arrivals) {
             match done & 1 != 0 && item.link != 0 {
-                true => self.express_opened(io, item),
+                true => self.emerge(io, item, arrival),
                 false => self.opened(io, item, done & 1 != 0, None),
             }
             done >>= 1;
         }
         self.settle_opening();
+        arrivals.clear();
+        self.emerging.end(arrivals);
         self.opening.end(lane);
         io.lap(Stage::Finish);
     }

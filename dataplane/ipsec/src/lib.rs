@@ -15,6 +15,7 @@ pub mod command;
 pub mod counters;
 mod crypto_failure;
 pub mod drop_reason;
+mod emerge;
 pub mod engine;
 pub mod envelope;
 pub mod esp;

@@ -439,6 +439,8 @@ pub struct Pipeline<E: Engine, C, B> {
     pub(crate) signing: Waiting<(Sealing<B>, MaskedHeader)>,
     pub(crate) opening: Waiting<Opening<B>>,
     pub(crate) verifying: Waiting<(Opening<B>, MaskedHeader)>,
+    /// Places for what comes out of the opening lane.
+    pub(crate) emerging: Waiting<Arrival>,
     pub(crate) fragments: Vec<B>,
     pub(crate) rng: ChaCha12Rng,
     pub(crate) icmp_limit: RateLimit,
@@ -482,6 +484,7 @@ impl<E: Lookaside<B>, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B>
             signing: Waiting::new(),
             opening: Waiting::new(),
             verifying: Waiting::new(),
+            emerging: Waiting::new(),
             fragments: Vec::with_capacity(MAX_FRAGMENTS),
             rng,
             icmp_limit: RateLimit::new(ICMP_ERRORS.0, ICMP_ERRORS.1),
