@@ -17,26 +17,58 @@ use crate::tunnel::is_ect;
 use crate::{DropReason, PacketBuf, esp};
 
 impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
+    /// Looks at those packets of a lane that are authentic: bit i of `done` is the i-th's.
+    #[inline(never)]
+    pub(crate) fn foresee_all(&self, lane: &[Opening<B>], mut done: u64, arrivals: &mut [Arrival]) {
+        for (item, arrival) in lane.iter().zip(arrivals) {
+            arrival.way = Way::Whole;
+            if done & 1 != 0 && item.link != 0 {
+                self.foresee(item, arrival);
+            }
+            done >>= 1;
+        }
+    }
+
+    /// Has all packets of a lane go on.
+    #[inline(never)]
+    pub(crate) fn emerge_all<I: Outlet<Buf = B>>(
+        &mut self,
+        io: &mut I,
+        lane: &mut Vec<Opening<B>>,
+        mut done: u64,
+        arrivals: &[Arrival],
+    ) {
+        let whole = Arrival::default();
+        let mut arrivals = arrivals.iter();
+        for item in lane.drain(..) {
+            let arrival = arrivals.next().unwrap_or(&whole);
+            match done & 1 != 0 && item.link != 0 {
+                true => self.emerge(io, item, arrival),
+                false => self.opened(io, item, done & 1 != 0, None),
+            }
+            done >>= 1;
+        }
+    }
+
     /// Looks at an authentic packet.
     #[inline(always)]
-    pub(crate) fn foresee(&self, item: &Opening<B>) -> Arrival {
-        let mut arrival = Arrival::default();
-        if let Some(sa) = self.sad.inbound.get(item.slot) {
-            let at = item.at as usize;
-            let esp = item.buf.data().get(at..).unwrap_or_default();
-            let inner = esp::ESP_HEADER + sa.shape.iv_len;
-            let packet = |payload| esp.get(inner..inner + payload).unwrap_or_default();
-            match esp::trailer(esp, &sa.shape) {
-                Ok((payload, protocol::IPV4)) => {
-                    self.foresee_inner::<V4>(&mut arrival, packet(payload), at + inner, sa.serial);
-                }
-                Ok((payload, protocol::IPV6)) => {
-                    self.foresee_inner::<V6>(&mut arrival, packet(payload), at + inner, sa.serial);
-                }
-                _ => {}
+    fn foresee(&self, item: &Opening<B>, arrival: &mut Arrival) {
+        let Some(sa) = self.sad.inbound.get(item.slot) else {
+            return;
+        };
+        let at = item.at as usize;
+        let esp = item.buf.data().get(at..).unwrap_or_default();
+        let inner = esp::ESP_HEADER + sa.shape.iv_len;
+        let packet = |payload| esp.get(inner..inner + payload).unwrap_or_default();
+        match esp::trailer(esp, &sa.shape) {
+            Ok((payload, protocol::IPV4)) => {
+                self.foresee_inner::<V4>(arrival, packet(payload), at + inner, sa.serial);
             }
+            Ok((payload, protocol::IPV6)) => {
+                self.foresee_inner::<V6>(arrival, packet(payload), at + inner, sa.serial);
+            }
+            _ => {}
         }
-        arrival
     }
 
     #[inline(always)]
@@ -60,12 +92,7 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
 
     /// Forwards an authentic packet of a tunnel, if its flow is decided and leaves in clear.
     #[inline(always)]
-    pub(crate) fn emerge<I: Outlet<Buf = B>>(
-        &mut self,
-        io: &mut I,
-        item: Opening<B>,
-        arrival: &Arrival,
-    ) {
+    fn emerge<I: Outlet<Buf = B>>(&mut self, io: &mut I, item: Opening<B>, arrival: &Arrival) {
         let Some(sa) = self.sad.inbound.get_mut(item.slot) else {
             return self.drop(io, item.buf, DropReason::BadSpi);
         };

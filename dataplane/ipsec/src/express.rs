@@ -73,9 +73,46 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         })
     }
 
+    // Each step is a function of its own, so that the compiler keeps in registers what it needs over and over.
+
+    /// Looks at the frames of a burst.
+    #[inline(never)]
+    pub(crate) fn arrive_all(
+        &self,
+        port: Option<Untagged>,
+        arrivals: &mut [Arrival],
+        frames: &[B],
+    ) {
+        for (frame, arrival) in frames.iter().zip(arrivals) {
+            self.arrive(port, arrival, frame);
+        }
+    }
+
+    /// Looks up their flows and SPIs.
+    #[inline(never)]
+    pub(crate) fn look_up_all(&self, arrivals: &mut [Arrival]) {
+        for arrival in arrivals {
+            self.look_up(arrival);
+        }
+    }
+
+    /// Decides.
+    #[inline(never)]
+    pub(crate) fn decide_all<I: Outlet<Buf = B>>(
+        &mut self,
+        io: &mut I,
+        port: usize,
+        arrivals: &[Arrival],
+        frames: impl Iterator<Item = B>,
+    ) {
+        for (frame, arrival) in frames.zip(arrivals) {
+            self.decide(io, port, arrival, frame);
+        }
+    }
+
     /// Looks at one frame of a burst.
     #[inline(always)]
-    pub(crate) fn arrive(&self, port: Option<Untagged>, arrival: &mut Arrival, frame: &B) {
+    fn arrive(&self, port: Option<Untagged>, arrival: &mut Arrival, frame: &B) {
         arrival.way = Way::Whole;
         if let (Some(port), Some((header, packet))) = (port, frame.data().split_first_chunk()) {
             match unicast_ethertype(header, port.mac) {
@@ -110,7 +147,7 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
 
     /// Looks up the flow or the SPI.
     #[inline(always)]
-    pub(crate) fn look_up(&self, arrival: &mut Arrival) {
+    fn look_up(&self, arrival: &mut Arrival) {
         match arrival.way {
             Way::Outbound => match self.flows.get_first(arrival.place, &arrival.key) {
                 Some(&Decision {
@@ -180,13 +217,7 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
 
     /// Decides.
     #[inline(always)]
-    pub(crate) fn decide<I: Outlet<Buf = B>>(
-        &mut self,
-        io: &mut I,
-        port: usize,
-        arrival: &Arrival,
-        frame: B,
-    ) {
+    fn decide<I: Outlet<Buf = B>>(&mut self, io: &mut I, port: usize, arrival: &Arrival, frame: B) {
         let back = match arrival.way {
             Way::Protect(slot, entry) => self.express_seal(io, frame, arrival, slot, entry),
             Way::Open(slot) => self.express_open(io, frame, arrival, slot),

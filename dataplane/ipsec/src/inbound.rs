@@ -6,7 +6,6 @@ use crate::ah::{self, AhHeader};
 use crate::engine::AhJob;
 use crate::engine::lookaside::Lookaside;
 use crate::esp;
-use crate::express::Arrival;
 use crate::flow::{Decision, FlowKey, Path, Verdict};
 use crate::ip::{self, IpHeader, protocol};
 use crate::local::quoted_key;
@@ -230,7 +229,7 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             self.open_aside(io, &mut lane);
         }
         let sad = &self.sad;
-        let mut done = self.engine.open_each(&mut lane, |item| {
+        let done = self.engine.open_each(&mut lane, |item| {
             esp_job(
                 sad.inbound_key(item.slot),
                 &mut item.buf,
@@ -239,24 +238,11 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             )
         });
         io.lap(Stage::Cipher);
-        let mut arrivals = self.emerging.begin();
-        for (i, item) in lane.iter().enumerate() {
-            // Another packet goes the whole way.
-            arrivals.push(match done >> i & 1 != 0 && item.link != 0 {
-                true => self.foresee(item),
-                false => Arrival::default(),
-            });
-        }
-        for (item, arrival) in lane.drain(..).zip(&arrivals) {
-            match done & 1 != 0 && item.link != 0 {
-                true => self.emerge(io, item, arrival),
-                false => self.opened(io, item, done & 1 != 0, None),
-            }
-            done >>= 1;
-        }
+        let mut arrivals = self.emerging.pop().unwrap_or_default();
+        self.foresee_all(&lane, done, &mut arrivals);
+        self.emerge_all(io, &mut lane, done, &arrivals);
         self.settle_opening();
-        arrivals.clear();
-        self.emerging.end(arrivals);
+        self.emerging.push(arrivals);
         self.opening.end(lane);
         io.lap(Stage::Finish);
     }

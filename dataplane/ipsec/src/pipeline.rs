@@ -439,8 +439,8 @@ pub struct Pipeline<E: Engine, C, B> {
     pub(crate) signing: Waiting<(Sealing<B>, MaskedHeader)>,
     pub(crate) opening: Waiting<Opening<B>>,
     pub(crate) verifying: Waiting<(Opening<B>, MaskedHeader)>,
-    /// Places for what comes out of the opening lane.
-    pub(crate) emerging: Waiting<Arrival>,
+    /// Places for what comes out of opening lanes, for as many as are emptied one inside the other.
+    pub(crate) emerging: Vec<Vec<Arrival>>,
     pub(crate) fragments: Vec<B>,
     pub(crate) rng: ChaCha12Rng,
     pub(crate) icmp_limit: RateLimit,
@@ -484,7 +484,7 @@ impl<E: Lookaside<B>, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B>
             signing: Waiting::new(),
             opening: Waiting::new(),
             verifying: Waiting::new(),
-            emerging: Waiting::new(),
+            emerging: vec![vec![Arrival::default(); BURST]; usize::from(MAX_DEPTH) + 1],
             fragments: Vec::with_capacity(MAX_FRAGMENTS),
             rng,
             icmp_limit: RateLimit::new(ICMP_ERRORS.0, ICMP_ERRORS.1),
@@ -515,20 +515,14 @@ impl<E: Lookaside<B>, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B>
         let mut arrivals = std::mem::take(&mut self.arrivals);
         while !frames.is_empty() {
             let count = frames.len().min(BURST);
-            for (frame, arrival) in frames.iter().zip(&mut arrivals) {
-                self.arrive(untagged, arrival, frame);
-            }
+            self.arrive_all(untagged, &mut arrivals, frames);
             io.lap(Stage::Arrive);
-            for arrival in arrivals.iter_mut().take(count) {
-                self.look_up(arrival);
-            }
+            self.look_up_all(arrivals.get_mut(..count).unwrap_or_default());
             if self.sad.is_large() {
                 self.approach(&arrivals, count);
             }
             io.lap(Stage::LookUp);
-            for (frame, arrival) in frames.drain(..count).zip(&arrivals) {
-                self.decide(io, port, arrival, frame);
-            }
+            self.decide_all(io, port, &arrivals, frames.drain(..count));
             io.lap(Stage::Decide);
         }
         self.arrivals = arrivals;
