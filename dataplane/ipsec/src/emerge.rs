@@ -10,7 +10,7 @@ use crate::engine::lookaside::Lookaside;
 use crate::express::{Arrival, Way};
 use crate::flow::{Decision, Egress, FlowKey, Path, Verdict};
 use crate::ip::{self, protocol};
-use crate::pipeline::{Opening, Outlet, Pipeline};
+use crate::pipeline::{BURST, Opening, Outlet, Pipeline};
 use crate::plain::{Plain, V4, V6};
 use crate::spd::Classifier;
 use crate::tunnel::is_ect;
@@ -36,12 +36,13 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         io: &mut I,
         lane: &mut Vec<Opening<B>>,
         mut done: u64,
-        arrivals: &[Arrival],
+        arrivals: &[Arrival; BURST],
     ) {
-        let whole = Arrival::default();
-        let mut arrivals = arrivals.iter();
-        for item in lane.drain(..) {
-            let arrival = arrivals.next().unwrap_or(&whole);
+        let mut items = lane.drain(..);
+        for arrival in arrivals {
+            let Some(item) = items.next() else {
+                return;
+            };
             match done & 1 != 0 && item.link != 0 {
                 true => self.emerge(io, item, arrival),
                 false => self.opened(io, item, done & 1 != 0, None),

@@ -239,7 +239,7 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         });
         io.lap(Stage::Cipher);
         let mut arrivals = self.emerging.pop().unwrap_or_default();
-        self.foresee_all(&lane, done, &mut arrivals);
+        self.foresee_all(&lane, done, &mut *arrivals);
         self.emerge_all(io, &mut lane, done, &arrivals);
         self.settle_opening();
         self.emerging.push(arrivals);

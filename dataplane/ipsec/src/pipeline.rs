@@ -440,7 +440,8 @@ pub struct Pipeline<E: Engine, C, B> {
     pub(crate) opening: Waiting<Opening<B>>,
     pub(crate) verifying: Waiting<(Opening<B>, MaskedHeader)>,
     /// Places for what comes out of opening lanes, for as many as are emptied one inside the other.
-    pub(crate) emerging: Vec<Vec<Arrival>>,
+    #[expect(clippy::vec_box, reason = "they are taken out and put back")]
+    pub(crate) emerging: Vec<Box<[Arrival; BURST]>>,
     pub(crate) fragments: Vec<B>,
     pub(crate) rng: ChaCha12Rng,
     pub(crate) icmp_limit: RateLimit,
@@ -484,7 +485,7 @@ impl<E: Lookaside<B>, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B>
             signing: Waiting::new(),
             opening: Waiting::new(),
             verifying: Waiting::new(),
-            emerging: vec![vec![Arrival::default(); BURST]; usize::from(MAX_DEPTH) + 1],
+            emerging: (0..=MAX_DEPTH).map(|_| Box::default()).collect(),
             fragments: Vec::with_capacity(MAX_FRAGMENTS),
             rng,
             icmp_limit: RateLimit::new(ICMP_ERRORS.0, ICMP_ERRORS.1),
