@@ -57,7 +57,7 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             return false;
         };
         let ordinary = sa.envelope.generation == self.flows.generation()
-            && sa.last_sequence - sa.sequence >= BURST as u64
+            && sa.last_sequence.saturating_sub(sa.sequence) >= BURST as u64
             && sa.life.is_far_from_bounds(BURST, self.now);
         if ordinary {
             (self.sealing_account.slot, self.sealing_account.entry) = (slot, entry);

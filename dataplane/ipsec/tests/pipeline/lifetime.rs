@@ -101,6 +101,47 @@ fn packets_soft_and_hard() {
     assert_eq!(b.sas[0].drops.get(DropReason::SaExpired), 2);
 }
 
+/// Packets of a burst are charged together: not one more passes than one by one, and all that passed are counted.
+#[test]
+fn bursts_end_where_single_packets_would() {
+    let bytes = |n| Limits {
+        bytes: Some(n),
+        ..Limits::default()
+    };
+    const LIMIT: u64 = 32 * 700;
+    for (soft, hard) in [
+        (packets(LIMIT / 2 - 3), packets(LIMIT - 5)),
+        (bytes(100 * (LIMIT / 2 - 3)), bytes(100 * (LIMIT - 5))),
+    ] {
+        let (mut a, mut b) = limited(soft, hard);
+        let mut passed = 0;
+        for burst in 1..=710 {
+            a.receive(LAN, &vec![packet(); 32]);
+            let wire = a.sent(WIRE);
+            passed += wire.len() as u64;
+            assert_eq!(passed, (32 * burst).min(LIMIT - 5));
+            b.receive(WIRE, &wire);
+            assert_eq!(b.sent(LAN).len(), wire.len());
+            for gateway in [&a, &b] {
+                let sa = &gateway.sas[0];
+                assert_eq!(
+                    (sa.packets.get(), sa.bytes.get(), sa.sequence.get()),
+                    (passed, 100 * passed, passed)
+                );
+            }
+            assert_eq!(
+                a.io.events.len(),
+                usize::from(passed > LIMIT / 2 - 3) + usize::from(passed < 32 * burst)
+            );
+        }
+        assert_eq!(
+            a.io.events,
+            [Event::SoftExpire(OUT), Event::HardExpire(OUT)]
+        );
+        assert_eq!(b.io.events, [Event::SoftExpire(IN)]);
+    }
+}
+
 #[test]
 fn bytes_count_what_is_inside() {
     let bytes = |n| Limits {
