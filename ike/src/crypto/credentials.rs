@@ -235,6 +235,25 @@ impl LoadedCredentials {
     }
 }
 
+/// What several entries of a connection say of the same certificates, in their order: one that believes is enough,
+/// unless another, which knows the issuers too, knows of a revocation or must and does not.
+pub(crate) fn first_believed(
+    said: impl Iterator<Item = Result<PublicKey, CertificateError>>,
+) -> Result<PublicKey, CertificateError> {
+    let mut result = Err(CertificateError::UnknownIssuer);
+    for each in said {
+        match (&result, each) {
+            (_, Err(error @ (CertificateError::Revoked | CertificateError::RevocationUnknown))) => {
+                return Err(error);
+            }
+            // Whoever knows the issuers knows best what is wrong.
+            (Err(CertificateError::UnknownIssuer), each) | (Err(_), each @ Ok(_)) => result = each,
+            _ => {}
+        }
+    }
+    result
+}
+
 /// The private key, if it goes with the own certificate, and that is fit for its purpose.
 fn check_own(own: &Certificate, key: &[u8]) -> Result<PrivateKey, CredentialsError> {
     if own.is_authority() {

@@ -337,10 +337,8 @@ fn verify(
 ) -> Result<(), Error> {
     match proof {
         Proof::Hash => verified_peer(sa, core, now, (transcript, initial_contact)),
-        Proof::Signature(mut verification) => {
-            let connection = sa.connection.as_ref();
-            verification.expected = connection.and_then(|c| c.remote_id.clone());
-            core.work(sa.id, 0, Job::Verify(verification));
+        Proof::Signature(verification) => {
+            authentication::verify(sa, core, verification);
             let state = State::Verifying {
                 transcript,
                 initial_contact,

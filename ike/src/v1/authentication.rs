@@ -121,8 +121,14 @@ fn with_certificates(
     Ok(ways(connection).filter_map(suits).collect())
 }
 
-/// Asks for certificates, if the connection is authenticated by them: of all authorities that it believes with this
-/// method.
+/// All that the policy believes for this connection, whichever own certificate is in use: each entry has roots, and
+/// revocation lists of its own. One without usable credentials is not in the way of the others.
+fn believed(core: &Core, connection: &Arc<Connection>) -> Vec<Arc<LoadedCredentials>> {
+    let all = ways(connection).filter_map(|way| credentials(core, &way).ok().flatten());
+    all.collect()
+}
+
+/// Asks for certificates, if the connection is authenticated by them: of all authorities that it believes.
 pub(crate) fn write_requests(
     writer: &mut Writer,
     core: &Core,
@@ -132,8 +138,8 @@ pub(crate) fn write_requests(
         return Ok(());
     }
     let mut asked: Vec<Vec<u8>> = Vec::new();
-    for (_, own) in with_certificates(core, connection)? {
-        for name in own.requests() {
+    for entry in believed(core, connection) {
+        for name in entry.requests() {
             if !asked.iter().any(|asked| asked == name) {
                 asked.push(name.to_vec());
                 let body = certificate::encode(X509_SIGNATURE, name);
@@ -224,23 +230,31 @@ pub(crate) fn read_proof(
         Role::Responder => Role::Initiator,
     };
     let expected = hash(sa, core, transcript, theirs, identification)?;
-    let own = credentials(core, &connection)?;
-    let Some(own) = own.filter(|_| signs(&connection, false)) else {
+    if !signs(&connection, false) {
         let matches = expected.matches(payloads.one(kind::HASH)?);
         return match matches {
             true => Ok(Proof::Hash),
             false => Err(PeerMisbehaved::Hash.into()),
         };
-    };
+    }
     Ok(Proof::Signature(Box::new(Verification {
         method: method(core, &connection)?,
-        own,
+        believed: Vec::new(),
         certificates: read_certificates(payloads)?,
         presented: phase1::read_identity(sa, identification)?,
         expected: None,
         hash: expected,
         signature: phase1::not_empty(payloads.one(kind::SIGNATURE)?)?,
     })))
+}
+
+/// Has a signature verified: by what the connection believes that the peer's identity has led to, and no other.
+pub(crate) fn verify(sa: &IkeSa, core: &mut Core, mut verification: Box<Verification>) {
+    if let Some(connection) = &sa.connection {
+        verification.believed = believed(core, connection);
+        verification.expected = connection.remote_id.clone();
+    }
+    core.work(sa.id, 0, Job::Verify(verification));
 }
 
 fn read_certificates(payloads: &Payloads<'_>) -> Result<Vec<Vec<u8>>, InvalidMessage> {

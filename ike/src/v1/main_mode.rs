@@ -395,10 +395,8 @@ fn receive_authentication(
     let known = (transcript, initial_contact);
     match proof {
         Proof::Hash => authenticated(sa, core, now, known),
-        Proof::Signature(mut verification) => {
-            let connection = sa.connection.as_ref();
-            verification.expected = connection.and_then(|c| c.remote_id.clone());
-            core.work(sa.id, 0, Job::Verify(verification));
+        Proof::Signature(verification) => {
+            authentication::verify(sa, core, verification);
             let (transcript, initial_contact) = known;
             let state = State::Verifying {
                 transcript,
