@@ -88,7 +88,7 @@ pub const CONNECTION: Table = Table {
             presence: Optional,
             example: "[{ certificate = \"b.crt\", private-key-file = \"b.pem\", roots = [\"cb.crt\"] }]",
             doc: "Further certificates of this gateway, with the keys of `authentication` below. The one is used whose \
-                  issuer the peer asks for, first of those with the key usage of IKE; its `roots` are believed then. \
+                  issuer the peer asks for, first of those with the key usage of IKE; a peer may lead to the `roots` of any of them, whichever is used. \
                   With `certificate`.",
         },
         Key {
