@@ -10,6 +10,7 @@ use portcullis_config::{Connection, Identity, IkeProposal};
 use crate::core::{Core, Path, Request};
 use crate::crypto::keymat::Cookies;
 use crate::peer_id::PeerId;
+use crate::proposal::lifetime::Lifetime;
 use crate::retransmit::{Due, Retransmission};
 use crate::show::{IkeSnapshot, Mismatch};
 use crate::traffic::Wanted;
@@ -89,8 +90,8 @@ pub(crate) struct IkeSa {
     /// Addresses of mode config: the peer's, or ours.
     pub(crate) addresses: Vec<IpAddr>,
     pub(crate) proposal: Option<IkeProposal>,
-    /// Seconds that the peer gives phase 1.
-    pub(crate) peer_lifetime: Option<u64>,
+    /// The life that the peer gives phase 1.
+    pub(crate) peer_lifetime: Lifetime,
     pub(crate) exchanges: QuickModes,
     pub(crate) transactions: BTreeMap<u32, Transaction>,
     pub(crate) seen: VecDeque<u32>,
@@ -117,7 +118,7 @@ pub(crate) struct IkeSa {
     /// It is another one that has taken over.
     pub(crate) superseded: bool,
     /// When its life is over, if it is not retired before.
-    end: Option<Time>,
+    pub(crate) end: Option<Time>,
     /// Renewals that came to nothing.
     failed: u32,
     /// The peer began anew, and has yet to prove who it is.
@@ -150,7 +151,7 @@ impl IkeSa {
             peer_id: None,
             addresses: Vec::new(),
             proposal: None,
-            peer_lifetime: None,
+            peer_lifetime: Lifetime::default(),
             exchanges: QuickModes::default(),
             transactions: BTreeMap::new(),
             seen: VecDeque::new(),
@@ -324,20 +325,7 @@ impl IkeSa {
         self.state = State::Established;
         self.established = Some(now);
         self.half_open_until = None;
-        let life = self
-            .peer_lifetime
-            .unwrap_or(u64::MAX)
-            .min(connection.ike_lifetime);
-        // The initiator renews first; the responder, should it not.
-        let early = match self.role {
-            Role::Initiator => life / 10,
-            Role::Responder => life / 20,
-        };
-        let renewal = core.jittered(life - early);
-        let renewal = Some(renewal).filter(|_| self.may_renew());
-        self.renewal = renewal.and_then(|s| now.checked_add(Duration::from_secs(s)));
-        self.end = now.checked_add(Duration::from_secs(life));
-        self.expiry = self.end;
+        self.plan_life(core);
         if self.nat.ours {
             self.keepalive = Some(now + core.settings.keepalive);
         }
@@ -353,10 +341,11 @@ impl IkeSa {
             replaces: self.replaces,
         }));
         core.requests.push_back(Request::Established(self.id));
+        self.say_lifetime(core);
     }
 
     /// Users can prove themselves only to a phase 1 that they begin.
-    fn may_renew(&self) -> bool {
+    pub(crate) fn may_renew(&self) -> bool {
         let connection = self.connection.as_ref();
         !connection.is_some_and(|connection| connection.remote_access.asks())
     }

@@ -54,6 +54,7 @@ pub(crate) fn receive(
     if !of_quick_mode {
         sa.take_message_id(id);
     }
+    sa.hear_lifetime(core, &payloads);
     for payload in payloads.iter() {
         match payload.kind {
             kind::NOTIFICATION => {

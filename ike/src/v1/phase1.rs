@@ -12,7 +12,7 @@ use crate::proposal::ike::{Chosen, Policy};
 use crate::v1::ike_sa::{IkeSa, Role};
 use crate::v1::keys::Keys;
 use crate::v1::message::Incoming;
-use crate::v1::{authentication, nat_traversal, notice};
+use crate::v1::{authentication, life, nat_traversal, notice};
 use crate::wire::identification::Identification;
 use crate::wire::notification::{Notification, notify};
 use crate::wire::payload::kind;
@@ -78,7 +78,7 @@ pub(crate) fn policy<'a>(
     Ok(Policy {
         proposals: &connection.ike_proposals,
         method: authentication::number(core, connection, role)?,
-        lifetime: connection.ike_lifetime,
+        lifetime: life::ours(connection),
     })
 }
 

@@ -10,6 +10,7 @@ use crate::core::{Core, Path, Request};
 use crate::crypto::dh::KeyPair;
 use crate::peer_id::PeerId;
 use crate::proposal::ipsec::{Policy, Spis};
+use crate::proposal::lifetime::{self, Lifetime};
 use crate::traffic::{self, Wanted};
 use crate::v1::ike_sa::{IkeSa, Role};
 use crate::v1::message::{COMMIT, Incoming};
@@ -18,7 +19,7 @@ use crate::wire::notification::Notification;
 use crate::wire::payload::kind;
 use crate::wire::security_association::SecurityAssociation;
 use crate::wire::vendor_id::NatTraversalVersion;
-use crate::wire::{Payloads, nat_original_address};
+use crate::wire::{Payloads, nat_original_address, protocol};
 use crate::work::{Agreed, Job};
 use crate::{CloseReason, Error, InvalidMessage, Local, PeerMisbehaved, Time};
 
@@ -277,6 +278,7 @@ pub(super) fn receive_answer(
     };
     let commit = incoming.header.flags & COMMIT != 0;
     let payloads = Payloads::parse(incoming.header.next_payload, &body)?;
+    sa.hear_lifetime(core, &payloads);
     match read_answer(sa, &offer, &payloads, pair.is_some(), commit) {
         Ok((agreement, public)) => {
             release(core, without(offer.spis, agreement.spis));
@@ -328,7 +330,10 @@ fn read_answer(
     let selected = SecurityAssociation::parse(payloads.one(kind::SA)?)?;
     let chosen = proposals(sa, &offer.policy).chosen(&selected)?;
     // Requirement 72: what is not one of our transforms, unchanged, is refused.
-    let chosen = chosen.ok_or(PeerMisbehaved::ChangedProposal)?;
+    let mut chosen = chosen.ok_or(PeerMisbehaved::ChangedProposal)?;
+    chosen.lifetime = chosen
+        .lifetime
+        .shorter(said_lifetime(sa, payloads, chosen.spis));
     let mut identities = payloads.all(kind::IDENTIFICATION);
     let pair = (identities.next(), identities.next());
     // RFC 2409 5.5: they come back as they were, or not at all if they are the hosts' own.
@@ -365,6 +370,20 @@ fn read_answer(
         commit,
     };
     Ok((agreement, public))
+}
+
+/// RESPONDER-LIFETIME of the SAs that are being made: its SPI is that of the sender's, or both cookies (RFC 2407
+/// 4.6.3.1).
+fn said_lifetime(sa: &IkeSa, payloads: &Payloads<'_>, theirs: Spis) -> Lifetime {
+    let cookies = [sa.cookies.initiator, sa.cookies.responder].concat();
+    lifetime::of_responder(payloads, |protocol, spi| {
+        let theirs = match protocol {
+            protocol::ESP => theirs.esp,
+            protocol::AH => theirs.ah,
+            _ => None,
+        };
+        theirs.is_some_and(|theirs| spi == theirs.to_be_bytes() || spi == cookies)
+    })
 }
 
 /// Installs what was agreed on, and sends message 3.
