@@ -333,11 +333,12 @@ impl Endpoint {
     }
 
     /// Lets an IKE SA do something, then notes when it is due next, or that it is over.
-    fn with(&mut self, _now: Time, id: IkeId, step: impl FnOnce(&mut IkeSa, &mut Core)) {
+    fn with(&mut self, now: Time, id: IkeId, step: impl FnOnce(&mut IkeSa, &mut Core)) {
         let Some(sa) = self.ikes.get_mut(&id) else {
             return;
         };
         step(sa, &mut self.core);
+        sa.check_volume(&mut self.core, now);
         if !sa.state.is_half_open() {
             self.half_open.remove(id);
         }

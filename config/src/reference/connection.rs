@@ -171,7 +171,15 @@ pub const CONNECTION: Table = Table {
             kind: "60..604800",
             presence: Default("28800"),
             example: "3600",
-            doc: "Seconds after which phase 1 ends; it is renewed before.",
+            doc: "Seconds after which phase 1 ends; it is renewed before. Where the peer wants less, that counts.",
+        },
+        Key {
+            name: "lifetime-kilobytes",
+            kind: "64..4294967295",
+            presence: Optional,
+            example: "10000",
+            doc: "Kilobytes of IKE's own protected messages after which phase 1 ends; it is renewed before. Left out, there is \
+                  no limit but the peer's.",
         },
         Key {
             name: "quick-modes",

@@ -17,7 +17,8 @@ use crate::traffic::Wanted;
 use crate::v1::dead_peer::DeadPeer;
 use crate::v1::fragmentation::{self, Reassembly};
 use crate::v1::keys::Keys;
-use crate::v1::message::{Incoming, VERSION, encrypt};
+use crate::v1::life::Volume;
+use crate::v1::message::{self, Incoming, VERSION, encrypt};
 use crate::v1::nat_traversal::Nat;
 use crate::v1::quick_mode::{self, QuickModes};
 use crate::v1::transaction::{self, Transaction};
@@ -92,6 +93,7 @@ pub(crate) struct IkeSa {
     pub(crate) proposal: Option<IkeProposal>,
     /// The life that the peer gives phase 1.
     pub(crate) peer_lifetime: Lifetime,
+    pub(crate) volume: Volume,
     pub(crate) exchanges: QuickModes,
     pub(crate) transactions: BTreeMap<u32, Transaction>,
     pub(crate) seen: VecDeque<u32>,
@@ -152,6 +154,7 @@ impl IkeSa {
             addresses: Vec::new(),
             proposal: None,
             peer_lifetime: Lifetime::default(),
+            volume: Volume::default(),
             exchanges: QuickModes::default(),
             transactions: BTreeMap::new(),
             seen: VecDeque::new(),
@@ -463,6 +466,9 @@ impl IkeSa {
 
     /// Sends a message to where the peer is now, in fragments if it is too long and the peer can join them.
     pub(crate) fn send(&self, core: &mut Core, message: &[u8]) {
+        if message::is_encrypted(message) {
+            self.volume.note(message.len());
+        }
         let limit = self.connection.as_ref().and_then(|c| c.fragment_size);
         let limit = limit.filter(|_| self.peer.fragmentation);
         for part in fragmentation::split(message, self.path, limit) {
@@ -496,6 +502,12 @@ impl IkeSa {
             self.path.local.set_port(core.settings.nat_port);
             self.path.remote.set_port(core.settings.nat_port);
         }
+    }
+
+    /// A protected message came that is authentic.
+    pub(crate) fn authentic(&mut self, core: &mut Core, now: Time, incoming: Incoming<'_>) {
+        self.volume.note(incoming.bytes.len());
+        self.follow(core, now, incoming.path);
     }
 
     /// An authentic message came over this path: behind a NAT the peer follows it (RFC 3947 4, RFC 3948 A).

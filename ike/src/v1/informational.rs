@@ -50,7 +50,7 @@ pub(crate) fn receive(
         return Err(InvalidMessage::UnexpectedPayload(other.kind).into());
     }
     // From here on the message is authentic.
-    sa.follow(core, now, incoming.path);
+    sa.authentic(core, now, incoming);
     if !of_quick_mode {
         sa.take_message_id(id);
     }

@@ -1,23 +1,60 @@
 //! How long an IKE SA lives: as both ends agreed on (RFC 2409 appendix A), or as the responder said afterwards
 //! (RFC 2407 4.6.3.1).
 
+use std::cell::Cell;
 use std::time::Duration;
 
-use crate::core::Core;
+use crate::core::{Core, Request};
 use crate::proposal::lifetime::{self, Lifetime, PHASE_1};
 use crate::v1::ike_sa::{IkeSa, Role};
 use crate::v1::informational;
 use crate::wire::notification::notify;
 use crate::wire::{Payloads, protocol};
+use crate::{CloseReason, Time};
+
+/// What its keys have protected, and may. A message that goes out changes nothing else.
+#[derive(Debug, Default)]
+pub(crate) struct Volume {
+    used: Cell<u64>,
+    renewal: Option<u64>,
+    end: Option<u64>,
+}
+
+impl Volume {
+    /// A protected message went out, or an authentic one came.
+    pub(crate) fn note(&self, message: usize) {
+        let message = u64::try_from(message).unwrap_or(u64::MAX);
+        self.used.set(self.used.get().saturating_add(message));
+    }
+}
 
 impl IkeSa {
+    /// Renews it, or ends it, if its kilobytes are used up (RFC 2409 appendix A, life type 2).
+    pub(crate) fn check_volume(&mut self, core: &mut Core, now: Time) {
+        if !self.is_established() {
+            return;
+        }
+        let used = self.volume.used.get();
+        if self.volume.end.is_some_and(|end| used >= end) {
+            informational::delete_ike(self, core);
+            self.close(core, now, CloseReason::Expired);
+        } else if !self.retired && self.volume.renewal.is_some_and(|at| used >= at) {
+            self.volume.renewal = None;
+            self.renewal = None;
+            core.requests.push_back(Request::Renew(self.id, None));
+        }
+    }
+
     /// Phase 1 stands, or its life is another: notes when it is renewed, and when it ends.
     pub(crate) fn plan_life(&mut self, core: &mut Core) {
         let (Some(connection), Some(began)) = (&self.connection, self.established) else {
             return;
         };
-        let seconds = self.peer_lifetime.shorter(ours(connection)).seconds;
-        let Some(seconds) = seconds else {
+        let life = self.peer_lifetime.shorter(ours(connection));
+        self.volume.end = life.kilobytes.map(|k| k.saturating_mul(1024));
+        let early = self.volume.end.map(|end| core.jittered(self.early(end)));
+        self.volume.renewal = early.filter(|_| self.may_renew());
+        let Some(seconds) = life.seconds else {
             return;
         };
         let renewal = Some(core.jittered(self.early(seconds))).filter(|_| self.may_renew());
@@ -65,6 +102,6 @@ impl IkeSa {
 pub(crate) fn ours(connection: &portcullis_config::Connection) -> Lifetime {
     Lifetime {
         seconds: Some(connection.ike_lifetime),
-        kilobytes: None,
+        kilobytes: connection.ike_kilobytes,
     }
 }

@@ -501,6 +501,7 @@ fn connection(hosts: [&str; 2], names: [&str; 2], lans: [&str; 2]) -> Connection
             group: Group::X25519,
         }],
         ike_lifetime: 28800,
+        ike_kilobytes: None,
         quick_modes: None,
         dpd: None,
         nat_traversal: NatTraversal::Detect,

@@ -77,6 +77,40 @@ fn the_responder_of_phase_1_says_that_its_life_is_shorter() {
     }
 }
 
+/// Kilobytes of phase 1 (RFC 2409 appendix A, life type 2), whichever end counts them: used up, it is renewed before.
+#[test]
+fn a_phase_1_that_has_protected_enough_is_renewed() {
+    for (limited, seed) in [0, 1].into_iter().zip(730..) {
+        let mut connections = gateways();
+        connections[limited].ike_kilobytes = Some(64);
+        let mut pair = Pair::new(seed, connections);
+        pair.initiate(0);
+        pair.run(SECOND);
+        let mut used = std::collections::HashMap::<Vec<u8>, usize>::new();
+        for round in 0..400 {
+            let end = round % 2;
+            let old = pair.ends[end].installed.current.unwrap();
+            pair.log.clear();
+            pair.command(end, Command::SoftExpired(old));
+            pair.run(SECOND);
+            assert_eq!(pair.traffic(), [true; 2]);
+            pair.run(4 * SECOND);
+            // Bit 0 of the flags: encrypted (RFC 2408 3.1).
+            let messages = pair.log.iter().map(|(_, bytes)| bytes);
+            for message in messages.filter(|bytes| bytes[19] & 1 != 0) {
+                *used.entry(message[..8].to_vec()).or_default() += message.len();
+            }
+        }
+        let established = |e: &&Event| matches!(e, Event::Established(_));
+        let times = pair.ends[0].events.iter().filter(established).count();
+        assert!((3..=8).contains(&times), "{limited}: {times}");
+        assert!(used.values().all(|used| *used <= 64 * 1024), "{used:?}");
+        pair.run(120 * SECOND);
+        assert_eq!(pair.agreed(), 1);
+        pair.no_leak();
+    }
+}
+
 /// A peer that lengthens what it said, and one that began, are not heard.
 #[test]
 fn only_the_responder_is_heard_and_only_for_less() {
