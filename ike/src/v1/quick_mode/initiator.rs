@@ -213,25 +213,26 @@ pub(super) fn offer(
     Ok(())
 }
 
-/// RFC 3947 5.2: behind a NAT, transport mode's checksums need the addresses that each end sees.
+/// Behind a NAT, transport mode's checksums need the addresses that each end sees: both of them, the initiator's first
+/// (RFC 3947 5.2); by the drafts each end says its own alone (draft-ietf-ipsec-nat-t-ike-03 5.2).
 pub(super) fn original_addresses(sa: &IkeSa, (role, mode): (Role, Mode), bodies: &mut Bodies) {
     let (Some(version), Mode::Transport) = (sa.nat.udp, mode) else {
         return;
     };
-    let kind = match version {
-        NatTraversalVersion::Rfc3947 => kind::NAT_OA,
-        NatTraversalVersion::Draft => kind::NAT_OA_DRAFT,
-    };
     let (local, remote) = (sa.path.local.ip(), sa.path.remote.ip());
-    let (initiator, responder) = match role {
-        Role::Initiator => (local, remote),
-        Role::Responder => (remote, local),
+    let (kind, said) = match (version, role) {
+        (NatTraversalVersion::Draft, _) => (kind::NAT_OA_DRAFT, vec![local]),
+        (NatTraversalVersion::Rfc3947, Role::Initiator) => (kind::NAT_OA, vec![local, remote]),
+        (NatTraversalVersion::Rfc3947, Role::Responder) => (kind::NAT_OA, vec![remote, local]),
     };
-    bodies.push((kind, nat_original_address::encode(initiator)));
-    bodies.push((kind, nat_original_address::encode(responder)));
+    bodies.extend(
+        said.into_iter()
+            .map(|ip| (kind, nat_original_address::encode(ip))),
+    );
 }
 
-/// What the peer says of them: its own address as it sees it, and ours. Drafts have the former only.
+/// What the peer says of them: its own address as it sees it, and ours. Drafts have the former only, so that ours is
+/// not known behind a NAT; some say both all the same.
 pub(super) fn read_original_addresses(
     sa: &IkeSa,
     role: Role,
@@ -246,7 +247,11 @@ pub(super) fn read_original_addresses(
     let mut told = payloads.all(kind).map(nat_original_address::parse);
     let (first, second) = (told.next().transpose()?, told.next().transpose()?);
     let pair = match (first, second, role) {
-        (Some(own), None, _) if is_draft => Some((own, local)),
+        (own, None, _) if is_draft && !sa.nat.ours => {
+            // Who is not behind a NAT need not say it.
+            let own = own.or(Some(remote).filter(|_| !sa.nat.theirs));
+            own.map(|own| (own, local))
+        }
         (Some(ours), Some(own), Role::Initiator) => Some((own, ours)),
         (Some(own), Some(ours), Role::Responder) => Some((own, ours)),
         _ => None,
