@@ -120,6 +120,11 @@ impl Endpoint {
         }
     }
 
+    /// Tells the time of day in seconds since 1970, for the validity of own certificates.
+    pub fn set_calendar(&mut self, unix_time: u64) {
+        self.core.calendar = Some(unix_time);
+    }
+
     /// Takes what came in.
     pub fn handle_datagram(&mut self, now: Time, datagram: Datagram<'_>) {
         self.core.counters.datagrams += 1;

@@ -154,6 +154,12 @@ impl LoadedCredentials {
         self.own.as_ref().map(|(own, _)| own.subject())
     }
 
+    /// Whether the own certificate, if there is one, is within its validity at this second since 1970.
+    pub fn check_own_validity(&self, now: u64) -> Result<(), CertificateError> {
+        let own = self.own.as_ref();
+        own.map_or(Ok(()), |(own, _)| own.check_validity(now))
+    }
+
     /// What signs.
     pub fn private_key(&self) -> Option<&Arc<PrivateKey>> {
         self.own.as_ref().map(|(_, key)| key)

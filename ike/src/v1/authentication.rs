@@ -55,8 +55,35 @@ pub(crate) fn method(core: &Core, connection: &Connection) -> Result<Method, Err
     })
 }
 
+/// Whether the connection's own certificate, if it has one, is within its validity: peers would not believe another.
+fn check_validity(core: &Core, connection: &Connection) -> Result<(), Error> {
+    let (Some(now), Some(own)) = (core.calendar, credentials(core, connection)?) else {
+        return Ok(());
+    };
+    own.check_own_validity(now).map_err(|error| {
+        let subject = own
+            .subject()
+            .map(portcullis_config::distinguished_name_text);
+        let subject = subject.unwrap_or_default();
+        Local::OwnCertificate(format!("{subject}: {error}")).into()
+    })
+}
+
+/// The first way to prove ourselves that can be gone now; if there is none, what is wrong with the first of all.
+pub(crate) fn first_usable(
+    core: &Core,
+    connection: &Arc<Connection>,
+) -> Result<Arc<Connection>, Error> {
+    let usable = ways(connection).find(|way| check_validity(core, way).is_ok());
+    match usable {
+        Some(way) => Ok(way),
+        None => check_validity(core, connection).map(|()| connection.clone()),
+    }
+}
+
 /// The number of that method where we have this role: it tells also which user has to prove themselves after phase 1.
 pub(crate) fn number(core: &Core, connection: &Connection, role: Role) -> Result<u16, Error> {
+    check_validity(core, connection)?;
     let access = &connection.remote_access;
     let user = access.xauth.as_ref().map(|xauth| User {
         initiates: (role == Role::Initiator) != matches!(xauth, Xauth::Server { .. }),
@@ -108,14 +135,17 @@ pub(crate) fn hash(
 /// A connection with one of its own certificates.
 type WithCertificate = (Arc<Connection>, Arc<LoadedCredentials>);
 
-/// The connection with each of its own certificates that suits the method agreed on, the one in use first.
+/// The connection with each of its own certificates that suits the method agreed on, and is valid now, the one in use
+/// first.
 fn with_certificates(
     core: &Core,
     connection: &Arc<Connection>,
 ) -> Result<Vec<WithCertificate>, Error> {
     let agreed = method(core, connection)?;
     let suits = |way: Arc<Connection>| match (method(core, &way), credentials(core, &way)) {
-        (Ok(method), Ok(Some(own))) if method == agreed => Some((way, own)),
+        (Ok(method), Ok(Some(own))) if method == agreed => {
+            check_validity(core, &way).is_ok().then_some((way, own))
+        }
         _ => None,
     };
     Ok(ways(connection).filter_map(suits).collect())

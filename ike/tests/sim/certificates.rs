@@ -6,8 +6,8 @@ use std::time::Duration;
 use portcullis_config::{
     Authentication, Connection, Credentials, Identity, Method, Phase1Exchange, Revocation, Secret,
 };
-use portcullis_ike::Command;
 use portcullis_ike::crypto::certificate::Certificate;
+use portcullis_ike::{CloseReason, Command, Error, Event, Local};
 
 use crate::harness::{Pair, gateways};
 
@@ -17,11 +17,15 @@ fn read(name: &str) -> Vec<u8> {
 }
 
 fn method(own: &str, roots: &[&str]) -> Method {
+    with_key(own, "rsa2048.pk8", roots)
+}
+
+fn with_key(own: &str, key: &str, roots: &[&str]) -> Method {
     let subject = Certificate::from_der(&read(own)).unwrap();
     Method {
         authentication: Authentication::Certificates(Credentials {
             chain: vec![read(own)],
-            private_key: Secret::new(read("rsa2048.pk8")),
+            private_key: Secret::new(read(key)),
             roots: roots.iter().map(|root| read(root)).collect(),
             crls: Vec::new(),
             revocation: Revocation::Off,
@@ -124,5 +128,85 @@ fn a_root_of_another_connection_is_not() {
         pair.run(Duration::from_secs(70));
         assert_eq!(pair.ends[0].established(), 0);
         assert!(pair.ends[0].failures() > 0);
+    }
+}
+
+const EXCHANGES: [Phase1Exchange; 2] = [Phase1Exchange::Main, Phase1Exchange::Aggressive];
+
+/// Ends that prove themselves by ECDSA; the first one by any of `own`.
+fn by_ecdsa(exchange: Phase1Exchange, own: &[&str]) -> [Connection; 2] {
+    let [a, b] = gateways();
+    let method = |own: &&str| with_key(own, "p256.pk8", &["root.crt"]);
+    let theirs = vec![method(&"any_purpose.crt")];
+    let own = own.iter().map(method).collect();
+    [with(a, exchange, own), with(b, exchange, theirs)]
+}
+
+/// Who the first end has proved to be.
+fn shown(pair: &Pair) -> Option<Identity> {
+    let ikes = pair.ends[1].endpoint.snapshot().ikes;
+    ikes.first().and_then(|ike| ike.remote_id.clone())
+}
+
+fn subject(own: &str) -> Option<Identity> {
+    let own = Certificate::from_der(&read(own)).unwrap();
+    Some(Identity::DistinguishedName(own.subject().to_vec()))
+}
+
+/// Requirement 99: of those that suit, first the one that is made for IKE (RFC 4945 5.1.3.12), wherever it stands.
+#[test]
+fn a_certificate_with_the_purpose_of_ike_goes_first() {
+    for own in [["gateway.crt", "ike.crt"], ["ike.crt", "gateway.crt"]] {
+        for initiator in 0..2 {
+            let mut pair = Pair::new(540, by_ecdsa(Phase1Exchange::Main, &own));
+            pair.initiate(initiator);
+            pair.run(Duration::from_secs(2));
+            assert_eq!(pair.agreed(), 1);
+            assert_eq!(
+                shown(&pair),
+                subject("ike.crt"),
+                "{own:?}, {initiator} begins"
+            );
+        }
+    }
+}
+
+/// One that has expired, or is not valid yet, is passed over where there is another, wherever it stands.
+#[test]
+fn a_certificate_out_of_its_time_is_passed_over() {
+    for (exchange, out) in EXCHANGES.into_iter().zip(["expired.crt", "early.crt"]) {
+        for own in [[out, "gateway.crt"], ["gateway.crt", out]] {
+            for initiator in 0..2 {
+                let mut pair = Pair::new(550, by_ecdsa(exchange, &own));
+                pair.initiate(initiator);
+                pair.run(Duration::from_secs(2));
+                assert_eq!(
+                    pair.agreed(),
+                    1,
+                    "{exchange:?}, {own:?}, {initiator} begins"
+                );
+                assert_eq!(shown(&pair), subject("gateway.crt"));
+            }
+        }
+    }
+}
+
+#[test]
+fn no_certificate_in_its_time_is_an_error_that_names_it() {
+    for (exchange, initiator) in EXCHANGES.into_iter().zip([0, 1]).chain([(EXCHANGES[1], 0)]) {
+        let mut pair = Pair::new(560, by_ecdsa(exchange, &["expired.crt", "early.crt"]));
+        pair.initiate(initiator);
+        pair.run(Duration::from_secs(2));
+        let failed = pair.ends[0].events.iter().find_map(|event| match event {
+            Event::Failed(failure) => Some(failure.reason.clone()),
+            _ => None,
+        });
+        let Some(CloseReason::Error(Error::Local(Local::OwnCertificate(which)))) = failed else {
+            panic!("{exchange:?}, {initiator} begins: {failed:?}");
+        };
+        assert!(
+            which.contains("CN=Expired") && which.contains("has expired"),
+            "{which}"
+        );
     }
 }
