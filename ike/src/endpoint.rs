@@ -8,7 +8,7 @@ mod directory;
 mod half_open;
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -98,6 +98,8 @@ pub struct Endpoint {
     agenda: Agenda,
     /// How often connections that should stand have failed since they did.
     restarts: HashMap<String, u32>,
+    /// Connections that come again after their peer's death, until all of their children have.
+    coming_again: HashSet<String>,
     last: u64,
 }
 
@@ -116,6 +118,7 @@ impl Endpoint {
             half_open: HalfOpen::default(),
             agenda: Agenda::default(),
             restarts: HashMap::new(),
+            coming_again: HashSet::new(),
             last: 0,
         }
     }

@@ -390,7 +390,7 @@ pub const DPD: Table = Table {
             kind: "`clear` or `restart`",
             presence: Default("\"clear\""),
             example: "\"restart\"",
-            doc: "When it does not answer: its SAs go and the next packet begins anew, or begin anew at once.",
+            doc: "When it does not answer: its SAs go and the next packet begins anew, or begin anew at once, again and again until all stand.",
         },
     ],
 };
