@@ -189,17 +189,24 @@ case_libreswan_rsa_responder() { # libreswan, RSA signatures: it begins
 
 case_libreswan_pfs() { # libreswan, quick mode with a Diffie-Hellman exchange: both in turn
     GW_CHILD='pfs = "modp2048"' LS_MORE='esp=aes128-sha2_256;modp2048'
+    libreswan_by_both
+}
+
+case_libreswan_ah() { # libreswan, AH: both in turn
+    GW_CHILD='proposals = [{ ah = "hmac-sha2-256-128" }]' LS_MORE=$'phase2=ah\n\tphase2alg=sha2_256\n\tpfs=no'
+    ah_only && libreswan_by_both
+    expect_protected wire
+}
+
+# We begin, then the peer does.
+libreswan_by_both() {
     libreswan_by_gateway
     pc terminate peer
+    expect_children 0
     sleep 1
     whack --name gw --initiate || true
     expect_children 1
     expect_traffic
-}
-
-case_libreswan_ah() { # libreswan, AH
-    GW_CHILD='proposals = [{ ah = "hmac-sha2-256-128" }]' LS_MORE=$'phase2=ah\n\tphase2alg=sha2_256\n\tpfs=no'
-    ah_only && libreswan_by_gateway
 }
 
 libreswan_certificates() {
