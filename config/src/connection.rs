@@ -30,6 +30,8 @@ pub struct Connection {
     pub ike_proposals: Vec<IkeProposal>,
     /// Seconds after which phase 1 is renewed, and ends.
     pub ike_lifetime: u64,
+    /// Kilobytes of IKE's own messages after which phase 1 is renewed, and ends; `None`: no limit.
+    pub ike_kilobytes: Option<u64>,
     /// Quick modes that one phase 1 serves; `None`: any number. 1 is master key perfect forward secrecy.
     pub quick_modes: Option<u32>,
     /// Dead peer detection (RFC 3706); `None`: answered, never asked.

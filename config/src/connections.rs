@@ -221,6 +221,7 @@ fn read_connection(
     let remote_access = pools.read_access(section, authentication.as_ref(), remote.as_ref(), base);
     let ike_proposals = proposals::read_ike(section, exchange.unwrap_or_default(), profile);
     let ike_lifetime = integer(section, "lifetime", 60, 604_800, profile.ike_lifetime());
+    let ike_kilobytes = read_ike_kilobytes(section);
     let quick_modes = read_quick_modes(section);
     let nat_traversal = choice(section, "nat-traversal", NAT_TRAVERSAL);
     let start = choice(section, "start", STARTS);
@@ -243,6 +244,7 @@ fn read_connection(
         remote_access: remote_access?,
         ike_proposals: ike_proposals?,
         ike_lifetime: ike_lifetime?,
+        ike_kilobytes: ike_kilobytes?,
         quick_modes: quick_modes?,
         dpd: dpd?,
         nat_traversal: nat_traversal?,
@@ -251,6 +253,14 @@ fn read_connection(
         further: further?,
         children: Vec::new(),
     })
+}
+
+/// How many kilobytes one phase 1 protects.
+pub(crate) fn read_ike_kilobytes(section: Section<'_>) -> Option<Option<u64>> {
+    match section.get("lifetime-kilobytes") {
+        Some(item) => item.integer(64, u32::MAX.into()).map(Some),
+        None => Some(None),
+    }
 }
 
 /// How many quick modes one phase 1 serves.

@@ -56,6 +56,7 @@ pub fn of_connections(a: &Connection, b: &Connection) -> Fields {
         ("authentication", a.further != b.further),
         ("proposals", a.ike_proposals != b.ike_proposals),
         ("lifetime", a.ike_lifetime != b.ike_lifetime),
+        ("lifetime-kilobytes", a.ike_kilobytes != b.ike_kilobytes),
         ("quick-modes", a.quick_modes != b.quick_modes),
         ("dpd", a.dpd != b.dpd),
         ("nat-traversal", a.nat_traversal != b.nat_traversal),

@@ -25,7 +25,7 @@ use crate::key_log::KeyLog;
 use crate::negotiated::{Limit, NegotiatedSa, Orders};
 use crate::numbers::ChildNumbers;
 use crate::packet::Packet;
-use crate::pool::{Pool, SystemRandom};
+use crate::pool::{self, Pool, SystemRandom};
 use crate::spi::Spis;
 use crate::worker::{GatewayEngine, ToWorker};
 
@@ -90,8 +90,10 @@ impl Ike {
             key_log: key_log.is_some(),
             ..Settings::default()
         };
+        let mut endpoint = Endpoint::new(settings, Box::new(SystemRandom), Box::new(spis));
+        endpoint.set_calendar(pool::calendar());
         Ok(Ike {
-            endpoint: Endpoint::new(settings, Box::new(SystemRandom), Box::new(spis)),
+            endpoint,
             numbers: Arc::new(ChildNumbers::default()),
             pool: Pool::start(threads)?,
             engine,
@@ -239,6 +241,7 @@ impl Control {
 
     /// Does what is due. True if there was, or soon will be, anything to do.
     pub fn drive_ike(&mut self, now: u64) -> bool {
+        self.ike.endpoint.set_calendar(pool::calendar());
         while let Some(done) = self.ike.pool.poll() {
             self.ike.endpoint.handle_work_done(time(now), done);
         }

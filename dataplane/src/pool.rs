@@ -38,14 +38,18 @@ pub struct Pool {
     moved: Instant,
 }
 
+/// Seconds since 1970: certificates are valid from then and until then.
+pub(crate) fn calendar() -> u64 {
+    let time = SystemTime::now().duration_since(UNIX_EPOCH);
+    time.map_or(0, |time| time.as_secs())
+}
+
 fn run(work: &Mutex<Receiver<Work>>, done: &Sender<WorkDone>) {
     loop {
         // Whoever waits has the lock: the others wait for it.
         let next = work.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(next) = next else { return };
-        let time = SystemTime::now().duration_since(UNIX_EPOCH);
-        let time = time.map_or(0, |time| time.as_secs());
-        if done.send(next.run(&mut SystemRandom, time)).is_err() {
+        if done.send(next.run(&mut SystemRandom, calendar())).is_err() {
             return;
         }
     }

@@ -29,7 +29,7 @@ fn explain_error(error: &Error) -> String {
         Error::PeerIncompatible(what) => incompatible(what),
         Error::PeerMisbehaved(what) => misbehaved(*what).into(),
         Error::PeerRefused(kind) => refused(*kind),
-        Error::Local(what) => local(*what).into(),
+        Error::Local(what) => local(what),
         Error::InvalidMessage(InvalidMessage::Encryption) => {
             "a message was not encrypted where it must be, or the other way".into()
         }
@@ -102,11 +102,14 @@ fn refused(kind: u16) -> String {
     format!("{named}: {meaning}")
 }
 
-fn local(what: Local) -> &'static str {
-    match what {
+fn local(what: &Local) -> String {
+    let words = match what {
         Local::NoSpi => "no SPI was left here",
         Local::Crypto => "a key could not be made or used here",
         Local::Credentials => "our own certificate or its key cannot be used",
+        Local::OwnCertificate(which) => {
+            return format!("our own certificate cannot be used: {which}");
+        }
         Local::NoAddress => "there is no route, or no address of ours, to the peer",
         Local::OnlyPeer => "only the peer can begin: its user has to prove who they are",
         Local::PoolExhausted => "all addresses of the pool are in use",
@@ -114,5 +117,6 @@ fn local(what: Local) -> &'static str {
         Local::Selector => {
             "the child's traffic cannot be said in quick mode: one range and one port a side"
         }
-    }
+    };
+    words.into()
 }

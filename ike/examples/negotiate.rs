@@ -104,6 +104,7 @@ fn connection(args: &[String], words: &[String]) -> Connection {
             },
         }],
         ike_lifetime: 3600,
+        ike_kilobytes: None,
         quick_modes: None,
         dpd: has("dpd").then_some(Dpd {
             delay: 2,

@@ -15,6 +15,7 @@ use portcullis_config::{
 use crate::core::Path;
 use crate::peer_id::PeerId;
 use crate::proposal::ipsec::Spis;
+use crate::proposal::lifetime::Lifetime;
 use crate::show::ChildSnapshot;
 use crate::{AddSa, ChildId, IkeId, Time};
 
@@ -363,16 +364,15 @@ fn outbound_keys(child: &ChildSa) -> Vec<(u8, IpAddr, u32)> {
 /// soft ones.
 pub(crate) fn limits(
     policy: &ChildPolicy,
-    seconds: Option<u64>,
-    kilobytes: Option<u64>,
+    lifetime: Lifetime,
     mut jitter: impl FnMut(u64) -> u64,
 ) -> (Limits, Limits) {
     let shorter = |ours: Option<u64>, theirs: Option<u64>| ours.into_iter().chain(theirs).min();
     let hard = Limits {
-        seconds: shorter(policy.hard.seconds, seconds),
+        seconds: shorter(policy.hard.seconds, lifetime.seconds),
         bytes: shorter(
             policy.hard.bytes,
-            kilobytes.map(|kilobytes| kilobytes.saturating_mul(1024)),
+            lifetime.kilobytes.map(|k| k.saturating_mul(1024)),
         ),
         packets: policy.hard.packets,
     };

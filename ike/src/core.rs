@@ -93,6 +93,8 @@ pub(crate) struct Core {
     pub(crate) random: Box<dyn RandomSource + Send>,
     pub(crate) spis: Box<dyn SpiSource>,
     pub(crate) connections: Vec<Arc<Connection>>,
+    /// Seconds since 1970, if they are known.
+    pub(crate) calendar: Option<u64>,
     /// Certificates of the connections that have some, by name.
     pub(crate) credentials: HashMap<String, Vec<KnownCredentials>>,
     /// IKE SAs by the peer's address, half-open ones too.
@@ -121,6 +123,7 @@ impl Core {
             random,
             spis,
             connections: Vec::new(),
+            calendar: None,
             credentials: HashMap::new(),
             peers: HashMap::new(),
             children: Children::default(),

@@ -8,7 +8,7 @@ mod directory;
 mod half_open;
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -98,6 +98,8 @@ pub struct Endpoint {
     agenda: Agenda,
     /// How often connections that should stand have failed since they did.
     restarts: HashMap<String, u32>,
+    /// Connections that come again after their peer's death, until all of their children have.
+    coming_again: HashSet<String>,
     last: u64,
 }
 
@@ -116,8 +118,14 @@ impl Endpoint {
             half_open: HalfOpen::default(),
             agenda: Agenda::default(),
             restarts: HashMap::new(),
+            coming_again: HashSet::new(),
             last: 0,
         }
+    }
+
+    /// Tells the time of day in seconds since 1970, for the validity of own certificates.
+    pub fn set_calendar(&mut self, unix_time: u64) {
+        self.core.calendar = Some(unix_time);
     }
 
     /// Takes what came in.
@@ -333,11 +341,12 @@ impl Endpoint {
     }
 
     /// Lets an IKE SA do something, then notes when it is due next, or that it is over.
-    fn with(&mut self, _now: Time, id: IkeId, step: impl FnOnce(&mut IkeSa, &mut Core)) {
+    fn with(&mut self, now: Time, id: IkeId, step: impl FnOnce(&mut IkeSa, &mut Core)) {
         let Some(sa) = self.ikes.get_mut(&id) else {
             return;
         };
         step(sa, &mut self.core);
+        sa.check_volume(&mut self.core, now);
         if !sa.state.is_half_open() {
             self.half_open.remove(id);
         }

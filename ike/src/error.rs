@@ -103,7 +103,7 @@ pub enum PeerIncompatible {
 }
 
 /// What is wrong on this side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Local {
     /// The data plane has no SPI left.
     NoSpi,
@@ -111,6 +111,8 @@ pub enum Local {
     Crypto,
     /// The connection's certificates or their key cannot be used.
     Credentials,
+    /// No own certificate of the connection is within its validity: which, and what is wrong with the first.
+    OwnCertificate(String),
     /// The connection has no address to start at.
     NoAddress,
     /// Only the peer can begin: its user has to prove who they are.

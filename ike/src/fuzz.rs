@@ -6,6 +6,7 @@ use portcullis_config::{
     Transform,
 };
 
+use crate::proposal::lifetime::Lifetime;
 use crate::proposal::{ike, ipsec};
 use crate::wire::configuration::Configuration;
 use crate::wire::delete::Delete;
@@ -108,7 +109,7 @@ fn proposals(sa: &SecurityAssociation) {
             ours(IkeCipher::TripleDesCbc, IkeHash::Sha1, Group::Modp1024),
         ],
         method: 1,
-        lifetime: 28_800,
+        lifetime: Lifetime::said(Some(28_800), None),
     };
     if let Ok(Ok(chosen)) = ike.choose(sa) {
         assert!(ike.proposals.contains(&chosen.proposal));

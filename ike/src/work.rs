@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use portcullis_config::{Group, Identity, Secret, Users};
 
-use crate::crypto::credentials::LoadedCredentials;
+use crate::crypto::credentials::{self, LoadedCredentials};
 use crate::crypto::dh::{self, KeyPair, SharedSecret};
 use crate::crypto::hash::Digest;
 use crate::crypto::password;
@@ -53,7 +53,8 @@ pub(crate) enum Job {
 #[derive(Debug)]
 pub(crate) struct Verification {
     pub(crate) method: Method,
-    pub(crate) own: Arc<LoadedCredentials>,
+    /// What the connection believes: a chain to a root of any entry will do.
+    pub(crate) believed: Vec<Arc<LoadedCredentials>>,
     pub(crate) certificates: Vec<Vec<u8>>,
     /// Who the peer says it is, and who it must be.
     pub(crate) presented: Identity,
@@ -110,9 +111,10 @@ impl Verification {
     fn run(&self, unix_time: u64) -> Result<(), Error> {
         let certificates: Vec<_> = self.certificates.iter().map(Vec::as_slice).collect();
         let expected = self.expected.as_ref();
-        let verified = self
-            .own
-            .verify(&certificates, unix_time, &self.presented, expected);
+        let verify = |entry: &Arc<LoadedCredentials>| {
+            entry.verify(&certificates, unix_time, &self.presented, expected)
+        };
+        let verified = credentials::first_believed(self.believed.iter().map(verify));
         let key = verified.map_err(|e| PeerIncompatible::Certificate(e.to_string()))?;
         // RFC 4754 4: the method names the curve.
         if Method::of(key.algorithm()) != self.method {

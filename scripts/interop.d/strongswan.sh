@@ -28,6 +28,9 @@ write_strongswan() {
 charon {
     load = random nonce aes des sha1 sha2 md5 hmac kdf gmp curve25519 pem pkcs1 pkcs8 x509 revocation constraints pubkey openssl gcm kernel-libipsec kernel-netlink socket-default vici updown $SS_PLUGINS
     i_dont_care_about_security_and_use_aggressive_mode_psk = yes
+    # It forgets the IV of a quick mode that is open when so many others came between (3 is usual), cannot read the
+    # answer, gives up phase 1 and sends in clear until the next one stands.
+    max_ikev1_exchanges = 50
     retransmit_tries = 3
     retransmit_timeout = 1
     filelog {

@@ -88,7 +88,7 @@ pub const CONNECTION: Table = Table {
             presence: Optional,
             example: "[{ certificate = \"b.crt\", private-key-file = \"b.pem\", roots = [\"cb.crt\"] }]",
             doc: "Further certificates of this gateway, with the keys of `authentication` below. The one is used whose \
-                  issuer the peer asks for, first of those with the key usage of IKE; its `roots` are believed then. \
+                  issuer the peer asks for, first of those with the key usage of IKE; a peer may lead to the `roots` of any of them, whichever is used. \
                   With `certificate`.",
         },
         Key {
@@ -171,7 +171,15 @@ pub const CONNECTION: Table = Table {
             kind: "60..604800",
             presence: Default("28800"),
             example: "3600",
-            doc: "Seconds after which phase 1 ends; it is renewed before.",
+            doc: "Seconds after which phase 1 ends; it is renewed before. Where the peer wants less, that counts.",
+        },
+        Key {
+            name: "lifetime-kilobytes",
+            kind: "64..4294967295",
+            presence: Optional,
+            example: "10000",
+            doc: "Kilobytes of IKE's own protected messages after which phase 1 ends; it is renewed before. Left out, there is \
+                  no limit but the peer's.",
         },
         Key {
             name: "quick-modes",
@@ -382,7 +390,7 @@ pub const DPD: Table = Table {
             kind: "`clear` or `restart`",
             presence: Default("\"clear\""),
             example: "\"restart\"",
-            doc: "When it does not answer: its SAs go and the next packet begins anew, or begin anew at once.",
+            doc: "When it does not answer: its SAs go and the next packet begins anew, or begin anew at once, again and again until all stand.",
         },
     ],
 };

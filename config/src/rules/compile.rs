@@ -419,6 +419,7 @@ impl<'r> Compiler<'r> {
             remote_access: RemoteAccess::default(),
             ike_proposals: ike.proposals.clone(),
             ike_lifetime: ike.lifetime,
+            ike_kilobytes: None,
             quick_modes: ike.quick_modes,
             dpd: ike.dpd,
             nat_traversal: ike.nat_traversal,

@@ -2,23 +2,50 @@
 //! the packet arrives with others. What IKE told of the former puts that right (RFC 3947 5.2); a checksum that was
 //! wrong before stays wrong.
 
-use crate::checksum::{fold, pseudo_header, update};
+use portcullis_config::{Mode, SaConfig};
+
+use crate::checksum::{fold, pseudo_header, sum, update};
 use crate::ip::{Address, IpHeader, protocol};
+
+/// Addresses that the sender's checksums cover.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Original {
+    /// Source and destination, as IKE told.
+    Told(Address, Address),
+    /// Nobody said them: the drafts of RFC 3947 tell a host behind a NAT its peer's address only.
+    Untold,
+}
+
+impl Original {
+    /// Of an inbound SA; `None` where no NAT can change what a checksum covers.
+    pub fn of(config: &SaConfig) -> Option<Self> {
+        let may_change = config.mode == Mode::Transport && config.udp.is_some();
+        may_change.then(|| match config.original {
+            Some((source, destination)) => Original::Told(source.into(), destination.into()),
+            None => Original::Untold,
+        })
+    }
+}
 
 /// Where the checksum stands in a header of TCP, and of UDP.
 const TCP_CHECKSUM: usize = 16;
 const UDP_CHECKSUM: usize = 6;
 
 /// Makes the checksum behind this IP header, from which ESP was just taken, cover the addresses in the header instead
-/// of the `original` source and destination.
-pub fn restore(packet: &mut [u8], ip: &IpHeader, original: (Address, Address)) {
+/// of the `original` ones. Where those are not told it is made anew: what the packet carries is authentic.
+pub fn restore(packet: &mut [u8], ip: &IpHeader, original: Original) {
     let protocol = packet.get(usize::from(ip.protocol_at)).copied();
     let (at, udp) = match protocol {
         Some(protocol::TCP) => (TCP_CHECKSUM, false),
         Some(protocol::UDP) => (UDP_CHECKSUM, true),
         _ => return,
     };
-    let at = usize::from(ip.header_len) + at;
+    let header_len = usize::from(ip.header_len);
+    let at = header_len + at;
+    let anew = match original {
+        Original::Told(..) => None,
+        Original::Untold => made_anew(packet, ip, at),
+    };
     let Some(field) = packet.get_mut(at..at + 2) else {
         return;
     };
@@ -29,11 +56,29 @@ pub fn restore(packet: &mut [u8], ip: &IpHeader, original: (Address, Address)) {
     if udp && *checksum == [0; 2] {
         return;
     }
-    let sum = |(source, destination)| fold(pseudo_header(source, destination, 0, 0));
-    *checksum = update(*checksum, sum(original), sum((ip.source, ip.destination)));
+    let addresses = |source, destination| fold(pseudo_header(source, destination, 0, 0));
+    *checksum = match (original, anew) {
+        (Original::Told(source, destination), _) => update(
+            *checksum,
+            addresses(source, destination),
+            addresses(ip.source, ip.destination),
+        ),
+        (Original::Untold, Some(anew)) => anew,
+        (Original::Untold, None) => return,
+    };
     if udp && *checksum == [0; 2] {
         *checksum = [0xff; 2];
     }
+}
+
+/// The checksum that stands at `at`, over the addresses in the header and all behind it (RFC 3948 3.1.2).
+fn made_anew(packet: &[u8], ip: &IpHeader, at: usize) -> Option<[u8; 2]> {
+    let protocol = *packet.get(usize::from(ip.protocol_at))?;
+    let before = packet.get(usize::from(ip.header_len)..at)?;
+    let after = packet.get(at + 2..)?;
+    let len = before.len() + 2 + after.len();
+    let pseudo = pseudo_header(ip.source, ip.destination, len, protocol);
+    Some((!fold(sum(sum(pseudo, before), after))).to_be_bytes())
 }
 
 #[cfg(test)]
@@ -66,12 +111,13 @@ mod tests {
     }
 
     /// What arrives: the addresses of the second packet, and the checksum of the first.
-    fn arrived([sent, right]: [&str; 2]) -> (Vec<u8>, (Address, Address), Vec<u8>) {
+    fn arrived([sent, right]: [&str; 2]) -> (Vec<u8>, Original, Vec<u8>) {
         let (sent, right) = (bytes(sent), bytes(right));
         let header = IpHeader::parse(&sent).unwrap();
         let len = usize::from(header.header_len);
         let packet = [&right[..len], &sent[len..]].concat();
-        (packet, (header.source, header.destination), right)
+        let original = Original::Told(header.source, header.destination);
+        (packet, original, right)
     }
 
     #[test]
@@ -80,8 +126,12 @@ mod tests {
             let (mut packet, original, right) = arrived(pair);
             assert_ne!(packet, right);
             let header = IpHeader::parse(&packet).unwrap();
+            let mut untold = packet.clone();
             restore(&mut packet, &header, original);
             assert_eq!(packet, right);
+            // The same comes out where nobody said what the addresses were.
+            restore(&mut untold, &header, Original::Untold);
+            assert_eq!(untold, right);
         }
     }
 
@@ -92,6 +142,7 @@ mod tests {
         let before = packet.clone();
         let header = IpHeader::parse(&packet).unwrap();
         restore(&mut packet, &header, original);
+        restore(&mut packet, &header, Original::Untold);
         assert_eq!(packet, before);
         // Nor is there one in ICMP that covers addresses, or in half a header.
         packet[9] = 1;
@@ -103,6 +154,7 @@ mod tests {
             packet.truncate(len);
             let before = packet.clone();
             restore(&mut packet, &header, original);
+            restore(&mut packet, &header, Original::Untold);
             assert_eq!(packet, before);
         }
     }

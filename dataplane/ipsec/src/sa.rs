@@ -13,6 +13,7 @@ use crate::counters::SaCounters;
 use crate::envelope::{Envelope, LONGEST_IV};
 use crate::flow::Adjacency;
 use crate::ip::Address;
+use crate::nat_checksum::Original;
 use crate::offload::Offload;
 use crate::replay::ReplayWindow;
 use crate::spd::{CompiledSelector, Match, SelectorKey};
@@ -244,7 +245,7 @@ pub struct InboundSa<K> {
     /// Where it stands with the NIC.
     pub offload: Offload,
     /// Addresses that the sender's checksums cover, if NATs may have changed them: for transport mode alone.
-    pub original: Option<(Address, Address)>,
+    pub original: Option<Original>,
 }
 
 impl<K> InboundSa<K> {
@@ -258,9 +259,7 @@ impl<K> InboundSa<K> {
             udp: config
                 .udp
                 .map(|udp| (config.source.into(), udp.source_port)),
-            original: config
-                .original
-                .map(|(source, destination)| (source.into(), destination.into())),
+            original: Original::of(config),
             esn: config.esn,
             replay: config
                 .replay_window

@@ -154,6 +154,12 @@ impl LoadedCredentials {
         self.own.as_ref().map(|(own, _)| own.subject())
     }
 
+    /// Whether the own certificate, if there is one, is within its validity at this second since 1970.
+    pub fn check_own_validity(&self, now: u64) -> Result<(), CertificateError> {
+        let own = self.own.as_ref();
+        own.map_or(Ok(()), |(own, _)| own.check_validity(now))
+    }
+
     /// What signs.
     pub fn private_key(&self) -> Option<&Arc<PrivateKey>> {
         self.own.as_ref().map(|(_, key)| key)
@@ -233,6 +239,25 @@ impl LoadedCredentials {
         out.extend(crls.map(CredentialsWarning::Crl));
         out
     }
+}
+
+/// What several entries of a connection say of the same certificates, in their order: one that believes is enough,
+/// unless another, which knows the issuers too, knows of a revocation or must and does not.
+pub(crate) fn first_believed(
+    said: impl Iterator<Item = Result<PublicKey, CertificateError>>,
+) -> Result<PublicKey, CertificateError> {
+    let mut result = Err(CertificateError::UnknownIssuer);
+    for each in said {
+        match (&result, each) {
+            (_, Err(error @ (CertificateError::Revoked | CertificateError::RevocationUnknown))) => {
+                return Err(error);
+            }
+            // Whoever knows the issuers knows best what is wrong.
+            (Err(CertificateError::UnknownIssuer), each) | (Err(_), each @ Ok(_)) => result = each,
+            _ => {}
+        }
+    }
+    result
 }
 
 /// The private key, if it goes with the own certificate, and that is fit for its purpose.

@@ -12,12 +12,28 @@ impl Endpoint {
     /// The peer is lost, or was not reached: a connection that should stand, or come again, begins anew.
     pub(super) fn peer_lost(&mut self, now: Time, name: &str) {
         let comes_again = |c: &Connection| c.dpd.is_some_and(|d| d.action == DpdAction::Restart);
-        self.plan_restart(now, name, |c| c.start == Start::Load || comes_again(c));
+        let connection = self.connection(name);
+        let comes_again = connection.is_some_and(|connection| comes_again(&connection));
+        if comes_again {
+            self.coming_again.insert(name.to_owned());
+        }
+        self.plan_restart(now, name, |c| c.start == Start::Load || comes_again);
     }
 
-    /// A child is lost, or did not come to be: only a connection that should stand needs all of its children.
+    /// A child is lost, or did not come to be: only a connection that should stand, or is on its way to come again,
+    /// needs all of its children.
     pub(super) fn child_lost(&mut self, now: Time, name: &str) {
-        self.plan_restart(now, name, |c| c.start == Start::Load);
+        let comes_again = self.coming_again.contains(name);
+        self.plan_restart(now, name, |c| c.start == Start::Load || comes_again);
+    }
+
+    /// True if each child of a connection stands, for each piece of its traffic.
+    fn is_complete(&self, connection: &Connection) -> bool {
+        let policies = connection.children.iter();
+        let wanted = policies.map(|policy| traffic::pieces(&policy.selector).len());
+        let children = self.core.children.of_connection(&connection.name);
+        let there = children.filter(|child| !child.is_replaced()).count();
+        there >= wanted.sum()
     }
 
     /// A connection does not stand, or not all of it: if it should, it begins anew, later.
@@ -58,7 +74,11 @@ impl Endpoint {
     /// A child stands: what keeps its connection from standing is over.
     pub(super) fn installed(&mut self, id: ChildId) {
         if let Some(child) = self.core.children.get(id) {
-            self.restarts.remove(&child.connection.name);
+            let connection = child.connection.clone();
+            self.restarts.remove(&connection.name);
+            if self.coming_again.contains(&connection.name) && self.is_complete(&connection) {
+                self.coming_again.remove(&connection.name);
+            }
         }
         self.plan(id);
     }

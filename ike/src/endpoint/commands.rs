@@ -396,6 +396,7 @@ impl Endpoint {
         }
         self.agenda.set(Item::Restart(name.to_owned()), None);
         self.restarts.remove(name);
+        self.coming_again.remove(name);
     }
 
     fn soft_expired(&mut self, now: Time, id: ChildId) {

@@ -3,6 +3,7 @@
 use aws_lc::elliptic::Curve;
 use portcullis_config::{AesKey, Group, IkeCipher, IkeHash, IkeProposal};
 
+use super::lifetime::{KILOBYTES, Lifetime, PHASE_1, SECONDS};
 use super::{compare, named};
 use crate::InvalidMessage;
 use crate::crypto::signature::Algorithm;
@@ -19,11 +20,9 @@ const ENCRYPTION: u16 = 1;
 const HASH: u16 = 2;
 const AUTHENTICATION: u16 = 3;
 const GROUP: u16 = 4;
-const LIFE_TYPE: u16 = 11;
-const LIFE_DURATION: u16 = 12;
+const LIFE_TYPE: u16 = PHASE_1.0;
+const LIFE_DURATION: u16 = PHASE_1.1;
 const KEY_LENGTH: u16 = 14;
-
-const SECONDS: u64 = 1;
 
 const CIPHERS: &[(u64, &str)] = &[
     (1, "DES"),
@@ -118,15 +117,15 @@ pub(crate) struct Policy<'a> {
     pub(crate) proposals: &'a [IkeProposal],
     /// Number of the authentication method.
     pub(crate) method: u16,
-    pub(crate) lifetime: u64,
+    pub(crate) lifetime: Lifetime,
 }
 
 /// What both agreed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Chosen {
     pub(crate) proposal: IkeProposal,
-    /// Seconds that the initiator offered.
-    pub(crate) lifetime: Option<u64>,
+    /// What the initiator offered.
+    pub(crate) lifetime: Lifetime,
     /// The choice, in the initiator's words (RFC 2409 5: it comes back as it was offered).
     pub(crate) answer: SecurityAssociation,
 }
@@ -143,6 +142,7 @@ struct Offer {
     method: Number,
     group: Number,
     seconds: Number,
+    kilobytes: Number,
     /// Attributes that nobody here understands: they change the meaning, so that the transform is refused.
     unknown: Number,
 }
@@ -160,8 +160,7 @@ impl Offer {
                 GROUP => offer.group = value,
                 LIFE_TYPE => life_type = value,
                 LIFE_DURATION if life_type == Some(SECONDS) => offer.seconds = value,
-                // Kilobytes of phase 1 traffic: accepted, and never reached.
-                LIFE_DURATION => {}
+                LIFE_DURATION if life_type == Some(KILOBYTES) => offer.kilobytes = value,
                 KEY_LENGTH => offer.key_length = value,
                 other => offer.unknown = Some(u64::from(other)),
             }
@@ -181,6 +180,7 @@ impl Offer {
             method: Some(method.into()),
             group: Some(u64::from(group_number(proposal.group))),
             seconds: None,
+            kilobytes: None,
             unknown: None,
         }
     }
@@ -231,9 +231,8 @@ impl Policy<'_> {
                     Attribute::basic(HASH, hash_number(proposal.hash)),
                     Attribute::basic(AUTHENTICATION, self.method),
                     Attribute::basic(GROUP, group_number(proposal.group)),
-                    Attribute::basic(LIFE_TYPE, SECONDS as u16),
-                    Attribute::number(LIFE_DURATION, clamp(self.lifetime)),
                 ]);
+                attributes.extend(self.lifetime.attributes(PHASE_1));
                 Transform {
                     number,
                     id: KEY_IKE,
@@ -273,8 +272,7 @@ impl Policy<'_> {
                 };
                 return Ok(Ok(Chosen {
                     proposal: *ours,
-                    // strongSwan says zero for a life without end.
-                    lifetime: offer.seconds.filter(|seconds| *seconds != 0),
+                    lifetime: Lifetime::said(offer.seconds, offer.kilobytes),
                     answer: SecurityAssociation {
                         proposals: vec![answer],
                     },
@@ -310,21 +308,20 @@ impl Policy<'_> {
             .iter()
             .find(|ours| offer.difference(&Offer::of(ours, self.method)).is_none());
         // RFC 2409 5: neither is the lifetime changed; one that is not repeated is as we said it.
-        let same_life = offer
-            .seconds
-            .is_none_or(|s| s == u64::from(clamp(self.lifetime)));
+        let same = |theirs: Number, ours: Number| {
+            let ours = ours.map(|ours| ours.min(u32::MAX.into()));
+            theirs.is_none() || theirs == ours
+        };
+        let same_life = same(offer.seconds, self.lifetime.seconds)
+            && same(offer.kilobytes, self.lifetime.kilobytes);
         Ok(ours
             .filter(|_| proposal.protocol == protocol::ISAKMP && same_life)
             .map(|ours| Chosen {
                 proposal: *ours,
-                lifetime: offer.seconds,
+                lifetime: Lifetime::said(offer.seconds, offer.kilobytes),
                 answer: answer.clone(),
             }))
     }
-}
-
-fn clamp(seconds: u64) -> u32 {
-    u32::try_from(seconds).unwrap_or(u32::MAX)
 }
 
 fn cipher_number(cipher: IkeCipher) -> (u16, Option<u16>) {
@@ -383,7 +380,7 @@ mod tests {
         Policy {
             proposals,
             method: 1,
-            lifetime: 28800,
+            lifetime: Lifetime::said(Some(28800), None),
         }
     }
 
@@ -436,7 +433,7 @@ mod tests {
         let offered = policy(&[OLD, STRONG]).offer();
         let chosen = policy(&[STRONG, OLD]).choose(&offered).unwrap().unwrap();
         assert_eq!(chosen.proposal, STRONG);
-        assert_eq!(chosen.lifetime, Some(28800));
+        assert_eq!(chosen.lifetime, Lifetime::said(Some(28800), None));
         let seen = policy(&[OLD, STRONG]).chosen(&chosen.answer).unwrap();
         assert_eq!(seen.map(|c| c.proposal), Some(STRONG));
     }
@@ -444,11 +441,14 @@ mod tests {
     #[test]
     fn no_seconds_are_no_limit() {
         let endless = Policy {
-            lifetime: 0,
+            lifetime: Lifetime {
+                seconds: Some(0),
+                kilobytes: None,
+            },
             ..policy(&[STRONG])
         };
         let chosen = policy(&[STRONG]).choose(&endless.offer()).unwrap().unwrap();
-        assert_eq!(chosen.lifetime, None);
+        assert_eq!(chosen.lifetime, Lifetime::default());
     }
 
     #[test]
@@ -476,7 +476,7 @@ mod tests {
         let ours = policy(&[STRONG]);
         assert_eq!(ours.chosen(&policy(&[OLD]).offer()), Ok(None));
         let longer = Policy {
-            lifetime: 86400,
+            lifetime: Lifetime::said(Some(86400), None),
             ..policy(&[STRONG])
         };
         assert_eq!(ours.chosen(&longer.offer()), Ok(None));

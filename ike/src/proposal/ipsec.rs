@@ -5,6 +5,7 @@ mod numbers;
 use portcullis_config::{ChildProposal, Group, Limits, Mode};
 
 use super::ike::group_number;
+use super::lifetime::{KILOBYTES, Lifetime, PHASE_2, SECONDS};
 use super::{compare, named};
 use crate::InvalidMessage;
 use crate::show::{Difference, Mismatch};
@@ -17,16 +18,13 @@ pub use numbers::has_names;
 use numbers::{AH_NAMES, AUTHENTICATIONS, ESP_NAMES, MODES, ah_transform, esp_transform};
 
 /// Attributes (RFC 2407 4.5, RFC 4304 2).
-const LIFE_TYPE: u16 = 1;
-const LIFE_DURATION: u16 = 2;
+const LIFE_TYPE: u16 = PHASE_2.0;
+const LIFE_DURATION: u16 = PHASE_2.1;
 const GROUP: u16 = 3;
 const ENCAPSULATION_MODE: u16 = 4;
 const AUTHENTICATION: u16 = 5;
 const KEY_LENGTH: u16 = 6;
 const EXTENDED_SEQUENCE_NUMBERS: u16 = 11;
-
-const SECONDS: u64 = 1;
-const KILOBYTES: u64 = 2;
 
 /// What a child of a connection allows in quick mode.
 pub(crate) struct Policy<'a> {
@@ -51,8 +49,7 @@ pub(crate) struct Chosen {
     pub(crate) proposal: ChildProposal,
     /// The SPIs of the end whose message this was.
     pub(crate) spis: Spis,
-    pub(crate) seconds: Option<u64>,
-    pub(crate) kilobytes: Option<u64>,
+    pub(crate) lifetime: Lifetime,
     /// The choice in the initiator's words.
     answer: Vec<Proposal>,
 }
@@ -185,16 +182,7 @@ impl Policy<'_> {
     }
 
     fn transform(&self, numbers: numbers::Numbers, esn: bool) -> Transform {
-        let mut attributes = Vec::new();
-        let mut life = |kind: u64, duration: Option<u64>| {
-            if let Some(duration) = duration {
-                attributes.push(Attribute::basic(LIFE_TYPE, kind as u16));
-                let duration = u32::try_from(duration).unwrap_or(u32::MAX);
-                attributes.push(Attribute::number(LIFE_DURATION, duration));
-            }
-        };
-        life(SECONDS, self.hard.seconds);
-        life(KILOBYTES, self.hard.bytes.map(|bytes| bytes.div_ceil(1024)));
+        let mut attributes = lifetime(&self.hard).attributes(PHASE_2);
         attributes.push(Attribute::basic(ENCAPSULATION_MODE, self.mode_number()));
         let mut optional = |kind, value: Option<u16>| {
             attributes.extend(value.map(|value| Attribute::basic(kind, value)));
@@ -348,12 +336,20 @@ impl Policy<'_> {
                 let wanted = esp.as_ref().or(ah.as_ref());
                 let wanted = wanted.map(Offer::read).transpose()?.unwrap_or_default();
                 let unchanged = |theirs: Number, ours: Number| theirs.is_none() || theirs == ours;
-                let same = unchanged(chosen.seconds, wanted.seconds)
-                    && unchanged(chosen.kilobytes, wanted.kilobytes);
+                let same = unchanged(chosen.lifetime.seconds, wanted.seconds)
+                    && unchanged(chosen.lifetime.kilobytes, wanted.kilobytes);
                 return Ok(same.then_some(chosen));
             }
         }
         Ok(None)
+    }
+}
+
+/// What a child's hard limits are in the words of quick mode.
+pub(crate) fn lifetime(hard: &Limits) -> Lifetime {
+    Lifetime {
+        seconds: hard.seconds,
+        kilobytes: hard.bytes.map(|bytes| bytes.div_ceil(1024)),
     }
 }
 
@@ -401,8 +397,7 @@ fn take(
     let mut chosen = Chosen {
         proposal: *ours,
         spis: Spis::default(),
-        seconds: None,
-        kilobytes: None,
+        lifetime: Lifetime::default(),
         answer: Vec::new(),
     };
     for (proposal, transforms) in group {
@@ -428,10 +423,8 @@ fn take(
             _ => &mut chosen.spis.esp,
         };
         *place = Some(spi);
-        // Nothing is no limit, as in phase 1.
-        let shorter = |a: Number, b: Number| a.into_iter().chain(b).filter(|n| *n != 0).min();
-        chosen.seconds = shorter(chosen.seconds, offer.seconds);
-        chosen.kilobytes = shorter(chosen.kilobytes, offer.kilobytes);
+        let said = Lifetime::said(offer.seconds, offer.kilobytes);
+        chosen.lifetime = chosen.lifetime.shorter(said);
         chosen.answer.push(Proposal {
             transforms: vec![(*transform).clone()],
             ..(*proposal).clone()

@@ -3,5 +3,6 @@
 mod describe;
 pub(crate) mod ike;
 pub(crate) mod ipsec;
+pub(crate) mod lifetime;
 
 pub(crate) use describe::{compare, named};

@@ -95,6 +95,9 @@ impl State {
 /// The group cannot be negotiated (RFC 2409 5): the key pair is of the first proposal's.
 pub(crate) fn initiate(sa: &mut IkeSa, core: &mut Core) -> Result<(), Error> {
     let connection = sa.connection.clone().ok_or(Local::NotConfigured)?;
+    // Its first message tells who we are.
+    let connection = authentication::first_usable(core, &connection)?;
+    sa.connection = Some(connection.clone());
     let first = connection.ike_proposals.first();
     let group = first.ok_or(Local::NotConfigured)?.group;
     enter(sa, State::MakingKeyPair);
@@ -337,10 +340,8 @@ fn verify(
 ) -> Result<(), Error> {
     match proof {
         Proof::Hash => verified_peer(sa, core, now, (transcript, initial_contact)),
-        Proof::Signature(mut verification) => {
-            let connection = sa.connection.as_ref();
-            verification.expected = connection.and_then(|c| c.remote_id.clone());
-            core.work(sa.id, 0, Job::Verify(verification));
+        Proof::Signature(verification) => {
+            authentication::verify(sa, core, verification);
             let state = State::Verifying {
                 transcript,
                 initial_contact,

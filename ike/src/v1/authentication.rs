@@ -55,8 +55,35 @@ pub(crate) fn method(core: &Core, connection: &Connection) -> Result<Method, Err
     })
 }
 
+/// Whether the connection's own certificate, if it has one, is within its validity: peers would not believe another.
+fn check_validity(core: &Core, connection: &Connection) -> Result<(), Error> {
+    let (Some(now), Some(own)) = (core.calendar, credentials(core, connection)?) else {
+        return Ok(());
+    };
+    own.check_own_validity(now).map_err(|error| {
+        let subject = own
+            .subject()
+            .map(portcullis_config::distinguished_name_text);
+        let subject = subject.unwrap_or_default();
+        Local::OwnCertificate(format!("{subject}: {error}")).into()
+    })
+}
+
+/// The first way to prove ourselves that can be gone now; if there is none, what is wrong with the first of all.
+pub(crate) fn first_usable(
+    core: &Core,
+    connection: &Arc<Connection>,
+) -> Result<Arc<Connection>, Error> {
+    let usable = ways(connection).find(|way| check_validity(core, way).is_ok());
+    match usable {
+        Some(way) => Ok(way),
+        None => check_validity(core, connection).map(|()| connection.clone()),
+    }
+}
+
 /// The number of that method where we have this role: it tells also which user has to prove themselves after phase 1.
 pub(crate) fn number(core: &Core, connection: &Connection, role: Role) -> Result<u16, Error> {
+    check_validity(core, connection)?;
     let access = &connection.remote_access;
     let user = access.xauth.as_ref().map(|xauth| User {
         initiates: (role == Role::Initiator) != matches!(xauth, Xauth::Server { .. }),
@@ -108,21 +135,30 @@ pub(crate) fn hash(
 /// A connection with one of its own certificates.
 type WithCertificate = (Arc<Connection>, Arc<LoadedCredentials>);
 
-/// The connection with each of its own certificates that suits the method agreed on, the one in use first.
+/// The connection with each of its own certificates that suits the method agreed on, and is valid now, the one in use
+/// first.
 fn with_certificates(
     core: &Core,
     connection: &Arc<Connection>,
 ) -> Result<Vec<WithCertificate>, Error> {
     let agreed = method(core, connection)?;
     let suits = |way: Arc<Connection>| match (method(core, &way), credentials(core, &way)) {
-        (Ok(method), Ok(Some(own))) if method == agreed => Some((way, own)),
+        (Ok(method), Ok(Some(own))) if method == agreed => {
+            check_validity(core, &way).is_ok().then_some((way, own))
+        }
         _ => None,
     };
     Ok(ways(connection).filter_map(suits).collect())
 }
 
-/// Asks for certificates, if the connection is authenticated by them: of all authorities that it believes with this
-/// method.
+/// All that the policy believes for this connection, whichever own certificate is in use: each entry has roots, and
+/// revocation lists of its own. One without usable credentials is not in the way of the others.
+fn believed(core: &Core, connection: &Arc<Connection>) -> Vec<Arc<LoadedCredentials>> {
+    let all = ways(connection).filter_map(|way| credentials(core, &way).ok().flatten());
+    all.collect()
+}
+
+/// Asks for certificates, if the connection is authenticated by them: of all authorities that it believes.
 pub(crate) fn write_requests(
     writer: &mut Writer,
     core: &Core,
@@ -132,8 +168,8 @@ pub(crate) fn write_requests(
         return Ok(());
     }
     let mut asked: Vec<Vec<u8>> = Vec::new();
-    for (_, own) in with_certificates(core, connection)? {
-        for name in own.requests() {
+    for entry in believed(core, connection) {
+        for name in entry.requests() {
             if !asked.iter().any(|asked| asked == name) {
                 asked.push(name.to_vec());
                 let body = certificate::encode(X509_SIGNATURE, name);
@@ -224,23 +260,31 @@ pub(crate) fn read_proof(
         Role::Responder => Role::Initiator,
     };
     let expected = hash(sa, core, transcript, theirs, identification)?;
-    let own = credentials(core, &connection)?;
-    let Some(own) = own.filter(|_| signs(&connection, false)) else {
+    if !signs(&connection, false) {
         let matches = expected.matches(payloads.one(kind::HASH)?);
         return match matches {
             true => Ok(Proof::Hash),
             false => Err(PeerMisbehaved::Hash.into()),
         };
-    };
+    }
     Ok(Proof::Signature(Box::new(Verification {
         method: method(core, &connection)?,
-        own,
+        believed: Vec::new(),
         certificates: read_certificates(payloads)?,
         presented: phase1::read_identity(sa, identification)?,
         expected: None,
         hash: expected,
         signature: phase1::not_empty(payloads.one(kind::SIGNATURE)?)?,
     })))
+}
+
+/// Has a signature verified: by what the connection believes that the peer's identity has led to, and no other.
+pub(crate) fn verify(sa: &IkeSa, core: &mut Core, mut verification: Box<Verification>) {
+    if let Some(connection) = &sa.connection {
+        verification.believed = believed(core, connection);
+        verification.expected = connection.remote_id.clone();
+    }
+    core.work(sa.id, 0, Job::Verify(verification));
 }
 
 fn read_certificates(payloads: &Payloads<'_>) -> Result<Vec<Vec<u8>>, InvalidMessage> {

@@ -10,13 +10,15 @@ use portcullis_config::{Connection, Identity, IkeProposal};
 use crate::core::{Core, Path, Request};
 use crate::crypto::keymat::Cookies;
 use crate::peer_id::PeerId;
+use crate::proposal::lifetime::Lifetime;
 use crate::retransmit::{Due, Retransmission};
 use crate::show::{IkeSnapshot, Mismatch};
 use crate::traffic::Wanted;
 use crate::v1::dead_peer::DeadPeer;
 use crate::v1::fragmentation::{self, Reassembly};
 use crate::v1::keys::Keys;
-use crate::v1::message::{Incoming, VERSION, encrypt};
+use crate::v1::life::Volume;
+use crate::v1::message::{self, Incoming, VERSION, encrypt};
 use crate::v1::nat_traversal::Nat;
 use crate::v1::quick_mode::{self, QuickModes};
 use crate::v1::transaction::{self, Transaction};
@@ -89,8 +91,9 @@ pub(crate) struct IkeSa {
     /// Addresses of mode config: the peer's, or ours.
     pub(crate) addresses: Vec<IpAddr>,
     pub(crate) proposal: Option<IkeProposal>,
-    /// Seconds that the peer gives phase 1.
-    pub(crate) peer_lifetime: Option<u64>,
+    /// The life that the peer gives phase 1.
+    pub(crate) peer_lifetime: Lifetime,
+    pub(crate) volume: Volume,
     pub(crate) exchanges: QuickModes,
     pub(crate) transactions: BTreeMap<u32, Transaction>,
     pub(crate) seen: VecDeque<u32>,
@@ -117,7 +120,7 @@ pub(crate) struct IkeSa {
     /// It is another one that has taken over.
     pub(crate) superseded: bool,
     /// When its life is over, if it is not retired before.
-    end: Option<Time>,
+    pub(crate) end: Option<Time>,
     /// Renewals that came to nothing.
     failed: u32,
     /// The peer began anew, and has yet to prove who it is.
@@ -150,7 +153,8 @@ impl IkeSa {
             peer_id: None,
             addresses: Vec::new(),
             proposal: None,
-            peer_lifetime: None,
+            peer_lifetime: Lifetime::default(),
+            volume: Volume::default(),
             exchanges: QuickModes::default(),
             transactions: BTreeMap::new(),
             seen: VecDeque::new(),
@@ -324,20 +328,7 @@ impl IkeSa {
         self.state = State::Established;
         self.established = Some(now);
         self.half_open_until = None;
-        let life = self
-            .peer_lifetime
-            .unwrap_or(u64::MAX)
-            .min(connection.ike_lifetime);
-        // The initiator renews first; the responder, should it not.
-        let early = match self.role {
-            Role::Initiator => life / 10,
-            Role::Responder => life / 20,
-        };
-        let renewal = core.jittered(life - early);
-        let renewal = Some(renewal).filter(|_| self.may_renew());
-        self.renewal = renewal.and_then(|s| now.checked_add(Duration::from_secs(s)));
-        self.end = now.checked_add(Duration::from_secs(life));
-        self.expiry = self.end;
+        self.plan_life(core);
         if self.nat.ours {
             self.keepalive = Some(now + core.settings.keepalive);
         }
@@ -353,10 +344,11 @@ impl IkeSa {
             replaces: self.replaces,
         }));
         core.requests.push_back(Request::Established(self.id));
+        self.say_lifetime(core);
     }
 
     /// Users can prove themselves only to a phase 1 that they begin.
-    fn may_renew(&self) -> bool {
+    pub(crate) fn may_renew(&self) -> bool {
         let connection = self.connection.as_ref();
         !connection.is_some_and(|connection| connection.remote_access.asks())
     }
@@ -474,6 +466,9 @@ impl IkeSa {
 
     /// Sends a message to where the peer is now, in fragments if it is too long and the peer can join them.
     pub(crate) fn send(&self, core: &mut Core, message: &[u8]) {
+        if message::is_encrypted(message) {
+            self.volume.note(message.len());
+        }
         let limit = self.connection.as_ref().and_then(|c| c.fragment_size);
         let limit = limit.filter(|_| self.peer.fragmentation);
         for part in fragmentation::split(message, self.path, limit) {
@@ -507,6 +502,12 @@ impl IkeSa {
             self.path.local.set_port(core.settings.nat_port);
             self.path.remote.set_port(core.settings.nat_port);
         }
+    }
+
+    /// A protected message came that is authentic.
+    pub(crate) fn authentic(&mut self, core: &mut Core, now: Time, incoming: Incoming<'_>) {
+        self.volume.note(incoming.bytes.len());
+        self.follow(core, now, incoming.path);
     }
 
     /// An authentic message came over this path: behind a NAT the peer follows it (RFC 3947 4, RFC 3948 A).

@@ -50,10 +50,11 @@ pub(crate) fn receive(
         return Err(InvalidMessage::UnexpectedPayload(other.kind).into());
     }
     // From here on the message is authentic.
-    sa.follow(core, now, incoming.path);
+    sa.authentic(core, now, incoming);
     if !of_quick_mode {
         sa.take_message_id(id);
     }
+    sa.hear_lifetime(core, &payloads);
     for payload in payloads.iter() {
         match payload.kind {
             kind::NOTIFICATION => {

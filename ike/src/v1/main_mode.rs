@@ -370,9 +370,9 @@ fn receive_authentication(
         let identity = phase1::read_identity(sa, identification)?;
         let requested = authentication::requested(&payloads);
         let initial_contact = phase1::has_initial_contact(&payloads);
-        Ok((proof, identity, initial_contact, requested))
+        Ok((proof, identity, initial_contact, requested, body))
     };
-    let (proof, identity, initial_contact, requested) = match read(&mut iv) {
+    let (proof, identity, initial_contact, requested, body) = match read(&mut iv) {
         Ok(read) => read,
         Err(error) => return Err(phase1::unreadable(sa, core, error)),
     };
@@ -384,6 +384,9 @@ fn receive_authentication(
         keys.iv = iv;
     }
     sa.phase1.accepted(incoming.bytes);
+    // RFC 2407 4.6.3: it may be said in the last message of main mode. Nothing there is covered by the hash, but who
+    // changes encrypted bytes spoils those before them, which are the SPI that it must have.
+    sa.hear_lifetime(core, &Payloads::parse(incoming.header.next_payload, &body)?);
     // RFC 3947 4: the initiator goes over to the other port with this message.
     sa.path = incoming.path;
     let identified = phase1::identify(sa, core, identity);
@@ -395,10 +398,8 @@ fn receive_authentication(
     let known = (transcript, initial_contact);
     match proof {
         Proof::Hash => authenticated(sa, core, now, known),
-        Proof::Signature(mut verification) => {
-            let connection = sa.connection.as_ref();
-            verification.expected = connection.and_then(|c| c.remote_id.clone());
-            core.work(sa.id, 0, Job::Verify(verification));
+        Proof::Signature(verification) => {
+            authentication::verify(sa, core, verification);
             let (transcript, initial_contact) = known;
             let state = State::Verifying {
                 transcript,

@@ -82,5 +82,11 @@ pub(crate) fn encrypt(
     Ok(bytes)
 }
 
+/// True for a message that phase 1 protects.
+pub(crate) fn is_encrypted(message: &[u8]) -> bool {
+    let flags = message.get(FLAGS);
+    flags.is_some_and(|flags| flags & ENCRYPTION != 0)
+}
+
 /// Offset of the flags in the header.
 const FLAGS: usize = 19;

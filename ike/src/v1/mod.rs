@@ -7,6 +7,7 @@ mod fragmentation;
 pub(crate) mod ike_sa;
 pub(crate) mod informational;
 mod keys;
+pub(crate) mod life;
 pub(crate) mod main_mode;
 pub(crate) mod message;
 mod mode_config;

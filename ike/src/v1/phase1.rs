@@ -12,7 +12,7 @@ use crate::proposal::ike::{Chosen, Policy};
 use crate::v1::ike_sa::{IkeSa, Role};
 use crate::v1::keys::Keys;
 use crate::v1::message::Incoming;
-use crate::v1::{authentication, nat_traversal, notice};
+use crate::v1::{authentication, life, nat_traversal, notice};
 use crate::wire::identification::Identification;
 use crate::wire::notification::{Notification, notify};
 use crate::wire::payload::kind;
@@ -78,7 +78,7 @@ pub(crate) fn policy<'a>(
     Ok(Policy {
         proposals: &connection.ike_proposals,
         method: authentication::number(core, connection, role)?,
-        lifetime: connection.ike_lifetime,
+        lifetime: life::ours(connection),
     })
 }
 
@@ -89,8 +89,16 @@ pub(crate) fn offer(
 ) -> Result<SecurityAssociation, Error> {
     let mut offer = SecurityAssociation::default();
     let mut methods = Vec::new();
+    let mut unusable = None;
     for way in ways(connection) {
-        let policy = policy(core, &way, Role::Initiator)?;
+        let policy = match policy(core, &way, Role::Initiator) {
+            Ok(policy) => policy,
+            // One whose certificate cannot be used is not in the way of the others.
+            Err(error) => {
+                unusable.get_or_insert(error);
+                continue;
+            }
+        };
         // Which of several certificates it is, the peer's requests tell.
         if methods.contains(&policy.method) {
             continue;
@@ -101,6 +109,9 @@ pub(crate) fn offer(
             (Some(all), Some(more)) => all.transforms.append(&mut more.transforms),
             _ => offer = more,
         }
+    }
+    if let (true, Some(error)) = (offer.proposals.is_empty(), unusable) {
+        return Err(error);
     }
     for proposal in &mut offer.proposals {
         for (transform, number) in proposal.transforms.iter_mut().zip(1..=u8::MAX) {
@@ -118,7 +129,10 @@ pub(crate) fn chosen(
     answer: &SecurityAssociation,
 ) -> Result<(Arc<Connection>, Chosen), Error> {
     for way in ways(connection) {
-        if let Some(chosen) = policy(core, &way, Role::Initiator)?.chosen(answer)? {
+        let Ok(policy) = policy(core, &way, Role::Initiator) else {
+            continue;
+        };
+        if let Some(chosen) = policy.chosen(answer)? {
             return Ok((way, chosen));
         }
     }
@@ -182,16 +196,20 @@ pub(crate) fn choose(
     offered: &SecurityAssociation,
 ) -> Result<Chosen, Error> {
     let mut mismatches = Vec::new();
-    let mut found = false;
+    let (mut found, mut unusable) = (false, None);
     for connection in candidates(&core.connections, sa.path, exchange) {
         if identity.is_some_and(|identity| !expects(connection, identity)) {
             continue;
         }
         found = true;
         for way in ways(connection) {
-            // One without usable credentials is not in the way of the others.
-            let Ok(policy) = policy(core, &way, Role::Responder) else {
-                continue;
+            let policy = match policy(core, &way, Role::Responder) {
+                Ok(policy) => policy,
+                // One without usable credentials is not in the way of the others.
+                Err(error) => {
+                    unusable.get_or_insert(error);
+                    continue;
+                }
             };
             match policy.choose(offered)? {
                 Ok(chosen) => {
@@ -206,9 +224,10 @@ pub(crate) fn choose(
             }
         }
     }
-    let error = match found {
-        true => Error::from(PeerIncompatible::NoProposal),
-        false => Error::from(PeerIncompatible::NoConnection),
+    let error = match (found, unusable) {
+        (true, Some(unusable)) if mismatches.is_empty() => unusable,
+        (true, _) => Error::from(PeerIncompatible::NoProposal),
+        (false, _) => Error::from(PeerIncompatible::NoConnection),
     };
     sa.hint = Some((error.clone(), mismatches));
     Err(error)

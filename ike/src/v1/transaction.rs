@@ -104,7 +104,7 @@ pub(super) fn receive(
         return Err(InvalidMessage::Header.into());
     }
     // From here on the message is authentic.
-    sa.follow(core, now, incoming.path);
+    sa.authentic(core, now, incoming);
     let until = now + core.settings.exchange_memory();
     if let Some(transaction) = sa.transactions.get_mut(&id) {
         transaction.retransmission.accepted(incoming.bytes);
@@ -131,7 +131,7 @@ fn asked(sa: &mut IkeSa, core: &mut Core, now: Time, incoming: Incoming<'_>) -> 
         Type::Reply | Type::Acknowledge => return Err(InvalidMessage::Header.into()),
     };
     // From here on the message is authentic.
-    sa.follow(core, now, incoming.path);
+    sa.authentic(core, now, incoming);
     let attributes = match question.is_xauth() {
         true => xauth::asked(sa, &question),
         false => mode_config::asked(sa, core, now, &question),

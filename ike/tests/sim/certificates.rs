@@ -1,11 +1,13 @@
 //! A gateway with more than one certificate shows the one that its peer asks for (requirement 99).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_config::{
     Authentication, Connection, Credentials, Identity, Method, Phase1Exchange, Revocation, Secret,
 };
 use portcullis_ike::crypto::certificate::Certificate;
+use portcullis_ike::{CloseReason, Command, Error, Event, Local};
 
 use crate::harness::{Pair, gateways};
 
@@ -15,11 +17,15 @@ fn read(name: &str) -> Vec<u8> {
 }
 
 fn method(own: &str, roots: &[&str]) -> Method {
+    with_key(own, "rsa2048.pk8", roots)
+}
+
+fn with_key(own: &str, key: &str, roots: &[&str]) -> Method {
     let subject = Certificate::from_der(&read(own)).unwrap();
     Method {
         authentication: Authentication::Certificates(Credentials {
             chain: vec![read(own)],
-            private_key: Secret::new(read("rsa2048.pk8")),
+            private_key: Secret::new(read(key)),
             roots: roots.iter().map(|root| read(root)).collect(),
             crls: Vec::new(),
             revocation: Revocation::Off,
@@ -80,4 +86,127 @@ fn one_that_does_not_suit_is_not_believed() {
     pair.run(Duration::from_secs(70));
     assert_eq!(pair.ends.each_ref().map(|end| end.established()), [0, 0]);
     assert!(pair.ends[1].failures() > 0);
+}
+
+/// `a` has two certificates of the same kind, and each entry names another root; the peer asks for the first, and
+/// leads to `theirs` itself.
+fn two_roots(exchange: Phase1Exchange, theirs: &str) -> [Connection; 2] {
+    let [a, b] = gateways();
+    let two = vec![
+        method("rsa.crt", &["root.crt"]),
+        method("rsa_by_rsa.crt", &[theirs]),
+    ];
+    let one = vec![method("sha256.crt", &["root.crt"])];
+    [with(a, exchange, two), with(b, exchange, one)]
+}
+
+#[test]
+fn a_root_of_any_entry_is_believed_whichever_certificate_is_in_use() {
+    let exchanges = [Phase1Exchange::Main, Phase1Exchange::Aggressive];
+    for (exchange, seed) in exchanges.into_iter().zip(520..) {
+        for initiator in 0..2 {
+            let mut pair = Pair::new(seed, two_roots(exchange, "rsa_root.crt"));
+            pair.initiate(initiator);
+            pair.run(Duration::from_secs(2));
+            assert_eq!(pair.agreed(), 1, "{exchange:?}, {initiator} begins");
+        }
+    }
+}
+
+#[test]
+fn a_root_of_another_connection_is_not() {
+    let [a, b] = two_roots(Phase1Exchange::Main, "other_root.crt");
+    let mut elsewhere = a.clone();
+    elsewhere.name = "elsewhere".to_owned();
+    elsewhere.further = vec![method("rsa_by_rsa.crt", &["rsa_root.crt"])];
+    elsewhere.remote_id = Some(Identity::Fqdn("elsewhere.test".to_owned()));
+    for initiator in 0..2 {
+        let mut pair = Pair::new(530, [a.clone(), b.clone()]);
+        let both = vec![Arc::new(a.clone()), Arc::new(elsewhere.clone())];
+        pair.command(0, Command::Configure(both));
+        pair.initiate(initiator);
+        pair.run(Duration::from_secs(70));
+        assert_eq!(pair.ends[0].established(), 0);
+        assert!(pair.ends[0].failures() > 0);
+    }
+}
+
+const EXCHANGES: [Phase1Exchange; 2] = [Phase1Exchange::Main, Phase1Exchange::Aggressive];
+
+/// Ends that prove themselves by ECDSA; the first one by any of `own`.
+fn by_ecdsa(exchange: Phase1Exchange, own: &[&str]) -> [Connection; 2] {
+    let [a, b] = gateways();
+    let method = |own: &&str| with_key(own, "p256.pk8", &["root.crt"]);
+    let theirs = vec![method(&"any_purpose.crt")];
+    let own = own.iter().map(method).collect();
+    [with(a, exchange, own), with(b, exchange, theirs)]
+}
+
+/// Who the first end has proved to be.
+fn shown(pair: &Pair) -> Option<Identity> {
+    let ikes = pair.ends[1].endpoint.snapshot().ikes;
+    ikes.first().and_then(|ike| ike.remote_id.clone())
+}
+
+fn subject(own: &str) -> Option<Identity> {
+    let own = Certificate::from_der(&read(own)).unwrap();
+    Some(Identity::DistinguishedName(own.subject().to_vec()))
+}
+
+/// Requirement 99: of those that suit, first the one that is made for IKE (RFC 4945 5.1.3.12), wherever it stands.
+#[test]
+fn a_certificate_with_the_purpose_of_ike_goes_first() {
+    for own in [["gateway.crt", "ike.crt"], ["ike.crt", "gateway.crt"]] {
+        for initiator in 0..2 {
+            let mut pair = Pair::new(540, by_ecdsa(Phase1Exchange::Main, &own));
+            pair.initiate(initiator);
+            pair.run(Duration::from_secs(2));
+            assert_eq!(pair.agreed(), 1);
+            assert_eq!(
+                shown(&pair),
+                subject("ike.crt"),
+                "{own:?}, {initiator} begins"
+            );
+        }
+    }
+}
+
+/// One that has expired, or is not valid yet, is passed over where there is another, wherever it stands.
+#[test]
+fn a_certificate_out_of_its_time_is_passed_over() {
+    for (exchange, out) in EXCHANGES.into_iter().zip(["expired.crt", "early.crt"]) {
+        for own in [[out, "gateway.crt"], ["gateway.crt", out]] {
+            for initiator in 0..2 {
+                let mut pair = Pair::new(550, by_ecdsa(exchange, &own));
+                pair.initiate(initiator);
+                pair.run(Duration::from_secs(2));
+                assert_eq!(
+                    pair.agreed(),
+                    1,
+                    "{exchange:?}, {own:?}, {initiator} begins"
+                );
+                assert_eq!(shown(&pair), subject("gateway.crt"));
+            }
+        }
+    }
+}
+
+#[test]
+fn no_certificate_in_its_time_is_an_error_that_names_it() {
+    for (exchange, initiator) in EXCHANGES.into_iter().zip([0, 1]).chain([(EXCHANGES[1], 0)]) {
+        let mut pair = Pair::new(560, by_ecdsa(exchange, &["expired.crt", "early.crt"]));
+        pair.initiate(initiator);
+        pair.run(Duration::from_secs(2));
+        let failed = pair.ends[0].events.iter().find_map(|event| match event {
+            Event::Failed(failure) => Some(failure.reason.clone()),
+            _ => None,
+        });
+        let Some(CloseReason::Error(Error::Local(Local::OwnCertificate(which)))) = failed else {
+            panic!("{exchange:?}, {initiator} begins: {failed:?}");
+        };
+        assert!(
+            which.contains("CN=Expired") && which.contains("has expired"),
+            "{which}"
+        );
+    }
 }

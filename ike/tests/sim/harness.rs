@@ -168,6 +168,9 @@ pub(crate) struct Weather {
     pub(crate) delay: (u64, u64),
 }
 
+/// The time of day, in January 2027.
+const CALENDAR: u64 = 1_800_000_000;
+
 /// What becomes of a datagram of an end.
 pub(crate) type Tamper = Box<dyn FnMut(usize, &[u8]) -> Vec<Vec<u8>>>;
 
@@ -222,6 +225,7 @@ impl Pair {
             log: Vec::new(),
         };
         for (end, connection) in [a, b].into_iter().enumerate() {
+            pair.ends[end].endpoint.set_calendar(CALENDAR);
             pair.command(end, Command::Configure(vec![Arc::new(connection)]));
         }
         pair
@@ -250,7 +254,7 @@ impl Pair {
                 more = true;
             }
             while let Some(work) = self.ends[from].endpoint.poll_work() {
-                let done = work.run(&mut self.ends[from].random, 1_800_000_000);
+                let done = work.run(&mut self.ends[from].random, CALENDAR);
                 let now = self.now;
                 self.ends[from].endpoint.handle_work_done(now, done);
                 more = true;
@@ -501,6 +505,7 @@ fn connection(hosts: [&str; 2], names: [&str; 2], lans: [&str; 2]) -> Connection
             group: Group::X25519,
         }],
         ike_lifetime: 28800,
+        ike_kilobytes: None,
         quick_modes: None,
         dpd: None,
         nat_traversal: NatTraversal::Detect,

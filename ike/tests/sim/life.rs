@@ -1,5 +1,6 @@
 //! Death, deletion, limits and refusals.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use portcullis_config::{Authentication, Start};
@@ -170,6 +171,48 @@ fn phase_1_ends_with_its_time_and_is_renewed_before() {
     assert!((5..=8).contains(&times), "{times}");
     assert_eq!(pair.ends.each_ref().map(|e| e.established()), [1, 1]);
     assert_eq!(pair.agreed(), 1);
+}
+
+/// Whatever lets it begin at first: what a dead peer took down comes again, though the peer, back at last, refuses its
+/// quick modes for a while.
+#[test]
+fn a_connection_that_comes_again_does_so_with_all_of_its_children() {
+    for start in [Start::Manual, Start::Traffic] {
+        let [mut a, b] = with(|connection| {
+            connection.start = start;
+            let mut second = connection.children[0].clone();
+            second.name = "second".to_owned();
+            second.selector.upper = portcullis_config::UpperLayer::Protocol(17);
+            connection.children.insert(0, second);
+        });
+        a.dpd = Some(Dpd {
+            delay: 10,
+            on_traffic_only: false,
+            action: DpdAction::Restart,
+        });
+        let mut pair = Pair::new(67, [a, b]);
+        pair.initiate(0);
+        pair.run(SECOND);
+        assert_eq!(pair.agreed(), 2);
+        pair.weather = DEAF;
+        pair.run(60 * SECOND);
+        assert_eq!(pair.ends[0].installed.outbound.len(), 0);
+        let connection = "peer".to_owned();
+        pair.command(1, Command::Terminate { connection });
+        pair.ends[1].exhausted.store(true, Ordering::Relaxed);
+        pair.weather = Weather { loss: 0, ..DEAF };
+        pair.run(120 * SECOND);
+        assert_eq!(pair.ends[0].established(), 1, "{start:?}");
+        pair.ends[1].exhausted.store(false, Ordering::Relaxed);
+        pair.run(300 * SECOND);
+        assert_eq!(pair.agreed(), 2, "{start:?}");
+        // All is as it was: what goes now at an operator's wish does not come again.
+        let connection = "peer".to_owned();
+        pair.command(0, Command::Terminate { connection });
+        pair.run(300 * SECOND);
+        assert_eq!(pair.agreed(), 0, "{start:?}");
+        pair.no_leak();
+    }
 }
 
 fn failure(pair: &Pair, end: usize) -> &portcullis_ike::Failure {

@@ -7,6 +7,7 @@ mod change;
 mod establish;
 mod harness;
 mod life;
+mod lifetime;
 mod lying;
 mod many;
 mod nat;

@@ -131,8 +131,64 @@ fn force_and_off() {
     }
 }
 
+/// By the drafts each end says its own address alone, in a payload 131 (draft-ietf-ipsec-nat-t-ike-03 5.2): how the
+/// server sees it, a client behind a NAT does not learn.
 #[test]
-fn transport_mode_through_a_nat_is_between_the_addresses_each_end_sees() {
+fn drafts_tell_each_end_the_address_of_the_other_only() {
+    let mut pair = transport_through_nat(53, true);
+    pair.initiate(0);
+    pair.run(SECOND);
+    assert_eq!(pair.agreed(), 1);
+    assert_eq!(
+        originals(&pair),
+        [None, Some((ip("192.0.2.1"), ip("192.0.2.2")))]
+    );
+    // The other way round, the client answers.
+    let mut pair = transport_through_nat(54, true);
+    pair.initiate(0);
+    pair.run(SECOND);
+    let old = pair.ends[1].installed.current.unwrap();
+    pair.command(1, Command::SoftExpired(old));
+    pair.run(SECOND);
+    assert_ne!(pair.ends[1].installed.current, Some(old));
+    assert_eq!(
+        originals(&pair),
+        [None, Some((ip("192.0.2.1"), ip("192.0.2.2")))]
+    );
+}
+
+fn ip(text: &str) -> std::net::IpAddr {
+    text.parse().unwrap()
+}
+
+/// What each end's newest inbound SA knows of the addresses that checksums cover.
+fn originals(pair: &Pair) -> [Option<(std::net::IpAddr, std::net::IpAddr)>; 2] {
+    [0, 1].map(|end| {
+        let sas = pair.ends[end].installed.inbound.values().next_back();
+        sas.unwrap()[0].original
+    })
+}
+
+/// Hosts that know only the drafts, if `old`: MD5 of "RFC 3947" is no vendor id of theirs.
+fn transport_through_nat(seed: u64, old: bool) -> Pair {
+    const RFC_3947: [u8; 16] = [
+        0x4a, 0x13, 0x1c, 0x81, 0x07, 0x03, 0x58, 0x45, 0x5c, 0x57, 0x28, 0xf2, 0x0e, 0x95, 0x45,
+        0x2f,
+    ];
+    let mut pair = Pair::new(seed, transport());
+    pair.nat = Some("198.51.100.1:20000".parse().unwrap());
+    pair.tamper = Some(Box::new(move |_, bytes| {
+        let mut bytes = bytes.to_vec();
+        let found = bytes.windows(16).position(|part| part == RFC_3947);
+        if let Some(at) = found.filter(|_| old) {
+            bytes[at] ^= 0xff;
+        }
+        vec![bytes]
+    }));
+    pair
+}
+
+fn transport() -> [portcullis_config::Connection; 2] {
     let [mut a, mut b] = gateways();
     b.remote = RemoteAddress::Any;
     a.children[0].selector = Selector {
@@ -146,8 +202,12 @@ fn transport_mode_through_a_nat_is_between_the_addresses_each_end_sees() {
     };
     a.children[0].mode = Mode::Transport;
     b.children[0].mode = Mode::Transport;
-    let mut pair = Pair::new(52, [a, b]);
-    pair.nat = Some("198.51.100.1:20000".parse().unwrap());
+    [a, b]
+}
+
+#[test]
+fn transport_mode_through_a_nat_is_between_the_addresses_each_end_sees() {
+    let mut pair = transport_through_nat(52, false);
     pair.initiate(0);
     pair.run(SECOND);
     assert_eq!(pair.agreed(), 1);
@@ -155,14 +215,9 @@ fn transport_mode_through_a_nat_is_between_the_addresses_each_end_sees() {
     assert_eq!(seen.selector.remote[0].start.to_string(), "198.51.100.1");
     assert!(seen.udp);
     // RFC 3947 5.2: each end knows by NAT-OA what the other's checksums cover.
-    let ip = |text: &str| text.parse::<std::net::IpAddr>().unwrap();
-    let originals = [0, 1].map(|end| {
-        let sas = pair.ends[end].installed.inbound.values().next();
-        sas.unwrap()[0].original
-    });
     let from_server = Some((ip("192.0.2.2"), ip("198.51.100.1")));
     let from_client = Some((ip("192.0.2.1"), ip("192.0.2.2")));
-    assert_eq!(originals, [from_server, from_client]);
+    assert_eq!(originals(&pair), [from_server, from_client]);
     let outbound = pair.ends[1].installed.outbound.values().next();
     assert_eq!(outbound.unwrap()[0].original, None);
 }

@@ -71,7 +71,7 @@ fn a_choice_comes_back_with_the_responders_spis() {
         .unwrap()
         .unwrap();
     assert_eq!((chosen.proposal, chosen.spis), (BUNDLE, SPIS));
-    assert_eq!((chosen.seconds, chosen.kilobytes), (Some(3600), None));
+    assert_eq!(chosen.lifetime, Lifetime::said(Some(3600), None));
     let theirs = Spis {
         esp: Some(0x3000),
         ah: Some(0x4000),

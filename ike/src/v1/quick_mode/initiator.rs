@@ -10,6 +10,7 @@ use crate::core::{Core, Path, Request};
 use crate::crypto::dh::KeyPair;
 use crate::peer_id::PeerId;
 use crate::proposal::ipsec::{Policy, Spis};
+use crate::proposal::lifetime::{self, Lifetime};
 use crate::traffic::{self, Wanted};
 use crate::v1::ike_sa::{IkeSa, Role};
 use crate::v1::message::{COMMIT, Incoming};
@@ -18,7 +19,7 @@ use crate::wire::notification::Notification;
 use crate::wire::payload::kind;
 use crate::wire::security_association::SecurityAssociation;
 use crate::wire::vendor_id::NatTraversalVersion;
-use crate::wire::{Payloads, nat_original_address};
+use crate::wire::{Payloads, nat_original_address, protocol};
 use crate::work::{Agreed, Job};
 use crate::{CloseReason, Error, InvalidMessage, Local, PeerMisbehaved, Time};
 
@@ -212,25 +213,26 @@ pub(super) fn offer(
     Ok(())
 }
 
-/// RFC 3947 5.2: behind a NAT, transport mode's checksums need the addresses that each end sees.
+/// Behind a NAT, transport mode's checksums need the addresses that each end sees: both of them, the initiator's first
+/// (RFC 3947 5.2); by the drafts each end says its own alone (draft-ietf-ipsec-nat-t-ike-03 5.2).
 pub(super) fn original_addresses(sa: &IkeSa, (role, mode): (Role, Mode), bodies: &mut Bodies) {
     let (Some(version), Mode::Transport) = (sa.nat.udp, mode) else {
         return;
     };
-    let kind = match version {
-        NatTraversalVersion::Rfc3947 => kind::NAT_OA,
-        NatTraversalVersion::Draft => kind::NAT_OA_DRAFT,
-    };
     let (local, remote) = (sa.path.local.ip(), sa.path.remote.ip());
-    let (initiator, responder) = match role {
-        Role::Initiator => (local, remote),
-        Role::Responder => (remote, local),
+    let (kind, said) = match (version, role) {
+        (NatTraversalVersion::Draft, _) => (kind::NAT_OA_DRAFT, vec![local]),
+        (NatTraversalVersion::Rfc3947, Role::Initiator) => (kind::NAT_OA, vec![local, remote]),
+        (NatTraversalVersion::Rfc3947, Role::Responder) => (kind::NAT_OA, vec![remote, local]),
     };
-    bodies.push((kind, nat_original_address::encode(initiator)));
-    bodies.push((kind, nat_original_address::encode(responder)));
+    bodies.extend(
+        said.into_iter()
+            .map(|ip| (kind, nat_original_address::encode(ip))),
+    );
 }
 
-/// What the peer says of them: its own address as it sees it, and ours. Drafts have the former only.
+/// What the peer says of them: its own address as it sees it, and ours. Drafts have the former only, so that ours is
+/// not known behind a NAT; some say both all the same.
 pub(super) fn read_original_addresses(
     sa: &IkeSa,
     role: Role,
@@ -245,7 +247,11 @@ pub(super) fn read_original_addresses(
     let mut told = payloads.all(kind).map(nat_original_address::parse);
     let (first, second) = (told.next().transpose()?, told.next().transpose()?);
     let pair = match (first, second, role) {
-        (Some(own), None, _) if is_draft => Some((own, local)),
+        (own, None, _) if is_draft && !sa.nat.ours => {
+            // Who is not behind a NAT need not say it.
+            let own = own.or(Some(remote).filter(|_| !sa.nat.theirs));
+            own.map(|own| (own, local))
+        }
         (Some(ours), Some(own), Role::Initiator) => Some((own, ours)),
         (Some(own), Some(ours), Role::Responder) => Some((own, ours)),
         _ => None,
@@ -277,6 +283,7 @@ pub(super) fn receive_answer(
     };
     let commit = incoming.header.flags & COMMIT != 0;
     let payloads = Payloads::parse(incoming.header.next_payload, &body)?;
+    sa.hear_lifetime(core, &payloads);
     match read_answer(sa, &offer, &payloads, pair.is_some(), commit) {
         Ok((agreement, public)) => {
             release(core, without(offer.spis, agreement.spis));
@@ -328,7 +335,10 @@ fn read_answer(
     let selected = SecurityAssociation::parse(payloads.one(kind::SA)?)?;
     let chosen = proposals(sa, &offer.policy).chosen(&selected)?;
     // Requirement 72: what is not one of our transforms, unchanged, is refused.
-    let chosen = chosen.ok_or(PeerMisbehaved::ChangedProposal)?;
+    let mut chosen = chosen.ok_or(PeerMisbehaved::ChangedProposal)?;
+    chosen.lifetime = chosen
+        .lifetime
+        .shorter(said_lifetime(sa, payloads, chosen.spis));
     let mut identities = payloads.all(kind::IDENTIFICATION);
     let pair = (identities.next(), identities.next());
     // RFC 2409 5.5: they come back as they were, or not at all if they are the hosts' own.
@@ -365,6 +375,20 @@ fn read_answer(
         commit,
     };
     Ok((agreement, public))
+}
+
+/// RESPONDER-LIFETIME of the SAs that are being made: its SPI is that of the sender's, or both cookies (RFC 2407
+/// 4.6.3.1).
+fn said_lifetime(sa: &IkeSa, payloads: &Payloads<'_>, theirs: Spis) -> Lifetime {
+    let cookies = [sa.cookies.initiator, sa.cookies.responder].concat();
+    lifetime::of_responder(payloads, |protocol, spi| {
+        let theirs = match protocol {
+            protocol::ESP => theirs.esp,
+            protocol::AH => theirs.ah,
+            _ => None,
+        };
+        theirs.is_some_and(|theirs| spi == theirs.to_be_bytes() || spi == cookies)
+    })
 }
 
 /// Installs what was agreed on, and sends message 3.

@@ -52,7 +52,7 @@ pub(super) fn inbound(
     };
     let (inbound_keys, outbound_keys) = (keys(spis), keys(chosen.spis));
     let jitter = |value| core.jittered(value);
-    let limits = limits(&policy, chosen.seconds, chosen.kilobytes, jitter);
+    let limits = limits(&policy, chosen.lifetime, jitter);
     let child = ChildSa {
         id: core.children.next_id(),
         ike: sa.id,

@@ -388,7 +388,7 @@ impl QuickMode {
         }
         self.iv = iv;
         self.retransmission.accepted(incoming.bytes);
-        sa.follow(core, now, incoming.path);
+        sa.authentic(core, now, incoming);
         Ok(body)
     }
 

@@ -6,7 +6,8 @@ use super::initiator::{original_addresses, proposals, read_original_addresses, r
 use super::{Agreement, Bodies, QuickMode, State, give_up, initiate_queued, install, not_to_be};
 use crate::child::ChildState;
 use crate::core::Core;
-use crate::proposal::ipsec::Chosen;
+use crate::proposal::ipsec::{self, Chosen};
+use crate::proposal::lifetime::PHASE_2;
 use crate::show::Mismatch;
 use crate::traffic::{self, Wanted};
 use crate::v1::ike_sa::{IkeSa, Role};
@@ -349,24 +350,19 @@ pub(super) fn answer(
 
 /// RESPONDER-LIFETIME, if ours is shorter than what was offered (RFC 2407 4.6.3.1).
 fn responder_lifetime(agreement: &Agreement) -> Option<(u8, Vec<u8>)> {
-    let ours = agreement.policy.hard.seconds?;
+    let mut offered = agreement.chosen.lifetime;
     // RFC 2407 4.5.4: what is not said is 28800 seconds.
-    let theirs = agreement.chosen.seconds.unwrap_or(28800);
-    if ours >= theirs {
-        return None;
-    }
+    offered.seconds = offered.seconds.or(Some(28800));
+    let shorter = ipsec::lifetime(&agreement.policy.hard).below(offered)?;
     let (protocol, spi) = match (agreement.spis.esp, agreement.spis.ah) {
         (Some(spi), _) => (protocol::ESP, spi),
         (None, ah) => (protocol::AH, ah?),
     };
-    // Life type (1) seconds (1), life duration (2).
-    let mut data = vec![0x80, 1, 0, 1, 0, 2, 0, 4];
-    data.extend(u32::try_from(ours).unwrap_or(u32::MAX).to_be_bytes());
     let notification = Notification {
         protocol,
         spi: spi.to_be_bytes().to_vec(),
         kind: notify::RESPONDER_LIFETIME,
-        data,
+        data: shorter.encode(PHASE_2),
     };
     Some((kind::NOTIFICATION, notification.encode()))
 }
