@@ -139,7 +139,7 @@ fn step_03_status_of_the_nic_is_looked_at() {
         let (mut pair, offers, blank) = offloaded(traffic, &nics);
         let own = session(&nics[1]);
         assert_eq!(offers[1].state(own), Some(&State::Active));
-        pair.b.by_nic(&blank, HardwareStatus::Opened(own));
+        pair.b.by_nic(&blank, HardwareStatus::Opened);
         let second = traffic.packet(b"second").write();
         assert_eq!(pair.arrived(), [traffic.arrived(&second, 2)]);
         assert_quiet(&pair.b);
@@ -174,7 +174,8 @@ fn step_04_bad_hardware_status_is_logged_and_discarded() {
         assert_discarded(&mut pair.b, DropReason::OffloadFailure, &[told]);
         assert_eq!(pair.b.sas[IN].drops.get(DropReason::OffloadFailure), 1);
         // Opened with the keys of an SA that is gone, or never was, proves nothing.
-        pair.b.by_nic(&blank, HardwareStatus::Opened(Session(77)));
+        pair.b.with_inbound(IN, |_| {});
+        pair.b.by_nic(&blank, HardwareStatus::Opened);
         pair.b.assert_dropped(DropReason::OffloadFailure, 1);
     }
 }
@@ -451,11 +452,11 @@ fn step_19_what_the_nic_opened_is_not_opened_again() {
         pair.b.by_nic(&blank, HardwareStatus::Untouched);
         pair.b.assert_dropped(DropReason::IcvMismatch, 0);
         let before = pair.b.sas[IN].packets.get();
-        pair.b.by_nic(&blank, HardwareStatus::Opened(own));
+        pair.b.by_nic(&blank, HardwareStatus::Opened);
         assert_eq!(pair.arrived(), [traffic.arrived(&second, 2)]);
         assert_eq!(pair.b.sas[IN].packets.get(), before + 1);
         // All else is as ever: the replay window, and the SA's end, after which the NIC no longer has it.
-        pair.b.by_nic(&blank, HardwareStatus::Opened(own));
+        pair.b.by_nic(&blank, HardwareStatus::Opened);
         pair.b.assert_dropped(DropReason::Replay, 0);
         remove(&mut pair.b, SaSide::Inbound(IN as u32), &mut offers[1]);
         assert_eq!(nics[1].borrow().holds.len(), 0);

@@ -664,6 +664,25 @@ fn step_17_answers_come_late_or_to_nobody() {
     }
 }
 
+/// A NIC that is reset has lost its SAs: software goes on, and it is not asked for them again.
+#[test]
+fn step_18_what_the_nic_has_lost_is_computed_in_software() {
+    for traffic in BOTH {
+        let nic = nic();
+        let mut a = Offloading::new(traffic, &nic, |_| {});
+        a.settle();
+        assert!(a.is_blank(b"x"));
+        nic.borrow_mut().reset = true;
+        assert_eq!(a.settle(), ["the device was reset or removed"]);
+        for _ in 0..3 {
+            assert!(!a.is_blank(b"x"));
+            assert_eq!(a.settle(), [""; 0]);
+        }
+        assert_eq!(nic.borrow().count, 1);
+        remove(&mut a.pair.a, SIDE, &mut a.offers);
+    }
+}
+
 fn altered(
     pair: &mut Pair,
     config: &portcullis_config::SaConfig,

@@ -129,6 +129,8 @@ pub enum EngineKind {
     Portable,
     /// DPDK's crypto devices.
     Cryptodev,
+    /// The port itself, as it sends and receives (rte_security); the first packets are another engine's.
+    InlineCrypto,
 }
 
 impl EngineKind {
@@ -138,6 +140,7 @@ impl EngineKind {
         ("ipsec-mb", EngineKind::IpsecMb),
         ("portable", EngineKind::Portable),
         ("cryptodev", EngineKind::Cryptodev),
+        ("inline-crypto", EngineKind::InlineCrypto),
     ];
 
     /// As policies spell it.

@@ -83,6 +83,12 @@ pub(crate) fn read_runtime(root: Section<'_>) -> Runtime {
     if let Some(engines) = read_engines(section) {
         runtime.engines = engines;
     }
+    if runtime.engines.last() == Some(&EngineKind::InlineCrypto) {
+        section.error(
+            "engines",
+            "inline-crypto needs an engine after it: the first packets of an SA are that one's",
+        );
+    }
     let wanted = runtime.engines.contains(&EngineKind::Cryptodev);
     if wanted && members(section, "crypto-devices").next().is_none() {
         section.error("engines", "cryptodev needs a device in crypto-devices");

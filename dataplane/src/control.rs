@@ -29,6 +29,7 @@ use crate::install::Installed;
 use crate::live_capture::LiveCapture;
 use crate::metrics::Metrics;
 use crate::negotiated::{Limit, Negotiated};
+use crate::offload::Offloads;
 use crate::packet::Packet;
 use crate::port::Ports;
 use crate::prepare::Basis;
@@ -160,6 +161,8 @@ pub struct Control {
     pub icmp_limit: RateLimit,
     /// Crypto devices.
     pub devices: Arc<CryptoDevices>,
+    /// Ports whose devices cipher.
+    pub offloads: Offloads,
     /// Interfaces and routes.
     pub fib: Arc<Fib>,
     /// The SPD as workers have it.
@@ -202,6 +205,7 @@ impl Control {
             busy |= self.hear_worker(index, now);
         }
         self.devices.sweep();
+        self.advance_offloads(now);
         self.resolver.handle_timeout(now);
         self.send_neighbors(now);
         self.forget_path_mtus(now);
@@ -255,6 +259,7 @@ impl Control {
                 break;
             };
             busy = true;
+            self.offloads.retire(&retired);
             self.reclaimer.free(Garbage::Retired(retired));
         }
         busy
@@ -399,8 +404,9 @@ impl Control {
                 };
                 self.raise(now, event);
             }
-            // No driver of a NIC is joined, so workers are never told to ask (`Command::OfferSas`).
-            News::OffloadWanted { .. } => {}
+            News::OffloadWanted { sa, session } => {
+                self.offload_wanted(now, (worker, sa), session);
+            }
             News::PathMtu {
                 spi,
                 protocol,

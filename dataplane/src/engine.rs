@@ -18,8 +18,10 @@ use portcullis_ipsec::engine::lookaside::{AsideDone, AsideJob, Lookaside, Parcel
 use portcullis_ipsec::engine::parts::check_key_lengths;
 use portcullis_ipsec::engine::portable::{self, Portable};
 use portcullis_ipsec::engine::{self, AhJob, Engine, EspJob, KeyError};
-use portcullis_ipsec::{DropReason, pipeline};
+use portcullis_ipsec::offload::Session;
+use portcullis_ipsec::{DropReason, InterfaceId, pipeline};
 
+use crate::offload::{self, Standing};
 use crate::packet::Packet;
 use cryptodev::{CryptoDevices, DeviceKey, DeviceQueues};
 use kernel::KernelEngine;
@@ -45,6 +47,8 @@ pub struct Choice {
     pub engine: EngineKind,
     /// Why it is not one that comes before it in the order and should have it.
     pub fallback: Option<String>,
+    /// Ports' devices come before it in the order, and may have it.
+    pub offered: bool,
 }
 
 impl FastEngine {
@@ -74,7 +78,7 @@ impl FastEngine {
         let unavailable = |kind: &EngineKind| match kind {
             EngineKind::Vaes => self.kernel.as_ref().err().cloned(),
             EngineKind::IpsecMb => self.multi_buffer.as_ref().err().cloned(),
-            EngineKind::Portable | EngineKind::Cryptodev => None,
+            EngineKind::Portable | EngineKind::Cryptodev | EngineKind::InlineCrypto => None,
         };
         let mut lines: Vec<_> = self
             .order
@@ -92,7 +96,7 @@ impl FastEngine {
 
     /// The engine for a transform, devices aside; `None` if no engine of the order has it.
     pub fn choose(&self, transform: Transform) -> Option<Choice> {
-        self.choose_with(transform, || None)
+        self.choose_with(transform, || None, true)
     }
 
     /// The same for an SA of a worker, with its key, and devices in their place.
@@ -107,28 +111,37 @@ impl FastEngine {
         let mut made = None;
         let device = || Some(devices.key(config, worker)?.map(|key| made = Some(key)));
         let choice = self
-            .choose_with(config.transform, device)
+            .choose_with(config.transform, device, devices.inline)
             .ok_or(KeyError::Unsupported)?;
-        let key = match made {
-            Some(key) => Key(Algorithm::Device(key)),
+        let mut key = match made {
+            Some(key) => Key::new(Algorithm::Device(key)),
             None => self.key(config.transform, &config.cipher_key, &config.integrity_key)?,
         };
+        key.standing = choice.offered.then(Standing::default);
         Ok((choice, key))
     }
 
     /// The first engine of the order that has a transform. `device` asks crypto devices: `None` if they are not
-    /// expected to have it.
+    /// expected to have it. `inline`: there is a port whose device ciphers.
     fn choose_with(
         &self,
         transform: Transform,
         device: impl FnOnce() -> Option<Result<(), String>>,
+        inline: bool,
     ) -> Option<Choice> {
         let mut device = Some(device);
-        let mut fallback = None;
+        let (mut fallback, mut offered) = (None, false);
         for &engine in &self.order {
             let obstacle = match engine {
                 EngineKind::Vaes if !kernel::has(transform) => continue,
                 EngineKind::IpsecMb if !multi_buffer::has(transform) => continue,
+                EngineKind::InlineCrypto if !offload::has(transform) => continue,
+                EngineKind::InlineCrypto if inline => {
+                    // It takes the SA later, or does not.
+                    offered = true;
+                    continue;
+                }
+                EngineKind::InlineCrypto => Some(offload::NO_PORT.into()),
                 EngineKind::Vaes => self.kernel.as_ref().err().cloned(),
                 EngineKind::IpsecMb => match &self.multi_buffer {
                     Ok(engine) => engine.refuses(transform),
@@ -141,7 +154,13 @@ impl FastEngine {
                 },
             };
             match obstacle {
-                None => return Some(Choice { engine, fallback }),
+                None => {
+                    return Some(Choice {
+                        engine,
+                        fallback,
+                        offered,
+                    });
+                }
                 Some(reason) => fallback = fallback.or(Some(format!("{engine}: {reason}"))),
             }
         }
@@ -160,7 +179,7 @@ impl FastEngine {
         let items = items.iter_mut().take(BURST).enumerate();
         let packets = items.map(|(place, item)| {
             let job = job(item)?;
-            let Algorithm::Kernel(key) = &job.key.0 else {
+            let Algorithm::Kernel(key) = &job.key.algorithm else {
                 places.push(place);
                 others.push(job);
                 return None;
@@ -203,7 +222,7 @@ impl FastEngine {
                 multi_buffer(engine, jobs);
             }
             for job in jobs {
-                match &job.key.0 {
+                match &job.key.algorithm {
                     Algorithm::MultiBuffer(_) if self.multi_buffer.is_ok() => {}
                     Algorithm::Portable(key) => {
                         let mut one = [EspJob {
@@ -234,7 +253,7 @@ impl FastEngine {
                 multi_buffer(engine, jobs);
             }
             for job in jobs {
-                match &job.key.0 {
+                match &job.key.algorithm {
                     Algorithm::MultiBuffer(_) if self.multi_buffer.is_ok() => {}
                     Algorithm::Portable(key) => {
                         let mut one = [AhJob {
@@ -274,7 +293,25 @@ fn start<E>(
 }
 
 /// Precomputed key schedule of one SA.
-pub struct Key(Algorithm);
+pub struct Key {
+    algorithm: Algorithm,
+    /// Where the SA stands with the ports' devices, if it is offered to them.
+    standing: Option<Standing>,
+}
+
+impl Key {
+    fn new(algorithm: Algorithm) -> Self {
+        Key {
+            algorithm,
+            standing: None,
+        }
+    }
+
+    /// What it shares with control.
+    pub fn standing(&self) -> Option<Standing> {
+        self.standing.clone()
+    }
+}
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -298,7 +335,7 @@ impl Lookaside<Packet> for FastEngine {
 
     #[inline(always)]
     fn serves(&self, key: &Key) -> bool {
-        matches!(key.0, Algorithm::Device(_))
+        matches!(key.algorithm, Algorithm::Device(_))
     }
 
     fn enqueue(
@@ -307,7 +344,10 @@ impl Lookaside<Packet> for FastEngine {
         refused: &mut ArrayVec<(Parcel<Packet>, DropReason), { pipeline::BURST }>,
     ) {
         let key = |key| match key {
-            &Key(Algorithm::Device(ref key)) => Some(key),
+            &Key {
+                algorithm: Algorithm::Device(ref key),
+                ..
+            } => Some(key),
             _ => None,
         };
         self.devices.enqueue(jobs, key, refused);
@@ -319,6 +359,12 @@ impl Lookaside<Packet> for FastEngine {
 
     fn in_flight(&self) -> usize {
         self.devices.in_flight()
+    }
+
+    #[inline]
+    fn mark(&self, key: &Key, packet: &mut Packet, _session: Session, out: InterfaceId) -> bool {
+        let standing = key.standing.as_ref();
+        standing.is_some_and(|standing| standing.mark(&mut packet.0, out))
     }
 }
 
@@ -346,12 +392,12 @@ impl Engine for FastEngine {
                 Algorithm::Portable(Box::new(key))
             }
         };
-        Ok(Key(algorithm))
+        Ok(Key::new(algorithm))
     }
 
     #[inline]
     fn prefetch(&self, key: &Key) {
-        match &key.0 {
+        match &key.algorithm {
             Algorithm::Kernel(key) => key.prefetch(),
             Algorithm::MultiBuffer(key) => prefetch::front(&**key),
             Algorithm::Portable(key) => prefetch::front(&**key),
@@ -430,7 +476,14 @@ mod tests {
         engine.kernel = Err("no AVX-512".into());
         assert_eq!(engine.refusals(), ["engine vaes is not there: no AVX-512"]);
         let fallback = Some("vaes: no AVX-512".to_owned());
-        let choice = |engine, fallback| Some(Choice { engine, fallback });
+        let offered = false;
+        let choice = |engine, fallback| {
+            Some(Choice {
+                engine,
+                fallback,
+                offered,
+            })
+        };
         assert_eq!(
             engine.choose(gcm),
             choice(EngineKind::IpsecMb, fallback.clone())

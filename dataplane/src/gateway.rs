@@ -38,6 +38,7 @@ use crate::install::Installed;
 use crate::metrics::Place;
 use crate::negotiated::Negotiated;
 use crate::numbers::ChildNumbers;
+use crate::offload::Offloads;
 use crate::port::Ports;
 use crate::prepare::{Basis, Prepared, prepare};
 use crate::reclaim::Reclaimer;
@@ -146,7 +147,8 @@ pub fn run(file: &Path, policy: Policy, drain: bool, signals: &Signals) -> Resul
     }
     let socket = ControlSocket::bind(&policy.runtime.control_socket)?;
     let engine = GatewayEngine::with_order(&policy.runtime.engines);
-    let (devices, queues) = CryptoDevices::start(&policy)?;
+    let (mut devices, queues) = CryptoDevices::start(&policy)?;
+    devices.inline = ports.ports.iter().any(|port| port.device.is_some());
     let basis = Basis {
         installed: Arc::new(Installed::nothing(dealt.len())),
         fib: Arc::new(Fib::new(ports.fib_interfaces(&policy), &[])),
@@ -381,7 +383,7 @@ fn log_fallbacks(refusals: &[String], sas: &[crate::install::InstalledSa]) {
 /// Makes control and the workers around their rings.
 fn assemble(
     pools: Pools,
-    ports: Ports,
+    mut ports: Ports,
     (dealt, queues): (Vec<Vec<WorkerPort>>, Vec<DeviceQueues>),
     (prepared, devices): (Prepared, Arc<CryptoDevices>),
     refusals: &[String],
@@ -410,6 +412,7 @@ fn assemble(
         reclaimer: Reclaimer::start()?,
         icmp_limit: RateLimit::new(PORT_UNREACHABLE.0, PORT_UNREACHABLE.1),
         devices,
+        offloads: Offloads::new(&mut ports.ports),
         fib,
         spd: prepared.spd,
         installed,
@@ -457,6 +460,7 @@ fn assemble(
             epoch,
         });
     }
+    control.begin_offloads();
     Ok((control, workers))
 }
 
@@ -475,6 +479,7 @@ fn worker_io(
         rings,
         counters: status.counters.clone(),
         discarded: arrayvec::ArrayVec::new(),
+        offloads: control.offloads.has_device(),
         stop_watch: control
             .installed
             .policy

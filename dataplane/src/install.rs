@@ -7,10 +7,11 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use portcullis_config::{Action, Direction, Integrity, Policy, SaConfig, Transform};
+use portcullis_config::{Action, Direction, EngineKind, Integrity, Policy, SaConfig, Transform};
 use portcullis_ipsec::command::Command;
 use portcullis_ipsec::counters::SaCounters;
 use portcullis_ipsec::ip::{Address, IpVersion};
+use portcullis_ipsec::offload::offers::State;
 use portcullis_ipsec::pipeline::{Binding, SaSide};
 use portcullis_ipsec::sa::{InboundSa, OutboundSa, SaRef, Shape};
 use portcullis_ipsec::sad::{SpiEntry, SpiIndex};
@@ -20,6 +21,7 @@ use sha2::{Digest, Sha256};
 use crate::Error;
 use crate::engine::cryptodev::CryptoDevices;
 use crate::engine::{Choice, Key};
+use crate::offload::Standing;
 use crate::slots::{LEAST_ROOM, NONE, Slots, side_of};
 use crate::worker::{GatewayEngine, WorkerCommand};
 
@@ -32,9 +34,41 @@ pub struct InstalledSa {
     pub choice: Choice,
     /// What it counts.
     pub counters: Arc<SaCounters>,
+    /// Where it stands with the ports' devices; `None` if it is not offered to them.
+    pub standing: Option<Standing>,
     /// Milliseconds of the workers' clock when its life began.
     pub(crate) born: u64,
     pub(crate) links: Links,
+}
+
+impl InstalledSa {
+    /// What computes its packets now.
+    pub fn engine(&self) -> EngineKind {
+        let is_active = self.standing.as_ref().is_some_and(Standing::is_active);
+        match is_active {
+            true => EngineKind::InlineCrypto,
+            false => self.choice.engine,
+        }
+    }
+
+    /// True if that is not the first that should have it.
+    pub fn falls_back(&self) -> bool {
+        match self.standing.as_ref().and_then(Standing::state) {
+            Some(State::Active) => false,
+            Some(State::Failed(_)) => true,
+            _ => self.choice.fallback.is_some(),
+        }
+    }
+
+    /// Why that is not an engine that comes before it in the order and should have it.
+    pub fn fallback(&self) -> Option<String> {
+        let refusal = self.standing.as_ref().and_then(Standing::refusal);
+        let refusal = refusal.map(|reason| format!("{}: {reason}", EngineKind::InlineCrypto));
+        match self.engine() {
+            EngineKind::InlineCrypto => None,
+            _ => refusal.or_else(|| self.choice.fallback.clone()),
+        }
+    }
 }
 
 /// Which SA of a bundle is around which.
@@ -148,12 +182,18 @@ impl Installed {
 
     /// The SA in a worker's slot.
     pub fn at(&self, worker: usize, side: SaSide) -> Option<&SaConfig> {
+        self.sa_at(worker, side).map(|(config, _)| config)
+    }
+
+    /// The same, and what control knows of it.
+    pub fn sa_at(&self, worker: usize, side: SaSide) -> Option<(&SaConfig, &InstalledSa)> {
         let (direction, slot) = match side {
             SaSide::Inbound(slot) => (Direction::Inbound, slot),
             SaSide::Outbound(slot) => (Direction::Outbound, slot),
         };
         let slots = self.slots.get(worker)?.get(side_of(direction))?;
-        self.policy.sas.get(slots.occupant(slot)? as usize)
+        let number = slots.occupant(slot)? as usize;
+        self.policy.sas.get(number).zip(self.sas.get(number))
     }
 
     /// The outbound SA whose packets look so.
@@ -291,6 +331,7 @@ impl Installed {
                         slot: slots.take(now, number),
                     },
                     choice: Choice::default(), // until its key is made
+                    standing: None,
                     counters: Arc::default(),
                     born: now,
                     links: Links::default(),
@@ -334,7 +375,7 @@ impl Installed {
                         sa: config.name.clone(),
                         error,
                     })?;
-            choices.push((number, choice));
+            choices.push((number, choice, key.standing()));
             if old.is_some() {
                 plan.moves.altered.push(number);
             }
@@ -343,9 +384,11 @@ impl Installed {
                 commands.push(add(config, sa, key, selectors, old.is_some()));
             }
         }
-        for (number, choice) in choices {
+        for (number, choice, standing) in choices {
             if let Some(sa) = plan.installed.sas.get_mut(number as usize) {
                 sa.choice = choice;
+                // Under other terms it keeps its key, and what that shares.
+                sa.standing = sa.standing.take().or(standing);
             }
         }
         Ok(())

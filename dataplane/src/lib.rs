@@ -26,6 +26,7 @@ pub mod metrics;
 pub mod negotiated;
 pub mod neighbor_status;
 pub mod numbers;
+pub mod offload;
 pub mod packet;
 pub mod pool;
 pub mod port;

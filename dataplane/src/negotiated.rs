@@ -210,7 +210,8 @@ impl Negotiated {
                 is_outer: depth > 0,
             };
             around = new.sas.get(depth);
-            let sa = self.place(&config, worker, choice, links, now, &mut orders);
+            let mut sa = self.place(&config, worker, choice, links, now, &mut orders);
+            sa.standing = key.standing();
             orders.push((worker.into(), add(&config, &sa, key, None, false)));
             made.push(NegotiatedSa {
                 config,
@@ -285,6 +286,7 @@ impl Negotiated {
         InstalledSa {
             place: SaRef { worker, slot },
             choice,
+            standing: None,
             counters: Default::default(),
             born: now,
             links,
@@ -545,6 +547,11 @@ impl Negotiated {
     /// The SA in a worker's slot.
     pub fn at(&self, worker: usize, side: SaSide) -> Option<&SaConfig> {
         self.find(worker, side).map(|(_, sa)| &sa.config)
+    }
+
+    /// The same, and what control knows of it.
+    pub fn sa_at(&self, worker: usize, side: SaSide) -> Option<(&SaConfig, &InstalledSa)> {
+        self.find(worker, side).map(|(_, sa)| (&sa.config, &sa.sa))
     }
 
     fn find(&self, worker: usize, side: SaSide) -> Option<(ChildId, &NegotiatedSa)> {

@@ -1,6 +1,8 @@
 //! An mbuf as the packet buffer of the IPsec pipeline.
 
 use dpdk::Mbuf;
+use dpdk::security::Received;
+use portcullis_ipsec::offload::HardwareStatus;
 use portcullis_ipsec::{NoRoom, PacketBuf};
 
 /// A packet in an mbuf.
@@ -44,6 +46,14 @@ impl PacketBuf for Packet {
     #[inline(always)]
     fn reshape(&mut self, front: isize, len: usize) -> Result<&mut [u8], NoRoom> {
         self.0.reshape(front, len).map_err(|_| NoRoom)
+    }
+    #[inline]
+    fn hardware_status(&self) -> HardwareStatus {
+        match self.0.received() {
+            Received::Untouched => HardwareStatus::Untouched,
+            Received::Opened => HardwareStatus::Opened,
+            Received::Failed => HardwareStatus::Failed,
+        }
     }
     #[inline(always)]
     fn wrap<const ROOM: usize>(

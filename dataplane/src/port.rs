@@ -4,14 +4,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use dpdk::{Device, MacAddress, Port, PortConfig, RxQueue, TxQueue};
+use dpdk::{MacAddress, Port, PortConfig, RxQueue, TxQueue};
 use portcullis_config::{Interface, Policy};
 use portcullis_ipsec::InterfaceId;
 use portcullis_ipsec::pipeline::PortInterfaces;
 
 use crate::eal::{Pools, device_name};
+use crate::offload::Device;
 use crate::worker::{PortCounters, WorkerPort};
-use crate::{Error, fib};
+use crate::{Error, fib, offload};
 
 /// Descriptors of a queue, unless the driver wants another number.
 const DESCRIPTORS: u16 = 1024;
@@ -33,6 +34,8 @@ pub struct GatewayPort {
     pub capture: Arc<AtomicBool>,
     /// Reads a file that ends.
     pub finite: bool,
+    /// Its inline crypto, if it has any and the policy wants it; control takes it.
+    pub device: Option<Device>,
 }
 
 /// All ports, and which interface is on which.
@@ -102,7 +105,7 @@ impl Ports {
                 .iter()
                 .filter(|i| i.device == first.device)
         };
-        let device = Device::open(device_name(&first.device)).map_err(failed)?;
+        let device = dpdk::Device::open(device_name(&first.device)).map_err(failed)?;
         let workers = policy.runtime.workers;
         let room = |i: &Interface| i.mtu.saturating_add(if i.vlan.is_some() { TAG } else { 0 });
         let config = PortConfig {
@@ -112,8 +115,10 @@ impl Ports {
             mtu: on_port().map(room).max().unwrap_or(first.mtu),
             pool: pools.packets.clone(),
             jumbo: pools.jumbo.clone(),
+            security: offload::is_wanted(&policy.runtime),
         };
         let (port, rx, tx) = device.start(&config).map_err(failed)?;
+        let inline = offload::open(&port, &first.name, config.tx_queues, workers);
         let mac = set_up_addresses(&port, first.mac).map_err(failed)?;
         let finite = reads_file(&first.device);
         let capture = Arc::new(AtomicBool::new(on_port().any(|i| i.capture.is_some())));
@@ -125,6 +130,7 @@ impl Ports {
             counters,
             capture,
             finite,
+            device: inline,
         });
         Ok(())
     }
@@ -178,6 +184,19 @@ fn set_up_addresses(port: &Port, mac: Option<[u8; 6]>) -> Result<[u8; 6], dpdk::
 }
 
 impl Ports {
+    /// The port of an interface.
+    pub fn port_of(&self, interface: InterfaceId) -> Option<usize> {
+        let port = self.interface_port.get(usize::from(interface.0))?;
+        Some(usize::from(*port))
+    }
+
+    /// The interfaces on a port.
+    pub fn interfaces_of(&self, port: usize) -> Vec<InterfaceId> {
+        let all = (0..).map(InterfaceId).zip(&self.interface_port);
+        let on_port = all.filter(|(_, of)| usize::from(**of) == port);
+        on_port.map(|(id, _)| id).collect()
+    }
+
     /// The interfaces as workers see them.
     pub fn fib_interfaces(&self, policy: &Policy) -> Vec<portcullis_ipsec::fib::Interface> {
         let of_port = |index: usize| {

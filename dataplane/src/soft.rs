@@ -75,6 +75,8 @@ impl SoftSa {
             transform: none(),
             engine: none(),
             fallback: None,
+            offload: None,
+            offloaded: 0,
             source: "-".into(),
             destination: self.remote.ip().to_string(),
             worker: 0,

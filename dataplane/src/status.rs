@@ -117,7 +117,7 @@ pub struct Status {
     pub ports: Vec<PortStatus>,
     /// SAs.
     pub sas: Vec<SaStatus>,
-    /// How many of them have a later engine than the policy's order should give them.
+    /// How many of them, negotiated ones included, have a later engine than the policy's order should give them.
     pub engine_fallbacks: usize,
     /// How many SAs there are.
     pub sa_count: usize,
@@ -193,6 +193,7 @@ pub struct WorkerStatus {
     pub consumed: u64,
     pub held: u64,
     pub flow_misses: u64,
+    pub offloaded: u64,
     pub dropped: u64,
     /// What `dropped` is the sum of.
     pub drops: Vec<DropStatus>,
@@ -273,10 +274,16 @@ pub struct SaStatus {
     pub mode: String,
     /// Algorithms.
     pub transform: String,
-    /// Engine that computes them: `vaes`, `ipsec-mb` or `portable`.
+    /// Engine that computes them, as the policy spells it. `inline-crypto`: the port's device has the SA, and what it
+    /// cannot do of it is another engine's.
     pub engine: String,
     /// Why it is not an earlier engine that should have them.
     pub fallback: Option<String>,
+    /// Where it stands with the port's device: `software` before its first packet, `asked`, `active` or `failed`; `None`
+    /// if it is not offered.
+    pub offload: Option<String>,
+    /// Of its packets, those that the device ciphered or opened.
+    pub offloaded: u64,
     /// Outer source.
     pub source: String,
     /// Outer destination.
@@ -552,6 +559,7 @@ impl Telemetry {
                 consumed: c.consumed.get(),
                 held: c.held.get(),
                 flow_misses: c.flow_misses.get(),
+                offloaded: c.offloaded.get(),
                 dropped: c.drops.total(),
                 drops: drops(|reason| c.drops.get(reason)),
                 ring_depth: link.to_worker.depth() + link.waiting.len(),
@@ -592,8 +600,10 @@ impl Telemetry {
                 .into(),
                 mode: mode_text(config.mode).into(),
                 transform: transform_text(config.transform),
-                engine: sa.choice.engine.to_string(),
-                fallback: sa.choice.fallback.clone(),
+                engine: sa.engine().to_string(),
+                fallback: sa.fallback(),
+                offload: sa.standing.as_ref().map(|standing| standing.text().into()),
+                offloaded: c.offloaded.get(),
                 source: config.source.to_string(),
                 destination: config.destination.to_string(),
                 worker: sa.place.worker,
@@ -632,8 +642,9 @@ fn ike(control: &Control, now: u64, query: &Query) -> IkeStatus {
 }
 
 fn fallbacks(control: &Control) -> usize {
-    let sas = control.installed.sas.iter();
-    sas.filter(|sa| sa.choice.fallback.is_some()).count()
+    let negotiated = control.negotiated.sas().map(|sa| &sa.sa);
+    let sas = control.installed.sas.iter().chain(negotiated);
+    sas.filter(|sa| sa.falls_back()).count()
 }
 
 /// Cycles by stage, if they are counted.

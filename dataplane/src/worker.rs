@@ -181,6 +181,8 @@ pub struct WorkerIo {
     pub rings: WorkerRings,
     /// Packet counters.
     pub counters: Arc<WorkerCounters>,
+    /// Devices cipher some frames: only theirs may.
+    pub offloads: bool,
     /// Buffers to give back in bulk.
     pub discarded: ArrayVec<Mbuf, BURST>,
     /// Counts cycles, if the policy asks for it.
@@ -261,6 +263,7 @@ impl WorkerIo {
     #[inline(never)]
     fn transmit_elsewhere(&mut self, interface: InterfaceId, index: usize, frame: Packet) {
         match self.ports.get(index).map(|port| port.tx_worker) {
+            Some(_) if frame.0.is_marked() => self.refuse(frame, DropReason::OffloadFailure),
             Some(worker) => self.send_to_peer(worker, ToPeer::Frame(interface, frame)),
             None => self.refuse(frame, DropReason::InterfaceDown),
         }
@@ -292,6 +295,10 @@ impl WorkerIo {
             return;
         }
         let Some(tx) = &mut port.tx else { return };
+        if self.offloads {
+            let foreign = keep_own(tx, &mut port.pending);
+            self.counters.drops.add(DropReason::OffloadFailure, foreign);
+        }
         if port.capture.load(Ordering::Relaxed) {
             copy_frames(
                 &port.pending,
@@ -335,6 +342,14 @@ impl WorkerIo {
             Mbuf::free_bulk(&mut self.discarded);
         }
     }
+}
+
+/// Drops the frames that another port's device was to cipher: here they would go out in clear. Gives their number.
+#[cold]
+fn keep_own(tx: &TxQueue, frames: &mut ArrayVec<Mbuf, BURST>) -> u64 {
+    let before = frames.len();
+    frames.retain(|frame| tx.admits(frame));
+    (before - frames.len()) as u64
 }
 
 /// Control takes the longest away while this goes on: one that is lost to that comes again if it matters.

@@ -135,7 +135,8 @@ fn each_transform_has_the_first_engine_that_knows_it() {
             choice,
             Some(Choice {
                 engine: IpsecMb,
-                fallback: Some(_)
+                fallback: Some(_),
+                ..
             })
         ));
     }

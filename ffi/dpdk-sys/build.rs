@@ -7,7 +7,8 @@ include!("../libclang.rs");
 
 /// The libraries whose symbols the bindings and the shim use. Drivers are not linked: the EAL loads
 /// them as plugins. `rte_log` is a library of its own from 24.03 on.
-const LIBRARIES: [&str; 7] = [
+const LIBRARIES: [&str; 8] = [
+    "rte_security",
     "rte_cryptodev",
     "rte_ethdev",
     "rte_mbuf",
@@ -24,7 +25,16 @@ const FUNCTIONS: &str = "rte_eal_(init|cleanup)|rte_strerror|rte_get_tsc_hz|rte_
     |rte_eth_(promiscuous|allmulticast)_(enable|disable)|shim_.*";
 
 fn main() -> Result<(), String> {
-    for file in ["shim.h", "shim.c", "crypto.h", "crypto.c", "../libclang.rs"] {
+    let files = [
+        "shim.h",
+        "shim.c",
+        "crypto.h",
+        "crypto.c",
+        "security.h",
+        "security.c",
+        "../libclang.rs",
+    ];
+    for file in files {
         println!("cargo:rerun-if-changed={file}");
     }
     let dpdk = pkg_config::Config::new()
@@ -53,7 +63,9 @@ fn main() -> Result<(), String> {
         flags.push("-march=corei7".to_owned());
     }
     let mut shim = cc::Build::new();
-    shim.files(["shim.c", "crypto.c"])
+    shim.files(["shim.c", "crypto.c", "security.c"])
+        // The function behind rte_security_set_pkt_metadata is marked so; the wrapper is not.
+        .define("ALLOW_EXPERIMENTAL_API", None)
         .includes(&dpdk.include_paths)
         .warnings(false)
         .opt_level(3);

@@ -15,6 +15,7 @@
 #include <rte_mempool.h>
 
 #include "crypto.h"
+#include "security.h"
 
 /* The mbuf fields that Rust reads and writes itself. Offsets and widths come from the compiler,
  * because releases of DPDK name the unions around them differently. */

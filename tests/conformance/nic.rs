@@ -24,6 +24,8 @@ pub struct FakeNic {
     pub count: usize,
     /// What it says next, in place of yes.
     pub refusal: Option<String>,
+    /// It is reset, and has lost what it had.
+    pub reset: bool,
     answers: VecDeque<(Session, Result<(), String>)>,
 }
 
@@ -73,6 +75,13 @@ impl Provider for Driver<'_> {
     }
     fn poll(&mut self) -> Option<(Session, Result<(), String>)> {
         self.0.borrow_mut().answers.pop_front()
+    }
+    fn was_lost(&mut self) -> bool {
+        let mut nic = self.0.borrow_mut();
+        if nic.reset {
+            nic.holds.clear();
+        }
+        std::mem::take(&mut nic.reset)
     }
 }
 

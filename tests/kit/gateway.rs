@@ -151,9 +151,27 @@ impl Gateway {
         self.process.id()
     }
 
+    /// The same in `netns` with more in its environment.
+    pub fn start_under(
+        netns: &Netns,
+        environment: &[(String, String)],
+        runtime: &str,
+        policy: &str,
+    ) -> Gateway {
+        let mut gateway = Gateway::spawn_under(Some(netns), environment, runtime, policy, &[]);
+        gateway.process.wait_stderr("portcullis: running", START);
+        gateway
+    }
+
     /// Runs a gateway over capture files until all of them are read: its output and exit status.
     pub fn drain(runtime: &str, policy: &str) -> Drained {
-        let mut gateway = Gateway::spawn(None, runtime, policy, &["--drain", "--json"]);
+        Gateway::drain_under(&[], runtime, policy)
+    }
+
+    /// The same with more in its environment.
+    pub fn drain_under(environment: &[(String, String)], runtime: &str, policy: &str) -> Drained {
+        let args = ["--drain", "--json"];
+        let mut gateway = Gateway::spawn_under(None, environment, runtime, policy, &args);
         let status = gateway.process.wait(START);
         Drained {
             status,
@@ -164,15 +182,35 @@ impl Gateway {
 
     /// Starts one and waits for nothing.
     pub fn spawn(netns: Option<&Netns>, runtime: &str, policy: &str, args: &[&str]) -> Gateway {
+        Gateway::spawn_under(netns, &[], runtime, policy, args)
+    }
+
+    fn spawn_under(
+        netns: Option<&Netns>,
+        environment: &[(String, String)],
+        runtime: &str,
+        policy: &str,
+        args: &[&str],
+    ) -> Gateway {
         let scratch = Scratch::new("gateway");
         let file = write_policy(&scratch, runtime, policy);
         let mut command = match netns {
             Some(netns) => {
+                // Past `ip netns exec`, which is not to have it.
                 let mut command = netns.command("env");
+                command.args(
+                    environment
+                        .iter()
+                        .map(|(key, value)| format!("{key}={value}")),
+                );
                 command.arg(binary());
                 command
             }
-            None => Command::new(binary()),
+            None => {
+                let mut command = Command::new(binary());
+                command.envs(environment.iter().map(|(key, value)| (key, value)));
+                command
+            }
         };
         command
             .current_dir(scratch.dir())

@@ -183,7 +183,7 @@ fn runtime() {
     runtime("cores = [1, ^1]", "core 1 is given twice");
     runtime(
         "engines = [\"vaes\", ^\"ipsecmb\"]",
-        "expected one of vaes, ipsec-mb, portable, cryptodev; got `ipsecmb`; did you mean `ipsec-mb`?",
+        "expected one of vaes, ipsec-mb, portable, cryptodev, inline-crypto; got `ipsecmb`; did you mean `ipsec-mb`?",
     );
     runtime(
         "engines = [\"portable\", \"vaes\", ^\"portable\"]",
@@ -194,6 +194,10 @@ fn runtime() {
     runtime(
         "engines = ^[\"cryptodev\", \"portable\"]",
         "cryptodev needs a device in crypto-devices",
+    );
+    runtime(
+        "engines = ^[\"portable\", \"inline-crypto\"]",
+        "inline-crypto needs an engine after it: the first packets of an SA are that one's",
     );
     let devices = "engines = [\"cryptodev\"]\ncrypto-devices";
     runtime(

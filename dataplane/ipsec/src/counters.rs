@@ -68,7 +68,7 @@ pub struct SaDrops([Counter; SaDrops::PLACES]);
 
 impl SaDrops {
     /// How many reasons are told apart: with them an SA's counters take 128 bytes.
-    const PLACES: usize = 11;
+    const PLACES: usize = 10;
     /// In a place: the reason and one, below the count.
     const REASON_BITS: u32 = 8;
 
@@ -127,6 +127,8 @@ pub struct WorkerCounters {
     pub held: Counter,
     /// Flow cache misses.
     pub flow_misses: Counter,
+    /// ESP packets that a NIC ciphered or opened.
+    pub offloaded: Counter,
     /// Packets not forwarded, by reason.
     pub drops: DropCounters,
 }
@@ -146,6 +148,8 @@ pub struct SaCounters {
     pub last_used: Counter,
     /// Highest sequence number sent or accepted.
     pub sequence: Counter,
+    /// Of the packets, those that a NIC ciphered or opened.
+    pub offloaded: Counter,
     /// Packets of this SA not forwarded, by reason.
     pub drops: SaDrops,
 }

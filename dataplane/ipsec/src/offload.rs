@@ -11,10 +11,12 @@ pub mod offers;
 
 use crate::engine::Engine;
 use crate::engine::lookaside::Lookaside;
+use crate::flow::Egress;
 use crate::pipeline::{Event, Lane, Opening, Outlet, Pipeline, SaSide, Sealing};
+use crate::sa::OutboundSa;
 use crate::spd::Classifier;
 use crate::tunnel::UDP_HEADER;
-use crate::{DropReason, PacketBuf, ip};
+use crate::{DropReason, InterfaceId, PacketBuf, ip};
 
 /// What a NIC calls an SA: no two have the same, be it one after the other in one slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,13 +45,13 @@ impl Offload {
         }
     }
 
-    /// The answer to the question of this session. False if it is not about this SA.
+    /// The answer to the question of this session, or that the NIC lost it. False if it is not about this SA.
     fn answered(&mut self, session: Session, fits: Option<Fits>) -> bool {
-        let asked = *self == Offload::Asked(session);
-        if asked {
+        let own = self.session() == Some(session);
+        if own {
             *self = fits.map_or(Offload::Failed, |fits| Offload::Active(session, fits));
         }
-        asked
+        own
     }
 }
 
@@ -68,8 +70,9 @@ pub enum HardwareStatus {
     /// It did nothing to it.
     #[default]
     Untouched,
-    /// It verified and decrypted it in place; headers and trailer are there.
-    Opened(Session),
+    /// It verified and decrypted it in place; headers and trailer are there. Of the SAs that the NIC has, that is the one
+    /// with the packet's SPI and addresses.
+    Opened,
     /// It tried, and the packet is not authentic or cannot be decrypted.
     Failed,
 }
@@ -104,16 +107,24 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
                     }
                     Offload::Active(session, fits) => {
                         let fits = fits.ip_options || !has_options(&item, sa.udp.is_some());
-                        fits && item.buf.mark(session)
+                        match way_out(&item, sa).filter(|_| fits) {
+                            Some(out) => self.engine.mark(&sa.key, &mut item.buf, session, out),
+                            None => false,
+                        }
                     }
                     Offload::Asked(_) | Offload::Failed => false,
                 },
                 None => false,
             };
-            match taken {
-                true => self.sealed(io, item, true),
-                false => rest.push(item),
+            if !taken {
+                rest.push(item);
+                continue;
             }
+            if let Some(sa) = self.sad.outbound.get(item.slot) {
+                sa.counters.offloaded.add(1);
+            }
+            self.counters.offloaded.add(1);
+            self.sealed(io, item, true);
         }
         lane.extend(rest);
     }
@@ -131,21 +142,23 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
                 rest.push(item);
                 continue;
             };
+            let known = sa.offload.session().is_some();
             if sa.offload == Offload::Software {
                 let side = SaSide::Inbound(item.slot);
                 sa.offload = Self::offer(self.worker, io, side, sa.serial);
             }
-            let own = sa.offload.session();
             match item.buf.hardware_status() {
-                // The whole way: the short one has a single place in the code, where its callers are inlined.
-                HardwareStatus::Opened(session) if own == Some(session) => {
-                    self.opened(io, item, true, None);
-                }
                 // What it says is about the SA that came off before.
                 _ if item.depth > 0 => rest.push(item),
                 HardwareStatus::Untouched => rest.push(item),
+                HardwareStatus::Opened if known => {
+                    sa.counters.offloaded.add(1);
+                    self.counters.offloaded.add(1);
+                    // The whole way: the short one has a single place in the code, where its callers are inlined.
+                    self.opened(io, item, true, None);
+                }
                 // Opened with keys of an SA that is gone, it proves nothing.
-                HardwareStatus::Failed | HardwareStatus::Opened(_) => {
+                HardwareStatus::Failed | HardwareStatus::Opened => {
                     self.not_opened(io, item, DropReason::OffloadFailure);
                 }
             }
@@ -178,6 +191,19 @@ impl<E: Engine, C, B> Pipeline<E, C, B> {
             }
         }
     }
+}
+
+/// Where a packet leaves if it leaves as it is: one that is cut, or whose neighbour is not known yet, has to be finished
+/// before.
+fn way_out<K, B: PacketBuf>(item: &Sealing<B>, sa: &OutboundSa<K>) -> Option<InterfaceId> {
+    item.addressed.or_else(|| {
+        let way = sa.way?;
+        let mtu = sa.path_mtu.min(way.mtu.into()) as usize;
+        match way.egress {
+            Egress::Ready(link) if item.buf.len() <= mtu => Some(link.interface),
+            _ => None,
+        }
+    })
 }
 
 /// IPv4 options or IPv6 extension headers in front of ESP. Tunnels have none.

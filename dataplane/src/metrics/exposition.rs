@@ -141,6 +141,12 @@ fn traffic(out: &mut Exposition, status: &Status) {
         figures.sas,
     );
     out.single(
+        "portcullis_engine_fallbacks",
+        "gauge",
+        "SAs that a later engine serves than the policy's order should give them.",
+        status.engine_fallbacks,
+    );
+    out.single(
         "portcullis_bad_packets_total",
         "counter",
         "Packets with an unknown SPI, a wrong ICV, replayed, malformed, outside their SA, or in clear.",
@@ -249,6 +255,12 @@ fn workers(out: &mut Exposition, status: &Status) {
         "counter",
         "Packets of flows that the worker did not remember.",
         |w| w.flow_misses as f64,
+    );
+    family(
+        "portcullis_worker_offloaded_packets_total",
+        "counter",
+        "ESP packets that the port's device ciphered or opened.",
+        |w| w.offloaded as f64,
     );
     family(
         "portcullis_worker_longest_round_seconds",

@@ -7,7 +7,7 @@
 //! - [`Device`] is an Ethernet device that nobody else has opened. [`Device::start`] makes it a [`Port`]
 //!   (control) and its [`RxQueue`]s and [`TxQueue`]s (packets). The device is stopped and closed when
 //!   the last of these is dropped, so a queue never polls a stopped device.
-//! - Crypto devices: see [`crypto`].
+//! - Crypto devices: see [`crypto`]; network devices that cipher: see [`security`].
 //! - Dropping [`Eal`] cleans up only if no port, pool handle, registered thread or mbuf is left;
 //!   otherwise the memory stays mapped until the process ends, and nothing dangles.
 
@@ -19,6 +19,7 @@ mod mbuf;
 mod mempool;
 mod port;
 mod queue;
+pub mod security;
 pub mod thread;
 
 pub use eal::Eal;

@@ -8,6 +8,7 @@ use arrayvec::ArrayVec;
 use dpdk_sys as sys;
 
 use crate::mempool::Mempool;
+use crate::security::Received;
 
 /// There is not enough head- or tailroom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +100,28 @@ impl Mbuf {
                 && self.field::<u64>(sys::SHIM_MBUF_OL_FLAGS).read() & sys::SHIM_MBUF_NOT_DIRECT
                     == 0
         }
+    }
+
+    /// What the device that received it did to it.
+    #[inline]
+    pub fn received(&self) -> Received {
+        // SAFETY: ol_flags is 64 bits wide and initialised.
+        let flags = unsafe { self.field::<u64>(sys::SHIM_MBUF_OL_FLAGS).read() };
+        if flags & sys::SHIM_MBUF_RX_SECURITY == 0 {
+            Received::Untouched
+        } else if flags & sys::SHIM_MBUF_RX_SECURITY_FAILED == 0 {
+            Received::Opened
+        } else {
+            Received::Failed
+        }
+    }
+
+    /// True if the device that sends it has to cipher it.
+    #[inline]
+    pub fn is_marked(&self) -> bool {
+        // SAFETY: ol_flags is 64 bits wide and initialised.
+        let flags = unsafe { self.field::<u64>(sys::SHIM_MBUF_OL_FLAGS).read() };
+        flags & sys::SHIM_MBUF_TX_SECURITY != 0
     }
 
     /// A copy of a packet that may be a chain, as one segment of `pool`, if it fits there.

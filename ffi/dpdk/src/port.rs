@@ -13,6 +13,7 @@ use crate::eal::Runtime;
 use crate::error::{Error, c_string};
 use crate::mempool::Mempool;
 use crate::queue::{RxQueue, TxQueue};
+use crate::security::Security;
 
 /// A device that is ours. Stopped and closed when dropped.
 #[derive(Debug)]
@@ -20,7 +21,7 @@ pub(crate) struct Open {
     pub(crate) id: u16,
     /// The device on its bus, if we plugged it in and so unplug it.
     plugged: Option<*mut sys::rte_device>,
-    runtime: Arc<Runtime>,
+    pub(crate) runtime: Arc<Runtime>,
 }
 
 // SAFETY: the pointer is used in `drop` only, under the runtime's lock.
@@ -70,6 +71,8 @@ pub struct DeviceInfo {
     pub min_mtu: u16,
     /// Greatest MTU, if the receive buffers allow it.
     pub max_mtu: u16,
+    /// It may have inline crypto, both ways.
+    pub security: bool,
     scatter: bool,
     rss: u64,
 }
@@ -89,6 +92,8 @@ pub struct PortConfig {
     pub pool: Mempool,
     /// Where packets are copied that are longer than one buffer of `pool`.
     pub jumbo: Mempool,
+    /// Inline crypto is wanted, where the device has it.
+    pub security: bool,
 }
 
 /// A device that is open and not started.
@@ -183,6 +188,7 @@ impl Device {
             Port {
                 open,
                 info: self.info,
+                secures: config.security,
                 _not_sync: PhantomData,
             },
             rx,
@@ -197,6 +203,10 @@ impl Device {
         if self.info.scatter && config.mtu > config.pool.data_room().saturating_sub(FRAME_OVERHEAD)
         {
             conf.rxmode.offloads |= sys::SHIM_RX_OFFLOAD_SCATTER;
+        }
+        if config.security && self.info.security {
+            conf.rxmode.offloads |= sys::SHIM_RX_OFFLOAD_SECURITY;
+            conf.txmode.offloads |= sys::SHIM_TX_OFFLOAD_SECURITY;
         }
         if config.rx_queues > 1 && self.info.rss != 0 {
             conf.rxmode.mq_mode = sys::SHIM_MQ_RX_RSS;
@@ -258,6 +268,8 @@ impl DeviceInfo {
             max_tx_queues: raw.max_tx_queues,
             min_mtu: raw.min_mtu,
             max_mtu: raw.max_mtu.min(u16::try_from(longest).unwrap_or(u16::MAX)),
+            security: raw.rx_offload_capa & sys::SHIM_RX_OFFLOAD_SECURITY != 0
+                && raw.tx_offload_capa & sys::SHIM_TX_OFFLOAD_SECURITY != 0,
             scatter: raw.rx_offload_capa & sys::SHIM_RX_OFFLOAD_SCATTER != 0,
             rss: raw.flow_type_rss_offloads,
         }
@@ -329,6 +341,7 @@ pub struct PortStats {
 pub struct Port {
     open: Arc<Open>,
     info: DeviceInfo,
+    secures: bool,
     _not_sync: PhantomData<Cell<()>>,
 }
 
@@ -336,6 +349,14 @@ impl Port {
     /// What the device is and can.
     pub fn info(&self) -> &DeviceInfo {
         &self.info
+    }
+
+    /// Its inline crypto, with place for so many sessions, if it has any and was started with it.
+    pub fn security(&self, sessions: u32) -> Result<Option<Security>, Error> {
+        match self.secures && self.info.security {
+            true => Security::open(self.open.clone(), sessions).map(Some),
+            false => Ok(None),
+        }
     }
 
     /// Its address.

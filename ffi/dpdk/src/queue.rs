@@ -73,6 +73,13 @@ impl RxQueue {
 }
 
 impl TxQueue {
+    /// True if a frame may leave here: nobody has to cipher it any more, or this port's device does, and is now told
+    /// where its headers are. False if another device was to do so: it would go out in clear.
+    pub fn admits(&self, frame: &mut Mbuf) -> bool {
+        // SAFETY: the buffer is ours alone, valid and one segment.
+        unsafe { sys::shim_security_leaves(frame.raw(), self.port.id) == 1 }
+    }
+
     /// Sends from the front of `bufs`, and returns how many went. What the device had no room for stays in
     /// `bufs`, in order.
     #[inline]

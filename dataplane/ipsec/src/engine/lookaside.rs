@@ -3,9 +3,10 @@
 use arrayvec::ArrayVec;
 
 use super::Engine;
-use crate::DropReason;
 use crate::aside::Ticket;
+use crate::offload::Session;
 use crate::pipeline::BURST;
+use crate::{DropReason, InterfaceId, PacketBuf};
 
 /// A packet, and what the pipeline knows of it: they travel together.
 #[derive(Debug)]
@@ -69,6 +70,16 @@ pub trait Lookaside<B>: Engine {
     /// Puts what the device is done with into the empty list `done`, as much as fits.
     #[inline(always)]
     fn dequeue(&mut self, _done: &mut ArrayVec<AsideDone<B>, BURST>) {}
+
+    /// Has the NIC of an interface cipher a packet as it sends it there, with an SA that it calls `session`. False if
+    /// that cannot be, and then it must not go out so.
+    #[inline(always)]
+    fn mark(&self, _key: &Self::Key, packet: &mut B, session: Session, _out: InterfaceId) -> bool
+    where
+        B: PacketBuf,
+    {
+        packet.mark(session)
+    }
 
     /// Packets that are there.
     #[inline(always)]

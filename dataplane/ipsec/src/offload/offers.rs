@@ -1,6 +1,6 @@
 //! Control's side: which SAs a NIC is asked to take, and what it answered.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use portcullis_config::{SaConfig, Transform};
 
@@ -28,7 +28,12 @@ pub trait Provider {
     fn remove(&mut self, session: Session);
     /// An SA that it now has, or why it has not.
     fn poll(&mut self) -> Option<(Session, Result<(), String>)>;
+    /// True if it has lost all that it had since the last call: it was reset, or is gone.
+    fn was_lost(&mut self) -> bool;
 }
+
+/// Why an SA is no longer on a NIC.
+const LOST: &str = "the device was reset or removed";
 
 /// Where an offer stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +74,8 @@ pub struct Offers<P> {
     provider: P,
     capabilities: Capabilities,
     offers: HashMap<Session, Offer>,
+    /// What the NIC has lost, to be told.
+    lost: VecDeque<Answer>,
 }
 
 impl<P: Provider> Offers<P> {
@@ -78,6 +85,7 @@ impl<P: Provider> Offers<P> {
             capabilities: provider.capabilities(),
             provider,
             offers: HashMap::new(),
+            lost: VecDeque::new(),
         }
     }
 
@@ -126,8 +134,34 @@ impl<P: Provider> Offers<P> {
         }
     }
 
+    /// The NIC.
+    pub fn provider(&self) -> &P {
+        &self.provider
+    }
+
+    /// All that it has or was asked to take it has not, and is not asked for again: software goes on.
+    fn lose_all(&mut self) {
+        for (session, offer) in &mut self.offers {
+            if matches!(offer.state, State::Asked | State::Active) {
+                offer.state = State::Failed(LOST.into());
+                self.lost.push_back(Answer {
+                    worker: offer.worker,
+                    sa: offer.sa,
+                    session: *session,
+                    result: Err(LOST.into()),
+                });
+            }
+        }
+    }
+
     /// The next answer of the NIC.
     pub fn poll(&mut self) -> Option<Answer> {
+        if self.provider.was_lost() {
+            self.lose_all();
+        }
+        if let Some(answer) = self.lost.pop_front() {
+            return Some(answer);
+        }
         while let Some((session, result)) = self.provider.poll() {
             let Some(offer) = self.offers.get_mut(&session) else {
                 continue;
@@ -137,6 +171,13 @@ impl<P: Provider> Offers<P> {
                     self.provider.remove(session);
                 }
                 self.offers.remove(&session);
+                continue;
+            }
+            if offer.state != State::Asked {
+                // It was lost meanwhile, and that has been told.
+                if result.is_ok() {
+                    self.provider.remove(session);
+                }
                 continue;
             }
             offer.state = match &result {

@@ -23,6 +23,8 @@ const SPARE_SESSIONS: u32 = 64;
 #[derive(Debug, Default)]
 pub struct CryptoDevices {
     devices: Vec<(String, Sessions)>,
+    /// A port's own device ciphers, too.
+    pub inline: bool,
 }
 
 impl CryptoDevices {
@@ -52,7 +54,8 @@ impl CryptoDevices {
                 worker.0.push(queue);
             }
         }
-        Ok((CryptoDevices { devices }, queues))
+        let inline = false;
+        Ok((CryptoDevices { devices, inline }, queues))
     }
 
     /// Sessions that a device has place for beside a policy of so many SAs: a replacement is made before what it

@@ -49,7 +49,7 @@ impl MultiBuffer {
         // Where in the scratch each packet ends, for those that are there.
         let mut ends = [None; BURST];
         for (job, end) in jobs.iter_mut().zip(&mut ends) {
-            let Algorithm::MultiBuffer(key) = &job.key.0 else {
+            let Algorithm::MultiBuffer(key) = &job.key.algorithm else {
                 continue;
             };
             job.ok = match &**key {
@@ -111,7 +111,7 @@ impl MultiBuffer {
 
 /// The integrity algorithm of a job that is this engine's, but for GMAC.
 fn auth<'a>(job: &Job<'a>) -> Option<&'a Auth> {
-    match &job.key.0 {
+    match &job.key.algorithm {
         Algorithm::MultiBuffer(key) => match &**key {
             Key::AhMac(auth) => Some(auth),
             _ => None,

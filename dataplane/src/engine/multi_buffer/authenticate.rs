@@ -42,7 +42,7 @@ impl Counts {
 
 /// The integrity algorithm of a job that is this engine's and not of a combined mode.
 fn auth<'a>(job: &Job<'a>) -> Option<&'a Auth> {
-    match &job.key.0 {
+    match &job.key.algorithm {
         Algorithm::MultiBuffer(key) => match &**key {
             Key::EncryptThenMac { auth, .. } => Some(auth),
             _ => None,

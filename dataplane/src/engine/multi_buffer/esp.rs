@@ -28,7 +28,7 @@ impl MultiBuffer {
         let mut aads = [Aad::default(); BURST];
         let mut batches = Batches::default();
         for (job, aad) in jobs.iter_mut().zip(&mut aads) {
-            let Algorithm::MultiBuffer(key) = &job.key.0 else {
+            let Algorithm::MultiBuffer(key) = &job.key.algorithm else {
                 continue;
             };
             job.ok = false;
@@ -50,7 +50,7 @@ impl MultiBuffer {
     /// Opens the jobs that are this engine's, which are [`BURST`] at most.
     pub(in crate::engine) fn open(&mut self, jobs: &mut [Job<'_>]) {
         for job in &mut *jobs {
-            if let Algorithm::MultiBuffer(key) = &job.key.0 {
+            if let Algorithm::MultiBuffer(key) = &job.key.algorithm {
                 job.ok = matches!(**key, Key::EncryptThenMac { .. });
             }
         }
@@ -59,7 +59,7 @@ impl MultiBuffer {
         let mut aads = [Aad::default(); BURST];
         let mut batches = Batches::default();
         for (job, aad) in jobs.iter_mut().zip(&mut aads) {
-            let Algorithm::MultiBuffer(key) = &job.key.0 else {
+            let Algorithm::MultiBuffer(key) = &job.key.algorithm else {
                 continue;
             };
             match &**key {

@@ -74,6 +74,7 @@ impl Wire {
             mtu: 1500,
             pool: pool.clone(),
             jumbo: jumbo.clone(),
+            security: false,
         };
         let (port, mut rx, mut tx) = device.start(&config)?;
         let (rx, tx) = rx.pop().zip(tx.pop()).ok_or("no queue")?;

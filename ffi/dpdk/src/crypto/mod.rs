@@ -73,7 +73,7 @@ impl Drop for Started {
 
 /// A pool of operations or sessions, all of which have come back when it is dropped.
 #[derive(Debug)]
-struct Pool(*mut sys::rte_mempool);
+pub(crate) struct Pool(pub(crate) *mut sys::rte_mempool);
 
 // SAFETY: mempools are multi-producer and multi-consumer.
 unsafe impl Send for Pool {}
@@ -88,7 +88,7 @@ impl Drop for Pool {
 }
 
 impl Pool {
-    fn new(call: &'static str, raw: *mut sys::rte_mempool) -> Result<Pool, Error> {
+    pub(crate) fn new(call: &'static str, raw: *mut sys::rte_mempool) -> Result<Pool, Error> {
         match raw.is_null() {
             true => Err(Error::last(call)),
             false => Ok(Pool(raw)),

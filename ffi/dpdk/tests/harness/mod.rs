@@ -44,6 +44,7 @@ impl Pools {
             mtu,
             pool: self.pool.clone(),
             jumbo: self.jumbo.clone(),
+            security: false,
         }
     }
 
