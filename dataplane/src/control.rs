@@ -67,6 +67,8 @@ pub struct WorkerLink {
     pub from_worker: Receiver<FromWorker>,
     /// Punts that go before those.
     pub urgent: Receiver<Punt<Packet>>,
+    /// ARP and neighbour discovery.
+    pub neighbors: Receiver<Punt<Packet>>,
     /// First messages of IKE, from whomever.
     pub first: Receiver<Punt<Packet>>,
     /// What its orders replaced.
@@ -218,17 +220,18 @@ impl Control {
                 return busy;
             };
             worker.push_waiting();
-            // An urgent punt waits for one message of each other ring at the most, and starves none.
+            // A punt of any ring waits for one message of each other ring at the most, and none is starved.
+            let neighbor = worker.neighbors.pop();
             let urgent = worker.urgent.pop();
             let first = worker.first.pop();
             let captured = worker.captured.pop();
             let message = worker.from_worker.pop();
-            let none = urgent.is_none() && first.is_none();
+            let none = neighbor.is_none() && urgent.is_none() && first.is_none();
             if none && captured.is_none() && message.is_none() {
                 break;
             }
             busy = true;
-            for punt in urgent.into_iter().chain(first) {
+            for punt in neighbor.into_iter().chain(urgent).chain(first) {
                 self.handle_punt(index, now, punt);
             }
             if let Some(captured) = captured {
@@ -579,6 +582,7 @@ impl Control {
             worker.status.drained.load(Ordering::Relaxed)
                 && worker.from_worker.is_empty()
                 && worker.urgent.is_empty()
+                && worker.neighbors.is_empty()
                 && worker.first.is_empty()
                 && worker.captured.is_empty()
                 && worker.waiting.is_empty()

@@ -59,6 +59,8 @@ use crate::worker::{
 const PUNT_RING: usize = 2048;
 /// Urgent punts that control may be behind.
 const URGENT_RING: usize = 512;
+/// ARP and neighbour discovery on their way to control.
+const NEIGHBOR_RING: usize = 512;
 /// First messages of IKE that control may be behind.
 const FIRST_RING: usize = 512;
 /// Copies of frames that control may be behind.
@@ -488,6 +490,7 @@ fn link(status: Arc<WorkerStatus>, (to_peers, from_peers): PeerRings) -> (Worker
     let (to_worker, from_control) = ring(COMMAND_RING);
     let (to_control, from_worker) = ring(PUNT_RING);
     let (urgent, urgent_punts) = ring(URGENT_RING);
+    let (neighbors, neighbor_punts) = ring(NEIGHBOR_RING);
     let (first, first_punts) = ring(FIRST_RING);
     let (retire, retired) = ring(COMMAND_RING);
     let (capture, captured) = ring(CAPTURE_RING);
@@ -495,6 +498,7 @@ fn link(status: Arc<WorkerStatus>, (to_peers, from_peers): PeerRings) -> (Worker
         from_control,
         to_control,
         urgent,
+        neighbors,
         first,
         retired: retire,
         captured: capture,
@@ -506,6 +510,7 @@ fn link(status: Arc<WorkerStatus>, (to_peers, from_peers): PeerRings) -> (Worker
         waiting: VecDeque::new(),
         from_worker,
         urgent: urgent_punts,
+        neighbors: neighbor_punts,
         first: first_punts,
         retired,
         captured,

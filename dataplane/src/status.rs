@@ -555,7 +555,10 @@ impl Telemetry {
                 dropped: c.drops.total(),
                 drops: drops(|reason| c.drops.get(reason)),
                 ring_depth: link.to_worker.depth() + link.waiting.len(),
-                punt_depth: link.from_worker.depth() + link.urgent.depth() + link.first.depth(),
+                punt_depth: link.from_worker.depth()
+                    + link.urgent.depth()
+                    + link.neighbors.depth()
+                    + link.first.depth(),
                 cycles: cycles(control, link),
                 longest_round_us: longest.0 / ticks_per_us,
                 longest_round_ever_us: longest.1 / ticks_per_us,
