@@ -20,6 +20,7 @@ use portcullis_ipsec::sa::SaRef;
 use portcullis_ipsec::spd::{Spd, Tree};
 use portcullis_ipsec::{DropReason, InterfaceId, PacketBuf};
 
+use crate::agent::health::Health;
 use crate::capture::Capture;
 use crate::eal::Pools;
 use crate::engine::cryptodev::CryptoDevices;
@@ -194,6 +195,8 @@ pub struct Control {
     pub spis: Spis,
     /// What operators are told of.
     pub events: Events,
+    /// Where policies come from, if not from the machine's own file.
+    pub store: Option<Health>,
 }
 
 impl Control {
@@ -418,7 +421,9 @@ impl Control {
     fn sa_name(&self, worker: usize, side: SaSide) -> String {
         let sa = self.installed.at(worker, side);
         let sa = sa.or_else(|| self.negotiated.at(worker, side));
-        sa.map_or_else(|| "?".into(), |sa| sa.name.clone())
+        let name = sa.map(|sa| sa.name.as_str());
+        let name = name.or_else(|| self.negotiated.departing.name(worker, side));
+        name.unwrap_or("?").to_owned()
     }
 
     /// RFC 4301 8.2.1: an MTU named by an unauthenticated router is believed for a packet that we may have

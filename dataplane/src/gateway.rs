@@ -187,7 +187,7 @@ pub fn run(file: &Path, policy: Policy, drain: bool, signals: &Signals) -> Resul
     }
     open_for_business(&mut control, clock.now());
     let policy = control.installed.policy.clone();
-    let place = Place::beyond(&portcullis_config::Metrics::default(), &policy.metrics)?;
+    let place = Place::beyond(&Default::default(), &policy.metrics, None, false)?;
     control.serve_metrics(place);
     service_manager::ready();
     let mut desk = Desk {
@@ -409,6 +409,7 @@ fn assemble(
         captures: open_captures(&installed.policy, &ports)?,
         live_capture: None,
         metrics: None,
+        store: None,
         reclaimer: Reclaimer::start()?,
         icmp_limit: RateLimit::new(PORT_UNREACHABLE.0, PORT_UNREACHABLE.1),
         devices,

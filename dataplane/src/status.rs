@@ -485,8 +485,10 @@ impl Telemetry {
             } else {
                 Vec::new()
             },
-            config: (page.start == 0 && query.wants(What::Config))
-                .then(|| ConfigStatus::of(policy, |name| query.is_about(name))),
+            config: (page.start == 0 && query.wants(What::Config)).then(|| {
+                let store = control.store.as_ref().map(|store| store.status(now));
+                ConfigStatus::of(policy, store, |name| query.is_about(name))
+            }),
             statistics: statistics(control, self.rates.sums(), sa_count),
             spd: if entries {
                 spd(control, query, page)
