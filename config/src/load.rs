@@ -19,7 +19,9 @@ use crate::reference::ROOT;
 use crate::rules::RuleSections;
 use crate::sa::{Sa, Sas};
 use crate::spd::Entry;
-use crate::{Document, Mistake, Policy, Topology, lints, routes, rules, sad, settings, spd, store};
+use crate::{
+    Document, Mistake, Policy, Store, Topology, lints, routes, rules, sad, settings, spd, store,
+};
 
 /// A larger file is not a policy; a million SAs fit.
 const POLICY_FILE_LIMIT: u64 = 512 << 20;
@@ -43,23 +45,35 @@ pub fn load(path: &Path) -> Result<Loaded, Vec<Mistake>> {
 /// Loads a machine's own file with the documents that its store has brought: of the file counts only what belongs to
 /// the machine then. Without documents it is all that there is.
 pub fn load_with(path: &Path, documents: &[Document]) -> Result<Loaded, Vec<Mistake>> {
-    let (text, mode) = read_file(path).map_err(|error| {
-        let report = Report::new(path, b"");
-        report.error(0, format!("cannot be read: {error}"));
-        report.finish()
-    })?;
-    let text = std::str::from_utf8(&text).map_err(|error| {
-        let report = Report::new(path, &text);
-        report.error(error.valid_up_to(), "expected UTF-8 text");
-        report.finish()
-    })?;
+    let (text, mode) = read_text(path)?;
     let base = path.parent().unwrap_or(Path::new(""));
     let machine = Part {
         name: path,
-        text,
+        text: &text,
         mode: Some(mode),
     };
     read(&Parts::new(machine, documents), base)
+}
+
+/// The store that a machine's own file names, whatever else stands in the file.
+pub fn load_store(path: &Path) -> Result<Option<Store>, Vec<Mistake>> {
+    let (text, _) = read_text(path)?;
+    let base = path.parent().unwrap_or(Path::new(""));
+    let machine = Part {
+        name: path,
+        text: &text,
+        mode: None,
+    };
+    let parts = Parts::new(machine, &[]);
+    let mut report = parts.report();
+    let table = Table::parse(parts.machine(), 0, &mut report);
+    let root = Section::open(&ROOT, &table, 0, &report);
+    let profile = settings::read(root).profile;
+    let store = store::read_store(root, base, Some(profile));
+    match report.has_errors() {
+        true => Err(report.finish()),
+        false => Ok(store),
+    }
 }
 
 /// Reads a policy from its text. `file` is the name in messages; relative key files are looked for in `base`.
@@ -70,6 +84,25 @@ pub fn parse(text: &str, file: &Path, base: &Path) -> Result<Loaded, Vec<Mistake
         mode: None,
     };
     read(&Parts::new(machine, &[]), base)
+}
+
+/// The text of a file and its mode.
+fn read_text(path: &Path) -> Result<(Zeroizing<String>, u32), Vec<Mistake>> {
+    let (mut text, mode) = read_file(path).map_err(|error| {
+        let report = Report::new(path, b"");
+        report.error(0, format!("cannot be read: {error}"));
+        report.finish()
+    })?;
+    match String::from_utf8(std::mem::take(&mut *text)) {
+        Ok(text) => Ok((Zeroizing::new(text), mode)),
+        Err(error) => {
+            let valid = error.utf8_error().valid_up_to();
+            let text = Zeroizing::new(error.into_bytes());
+            let report = Report::new(path, &text);
+            report.error(valid, "expected UTF-8 text");
+            Err(report.finish())
+        }
+    }
 }
 
 /// The bytes of a file and its mode; the bytes are wiped when dropped, since they may hold keys.
@@ -156,6 +189,7 @@ fn read_policy(
             neighbors,
             connections,
             rules,
+            inbound_overlap: settings.inbound_overlap,
             ..Policy::default()
         },
         sas,

@@ -20,6 +20,8 @@ pub enum Profile {
 const IKE_LIFETIME: u64 = 28_800;
 /// Seconds that the SAs of quick mode live: an hour in both profiles.
 const CHILD_LIFETIME: u64 = 3600;
+/// Seconds in which a peer hears of a removal, or its operator follows, before what it sends is lost.
+const MODERN_OVERLAP: u64 = 30;
 /// Windows Server 2003: the SAs of quick mode also end after 100 000 kilobytes.
 const WS2003_CHILD_BYTES: u64 = 100_000 * 1024;
 /// Windows Server 2003: SAs go after five minutes without traffic.
@@ -83,6 +85,15 @@ impl Profile {
             seconds: Some(CHILD_LIFETIME),
             bytes: (self == Profile::Ws2003).then_some(WS2003_CHILD_BYTES),
             packets: None,
+        }
+    }
+
+    /// Seconds for which inbound SAs of what is removed stay. In the documents they are left to expire: with the usual
+    /// lifetime, none outlives this.
+    pub(crate) fn inbound_overlap(self) -> u64 {
+        match self {
+            Profile::Modern => MODERN_OVERLAP,
+            Profile::Ws2003 => CHILD_LIFETIME,
         }
     }
 

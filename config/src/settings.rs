@@ -7,6 +7,8 @@ use crate::{Exemptions, Profile, Selector, spd};
 
 /// Next layer protocol of management where nothing is said.
 const TCP: u8 = 6;
+/// Seconds of a day.
+const DAY: u64 = 86_400;
 
 /// `[policy]`.
 pub(crate) struct Settings<'a> {
@@ -14,6 +16,8 @@ pub(crate) struct Settings<'a> {
     pub(crate) section: Option<Section<'a>>,
     pub(crate) profile: Profile,
     pub(crate) exemptions: Option<Exemptions>,
+    /// Seconds.
+    pub(crate) inbound_overlap: u64,
     /// Ways in that must stay open; an empty `local` is this gateway.
     pub(crate) management: Vec<(Item<'a>, Selector)>,
 }
@@ -25,11 +29,13 @@ pub(crate) fn read(root: Section<'_>) -> Settings<'_> {
     let profile = get("profile").and_then(read_profile).unwrap_or_default();
     let usual = (profile == Profile::Ws2003).then_some(Exemptions::WS2003);
     let exemptions = get("default-exemption").and_then(read_exemptions);
+    let overlap = get("inbound-overlap").and_then(|item| item.integer(0, DAY));
     let management = section.into_iter().flat_map(|s| members(s, "management"));
     Settings {
         section,
         profile,
         exemptions: exemptions.or(usual),
+        inbound_overlap: overlap.unwrap_or(profile.inbound_overlap()),
         management: management.filter_map(read_management).collect(),
     }
 }

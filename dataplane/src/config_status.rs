@@ -4,6 +4,8 @@
 use portcullis_config::{Authentication, Connection, Policy, Profile, Revocation};
 use serde::{Deserialize, Serialize};
 
+use crate::agent::health::StoreStatus;
+
 /// Settings of the policy in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -14,6 +16,10 @@ pub struct ConfigStatus {
     pub version: Option<String>,
     /// `default-exemption`: from 0, the most, to 3, the fewest; nothing is exempt but our own IKE if there is none.
     pub default_exemption: Option<u8>,
+    /// `inbound-overlap`: seconds for which the inbound SAs of what a reload removes stay.
+    pub inbound_overlap: u64,
+    /// Where policies come from, if not from the machine's own file.
+    pub store: Option<StoreStatus>,
     /// Whether peers that no rule is about are answered.
     pub default_response: bool,
     /// How strictly each connection with certificates checks revocation.
@@ -42,7 +48,7 @@ pub struct RevocationStatus {
 
 impl ConfigStatus {
     /// Of a policy; connections as `wanted` by name.
-    pub fn of(policy: &Policy, wanted: impl Fn(&str) -> bool) -> Self {
+    pub fn of(policy: &Policy, store: Option<StoreStatus>, wanted: impl Fn(&str) -> bool) -> Self {
         let path = |path: &std::path::PathBuf| path.display().to_string();
         let response = policy.rules.default_response.as_ref();
         let connections = policy.connections.iter().filter(|c| wanted(&c.name));
@@ -57,6 +63,8 @@ impl ConfigStatus {
                 .rules
                 .exemptions
                 .map(|exemptions| exemptions.number()),
+            store,
+            inbound_overlap: policy.inbound_overlap,
             default_response: response.is_some_and(|response| response.active),
             revocation: connections.flat_map(revocation).collect(),
             engines: policy

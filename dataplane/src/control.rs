@@ -20,6 +20,7 @@ use portcullis_ipsec::sa::SaRef;
 use portcullis_ipsec::spd::{Spd, Tree};
 use portcullis_ipsec::{DropReason, InterfaceId, PacketBuf};
 
+use crate::agent::health::Health;
 use crate::capture::Capture;
 use crate::eal::Pools;
 use crate::engine::cryptodev::CryptoDevices;
@@ -68,6 +69,8 @@ pub struct WorkerLink {
     pub from_worker: Receiver<FromWorker>,
     /// Punts that go before those.
     pub urgent: Receiver<Punt<Packet>>,
+    /// ARP and neighbour discovery.
+    pub neighbors: Receiver<Punt<Packet>>,
     /// First messages of IKE, from whomever.
     pub first: Receiver<Punt<Packet>>,
     /// What its orders replaced.
@@ -195,6 +198,8 @@ pub struct Control {
     pub spis: Spis,
     /// What operators are told of.
     pub events: Events,
+    /// Where policies come from, if not from the machine's own file.
+    pub store: Option<Health>,
 }
 
 impl Control {
@@ -222,17 +227,18 @@ impl Control {
                 return busy;
             };
             worker.push_waiting();
-            // An urgent punt waits for one message of each other ring at the most, and starves none.
+            // A punt of any ring waits for one message of each other ring at the most, and none is starved.
+            let neighbor = worker.neighbors.pop();
             let urgent = worker.urgent.pop();
             let first = worker.first.pop();
             let captured = worker.captured.pop();
             let message = worker.from_worker.pop();
-            let none = urgent.is_none() && first.is_none();
+            let none = neighbor.is_none() && urgent.is_none() && first.is_none();
             if none && captured.is_none() && message.is_none() {
                 break;
             }
             busy = true;
-            for punt in urgent.into_iter().chain(first) {
+            for punt in neighbor.into_iter().chain(urgent).chain(first) {
                 self.handle_punt(index, now, punt);
             }
             if let Some(captured) = captured {
@@ -421,7 +427,9 @@ impl Control {
     fn sa_name(&self, worker: usize, side: SaSide) -> String {
         let sa = self.installed.at(worker, side);
         let sa = sa.or_else(|| self.negotiated.at(worker, side));
-        sa.map_or_else(|| "?".into(), |sa| sa.name.clone())
+        let name = sa.map(|sa| sa.name.as_str());
+        let name = name.or_else(|| self.negotiated.departing.name(worker, side));
+        name.unwrap_or("?").to_owned()
     }
 
     /// RFC 4301 8.2.1: an MTU named by an unauthenticated router is believed for a packet that we may have
@@ -585,6 +593,7 @@ impl Control {
             worker.status.drained.load(Ordering::Relaxed)
                 && worker.from_worker.is_empty()
                 && worker.urgent.is_empty()
+                && worker.neighbors.is_empty()
                 && worker.first.is_empty()
                 && worker.captured.is_empty()
                 && worker.waiting.is_empty()

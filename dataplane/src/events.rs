@@ -166,6 +166,16 @@ pub enum Event {
     },
     /// A policy was refused; the one before stays in force.
     PolicyRefused { reasons: Vec<String> },
+    /// The store of the policy does not answer, or has none for us: the policy in force goes on without it.
+    StoreAway {
+        store: String,
+        reason: String,
+        policy: String,
+        /// Since the store had that policy, or since the cache was written.
+        policy_age_s: Option<u64>,
+    },
+    /// And does again.
+    StoreBack { store: String, away_s: u64 },
     /// An operator copies packets to a file.
     CaptureStarted {
         side: String,
@@ -277,6 +287,8 @@ impl Event {
             Event::PolicyRefused { .. } => {
                 (Error, "the new policy is refused; nothing has changed")
             }
+            Event::StoreAway { .. } => (Warning, "the policy store is away"),
+            Event::StoreBack { .. } => (Info, "the policy store is back"),
             Event::CaptureStarted { .. } => (Warning, "an operator captures packets"),
             Event::CaptureEnded { .. } => (Info, "the capture has ended"),
             Event::Suppressed { .. } => (Warning, "more events than are written"),

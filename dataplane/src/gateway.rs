@@ -60,6 +60,8 @@ use crate::worker::{
 const PUNT_RING: usize = 2048;
 /// Urgent punts that control may be behind.
 const URGENT_RING: usize = 512;
+/// ARP and neighbour discovery on their way to control.
+const NEIGHBOR_RING: usize = 512;
 /// First messages of IKE that control may be behind.
 const FIRST_RING: usize = 512;
 /// Copies of frames that control may be behind.
@@ -187,7 +189,7 @@ pub fn run(file: &Path, policy: Policy, drain: bool, signals: &Signals) -> Resul
     }
     open_for_business(&mut control, clock.now());
     let policy = control.installed.policy.clone();
-    let place = Place::beyond(&portcullis_config::Metrics::default(), &policy.metrics)?;
+    let place = Place::beyond(&Default::default(), &policy.metrics, None, false)?;
     control.serve_metrics(place);
     service_manager::ready();
     let mut desk = Desk {
@@ -409,6 +411,7 @@ fn assemble(
         captures: open_captures(&installed.policy, &ports)?,
         live_capture: None,
         metrics: None,
+        store: None,
         reclaimer: Reclaimer::start()?,
         icmp_limit: RateLimit::new(PORT_UNREACHABLE.0, PORT_UNREACHABLE.1),
         devices,
@@ -493,6 +496,7 @@ fn link(status: Arc<WorkerStatus>, (to_peers, from_peers): PeerRings) -> (Worker
     let (to_worker, from_control) = ring(COMMAND_RING);
     let (to_control, from_worker) = ring(PUNT_RING);
     let (urgent, urgent_punts) = ring(URGENT_RING);
+    let (neighbors, neighbor_punts) = ring(NEIGHBOR_RING);
     let (first, first_punts) = ring(FIRST_RING);
     let (retire, retired) = ring(COMMAND_RING);
     let (capture, captured) = ring(CAPTURE_RING);
@@ -500,6 +504,7 @@ fn link(status: Arc<WorkerStatus>, (to_peers, from_peers): PeerRings) -> (Worker
         from_control,
         to_control,
         urgent,
+        neighbors,
         first,
         retired: retire,
         captured: capture,
@@ -511,6 +516,7 @@ fn link(status: Arc<WorkerStatus>, (to_peers, from_peers): PeerRings) -> (Worker
         waiting: VecDeque::new(),
         from_worker,
         urgent: urgent_punts,
+        neighbors: neighbor_punts,
         first: first_punts,
         retired,
         captured,

@@ -7,7 +7,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use portcullis_config::{Action, Direction, EngineKind, Integrity, Policy, SaConfig, Transform};
+use portcullis_config::{
+    Action, Direction, EngineKind, Integrity, Overlap, Policy, SaConfig, Transform,
+};
 use portcullis_ipsec::command::Command;
 use portcullis_ipsec::counters::SaCounters;
 use portcullis_ipsec::ip::{Address, IpVersion};
@@ -19,6 +21,7 @@ use portcullis_ipsec::spd::CompiledSelector;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
+use crate::departing::Departure;
 use crate::engine::cryptodev::CryptoDevices;
 use crate::engine::{Choice, Key};
 use crate::offload::Standing;
@@ -108,6 +111,8 @@ pub struct Plan {
     pub before_view: Vec<Vec<WorkerCommand>>,
     /// For each worker: orders that come after it.
     pub after_view: Vec<Vec<WorkerCommand>>,
+    /// How long inbound SAs stay that go.
+    pub overlap: Overlap,
     /// For each worker: orders that wait until no worker has the old view nor a packet that it decided about.
     pub last: Vec<Vec<WorkerCommand>>,
     /// For each SPD entry, the SA of the policy that serves it.
@@ -125,8 +130,8 @@ pub struct IndexChange {
     pub whole: Option<SpiIndex>,
     /// Those that are new.
     pub added: Vec<SpiEntry>,
-    /// Those that go.
-    pub removed: Vec<SpiEntry>,
+    /// Those that go, now or later.
+    pub removed: Vec<Departure>,
 }
 
 /// An index with these entries and room for so many more.
@@ -245,13 +250,14 @@ impl Installed {
             after_view: empty(),
             last: empty(),
             index: IndexChange::default(),
+            overlap: Overlap::between(&self.policy, &next.policy),
             installed: next,
             moves,
         };
         plan.grow();
         self.add_commands(&mut plan, engine, devices)?;
-        self.index_change(&mut plan);
         self.removal_commands(&mut plan, now);
+        self.index_change(&mut plan);
         Ok(plan)
     }
 
@@ -396,19 +402,12 @@ impl Installed {
 
     /// Makes inbound SAs findable: one by one if they are few, by another index if they are many.
     fn index_change(&self, plan: &mut Plan) {
-        let entries = |of: &Installed, numbers: &[u32]| -> Vec<SpiEntry> {
-            let sas = numbered(&of.policy.sas, numbers).zip(numbered(&of.sas, numbers));
-            sas.filter_map(entry).collect()
-        };
-        let (next, moves) = (&plan.installed, &plan.moves);
-        let (added, removed) = (entries(next, &moves.added), entries(self, &moves.removed));
-        let many = (added.len() + removed.len()) * 8 >= next.entries().count();
-        let nothing = added.is_empty() && removed.is_empty();
-        plan.index = IndexChange {
-            whole: (many && !nothing).then(|| index_of(next.entries(), 0)),
-            added,
-            removed,
-        };
+        let (next, numbers) = (&plan.installed, &plan.moves.added);
+        let sas = numbered(&next.policy.sas, numbers).zip(numbered(&next.sas, numbers));
+        let added: Vec<_> = sas.filter_map(entry).collect();
+        let many = added.len() * 8 >= next.entries().count() && !added.is_empty();
+        plan.index.whole = many.then(|| index_of(next.entries(), 0));
+        plan.index.added = added;
     }
 
     /// What finds its inbound SAs.
@@ -416,24 +415,32 @@ impl Installed {
         self.iter().filter_map(entry)
     }
 
-    /// Old SAs go, and their slots are free for the next plan.
+    /// Old SAs go, outbound ones first, and their slots are free for the next plan then.
     fn removal_commands(&self, plan: &mut Plan, now: u64) {
+        let stays = plan.overlap.milliseconds();
         for number in &plan.moves.removed {
             let number = *number as usize;
             let Some((config, sa)) = self.policy.sas.get(number).zip(self.sas.get(number)) else {
                 continue;
             };
             let (worker, slot) = (usize::from(sa.place.worker), sa.place.slot);
-            let command = match config.direction {
-                Direction::Inbound => Command::RemoveInbound(slot),
-                Direction::Outbound => Command::RemoveOutbound(slot),
+            let due = match entry((config, sa)) {
+                Some(entry) => {
+                    let due = now + stays(&config.selectors);
+                    let name = config.name.clone();
+                    plan.index.removed.push(Departure { name, entry, due });
+                    due
+                }
+                None => {
+                    if let Some(commands) = plan.last.get_mut(worker) {
+                        commands.push(Command::RemoveOutbound(slot));
+                    }
+                    now
+                }
             };
-            if let Some(commands) = plan.last.get_mut(worker) {
-                commands.push(command);
-            }
             let both = plan.installed.slots.get_mut(worker);
             if let Some(slots) = both.and_then(|both| both.get_mut(side_of(config.direction))) {
-                slots.release(now, slot);
+                slots.release(due, slot);
             }
         }
     }

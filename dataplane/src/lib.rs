@@ -8,6 +8,7 @@ pub mod config_status;
 pub mod control;
 mod cycles;
 mod datagram;
+mod departing;
 pub mod eal;
 pub mod engine;
 mod error;

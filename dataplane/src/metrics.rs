@@ -6,9 +6,9 @@ mod exposition;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use portcullis_config::Metrics as Settings;
@@ -32,10 +32,29 @@ const LONGEST_ANSWER: Duration = Duration::from_secs(5);
 /// How often the end is looked for.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// The socket that a thread takes clients from, for as long as it is there.
+type Door = Arc<Mutex<Option<TcpListener>>>;
+
+/// Closes or opens it, now: the thread holds it for no longer than it takes to look for a client.
+fn set(door: &Door, listener: Option<TcpListener>) {
+    *door.lock().unwrap_or_else(PoisonError::into_inner) = listener;
+}
+
+fn listen(at: SocketAddr) -> Result<TcpListener, Error> {
+    let failed = |error| Error::Io {
+        what: format!("metrics at {at}"),
+        error,
+    };
+    let listener = TcpListener::bind(at).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    Ok(listener)
+}
+
 /// Where figures will be served, which nobody else can take away any more, with the thread that will do it. It is free
 /// again if this is dropped.
 #[derive(Debug)]
 pub struct Place {
+    door: Door,
     stop: Arc<AtomicBool>,
     /// Whose figures.
     start: Sender<PathBuf>,
@@ -43,44 +62,79 @@ pub struct Place {
 
 impl Place {
     /// Takes an address.
-    pub fn take(listen: SocketAddr) -> Result<Place, Error> {
-        let failed = |error| Error::Io {
-            what: format!("metrics at {listen}"),
-            error,
-        };
-        let listener = TcpListener::bind(listen).map_err(failed)?;
-        listener.set_nonblocking(true).map_err(failed)?;
+    pub fn take(at: SocketAddr) -> Result<Place, Error> {
+        let door: Door = Arc::new(Mutex::new(Some(listen(at)?)));
         let stop = Arc::new(AtomicBool::new(false));
         let (ended, (start, started)) = (stop.clone(), channel::<PathBuf>());
+        let clients = door.clone();
         let body = move || {
             let Ok(socket) = started.recv() else {
                 return;
             };
             while !ended.load(Ordering::Relaxed) {
-                match listener.accept() {
+                let door = clients.lock().unwrap_or_else(PoisonError::into_inner);
+                let client = door.as_ref().and_then(|door| door.accept().ok());
+                drop(door);
+                match client {
                     // A client that has gone is no loss.
-                    Ok((client, _)) => drop(attend(client, &socket)),
-                    Err(_) => std::thread::sleep(PAUSE),
+                    Some((client, _)) => drop(attend(client, &socket)),
+                    None => std::thread::sleep(PAUSE),
                 }
             }
         };
         let thread = std::thread::Builder::new().name("metrics".into());
         // A request that is being answered may wait for control, which may have ended: the thread is never waited for.
-        drop(thread.spawn(body).map_err(failed)?);
-        Ok(Place { stop, start })
+        drop(thread.spawn(body).map_err(|error| Error::Io {
+            what: "thread for metrics".into(),
+            error,
+        })?);
+        Ok(Place { door, stop, start })
     }
 
     /// What a policy with `new` settings takes beyond what `old` ones have. An error is one of that policy, which is
     /// refused then as a whole.
-    pub fn beyond(old: &Settings, new: &Settings) -> Result<Option<Place>, Error> {
-        let changed = new.listen.filter(|_| old != new);
-        changed.map(Place::take).transpose()
+    ///
+    /// All addresses and one of them do not go together at one port: what is served now is closed before, and taken
+    /// back if the new one fails. A `trial` does not go as far.
+    pub fn beyond(
+        old: &Settings,
+        new: &Settings,
+        served: Option<Served>,
+        trial: bool,
+    ) -> Result<Option<Place>, Error> {
+        let Some(at) = new.listen.filter(|_| old != new) else {
+            return Ok(None);
+        };
+        let in_the_way = old.listen.filter(|old| overlap(*old, at));
+        let Some((served, before)) = served.zip(in_the_way) else {
+            return Place::take(at).map(Some);
+        };
+        if trial {
+            return Ok(None);
+        }
+        set(&served.0, None);
+        Place::take(at).map(Some).inspect_err(|_| {
+            match listen(before) {
+                Ok(listener) => set(&served.0, Some(listener)),
+                Err(error) => tracing::error!("figures are no longer served: {error}"),
+            };
+        })
     }
 }
+
+/// True if one of them is all addresses, and the ports are the same.
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    a.port() == b.port() && (a.ip().is_unspecified() || b.ip().is_unspecified())
+}
+
+/// What can close the socket of a running server, and open it again.
+#[derive(Clone, Debug)]
+pub struct Served(Door);
 
 /// A running server; it ends when dropped. One client after the other: whoever asks may be anybody, and costs one thread
 /// a few seconds at most.
 pub struct Metrics {
+    door: Door,
     stop: Arc<AtomicBool>,
 }
 
@@ -90,7 +144,13 @@ impl Metrics {
         if place.start.send(socket.to_owned()).is_err() {
             tracing::error!("the thread that serves figures has ended");
         }
-        Metrics { stop: place.stop }
+        let Place { door, stop, .. } = place;
+        Metrics { door, stop }
+    }
+
+    /// For who needs its address.
+    pub fn served(&self) -> Served {
+        Served(self.door.clone())
     }
 }
 
@@ -110,6 +170,7 @@ impl Control {
 impl Drop for Metrics {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
+        set(&self.door, None);
     }
 }
 

@@ -5,10 +5,10 @@
 //! inbound:   AddInbound (owner), Index (all)     -> the peer may use it
 //! outbound:  AddOutbound (owner), Bind (all)     -> packets find it
 //!    or, as successor:            Swap (owner)   -> what used the old SA goes on with the new one, no flow is forgotten
-//! removed:   Unbind (all), RemoveOutbound, ForgetFlows (all); Unindex (all), RemoveInbound
+//! removed:   Unbind (all), RemoveOutbound, ForgetFlows (all); later, as policy says: Unindex (all), RemoveInbound
 //! ```
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 
 use portcullis_config::{Direction, Limits, SaConfig, Selector};
@@ -21,6 +21,7 @@ use portcullis_ipsec::sa::SaRef;
 use portcullis_ipsec::sad::{SpiEntry, SpiIndex};
 
 use crate::Error;
+use crate::departing::{Departing, identity};
 use crate::engine::Choice;
 use crate::engine::cryptodev::CryptoDevices;
 use crate::ike_status::Use;
@@ -33,7 +34,7 @@ use crate::tally::{Sums, Tally, Volume};
 use crate::worker::{GatewayEngine, WorkerCommand};
 
 /// Milliseconds for which a replaced inbound SA still takes what is on its way.
-const LINGER: u64 = 1000;
+pub const LINGER: u64 = 1000;
 /// Milliseconds between two orders to forget flows.
 const FORGET_INTERVAL: u64 = 10;
 /// Packets and bytes that an SA's counters may be behind its lifetime.
@@ -83,9 +84,7 @@ pub struct Child {
 pub struct IndexOrders {
     /// Before the new view.
     pub found: Vec<Vec<WorkerCommand>>,
-    /// After it.
-    pub lost: Vec<Vec<WorkerCommand>>,
-    /// When nothing is on its way any more that needs the old SAs.
+    /// When nothing is on its way any more that needs the old SAs: the end of those whose identity others have.
     pub late: Vec<Vec<WorkerCommand>>,
 }
 
@@ -115,8 +114,10 @@ pub struct Negotiated {
     places: HashMap<(u16, usize, u32), ChildId>,
     /// Children with the same traffic, by number and prefix, in the order in which they came.
     alike: HashMap<(u32, RemotePrefix), Vec<ChildId>>,
-    /// Inbound SAs that were replaced, and when they go.
-    leaving: VecDeque<(u64, Vec<NegotiatedSa>)>,
+    /// Inbound SAs that were replaced or removed, by when they go.
+    leaving: BTreeMap<u64, Vec<NegotiatedSa>>,
+    /// The same of the policy's.
+    pub departing: Departing,
     /// When flows are to be forgotten.
     forget: Option<u64>,
     /// Children by worker.
@@ -139,7 +140,8 @@ impl Negotiated {
             children: BTreeMap::new(),
             places: HashMap::new(),
             alike: HashMap::new(),
-            leaving: VecDeque::new(),
+            leaving: BTreeMap::new(),
+            departing: Departing::default(),
             forget: None,
             load: vec![0; workers],
             bound: (0, Children::usual_room()),
@@ -392,8 +394,9 @@ impl Negotiated {
         orders
     }
 
-    /// Removes both directions of a child; if the peer may still send with it, the inbound one a little later.
-    pub fn remove(&mut self, id: ChildId, now: u64, may_come: bool) -> Orders {
+    /// Removes both directions of a child; the inbound one so many milliseconds later, since the peer may still send
+    /// with it.
+    pub fn remove(&mut self, id: ChildId, now: u64, stays: u64) -> Orders {
         let alike = self
             .children
             .get(&id)
@@ -421,9 +424,12 @@ impl Negotiated {
             self.places
                 .remove(&(sa.sa.place.worker, side, sa.sa.place.slot));
         }
-        match others.is_empty() && !may_come {
+        match others.is_empty() && stays == 0 {
             true => orders.extend(self.remove_inbound(inbound, now)),
-            false => self.leaving.push_back((now + LINGER, inbound)),
+            false => {
+                let due = now + stays.max(LINGER);
+                self.leaving.entry(due).or_default().extend(inbound);
+            }
         }
         orders
     }
@@ -481,11 +487,10 @@ impl Negotiated {
 
     /// What is due.
     pub fn tick(&mut self, now: u64) -> Orders {
-        let mut orders = Orders::new();
-        while self.leaving.front().is_some_and(|(due, _)| *due <= now) {
-            if let Some((_, sas)) = self.leaving.pop_front() {
-                orders.extend(self.remove_inbound(sas, now));
-            }
+        let mut orders = self.departing.due(now, self.slots.len());
+        while let Some(first) = self.leaving.first_entry().filter(|e| *e.key() <= now) {
+            let sas = first.remove();
+            orders.extend(self.remove_inbound(sas, now));
         }
         if self.forget.is_some_and(|due| due <= now) {
             self.forget = None;
@@ -598,7 +603,7 @@ impl Negotiated {
     pub fn traffic(&mut self, milliseconds: u64) -> Vec<(ChildId, u64, u64)> {
         let mut changed = Vec::new();
         self.tally.settle();
-        let leaving = self.leaving.iter_mut().flat_map(|(_, sas)| sas);
+        let leaving = self.leaving.values_mut().flatten();
         for sa in leaving {
             self.tally.look(&sa.config, &sa.sa.counters, &mut sa.seen);
         }
@@ -623,17 +628,18 @@ impl Negotiated {
 
     /// What finds the inbound SAs, those that leave among them.
     fn entries(&self) -> impl Iterator<Item = SpiEntry> {
-        let leaving = self.leaving.iter().flat_map(|(_, sas)| sas);
+        let leaving = self.leaving.values().flatten();
         let inbound = self.children.values().flat_map(|child| &child.inbound);
         inbound
             .chain(leaving)
             .filter_map(|sa| entry((&sa.config, &sa.sa)))
+            .chain(self.departing.entries())
     }
 
     /// Makes one more inbound SA findable.
     fn index(&mut self, new: SpiEntry, policy: &Installed) -> Orders {
         self.indexed.1 += 1;
-        let count = self.indexed.0 + self.indexed.1;
+        let count = self.indexed.0 + self.indexed.1 + self.departing.len();
         if count <= self.index_room {
             return self.to_all(|| Command::Index(new));
         }
@@ -646,54 +652,47 @@ impl Negotiated {
     /// Orders that bring the workers' indexes to a new policy.
     pub fn change_index(&mut self, change: IndexChange, policy: &Installed) -> IndexOrders {
         self.indexed.0 = policy.entries().count();
-        let count = self.indexed.0 + change.removed.len() + self.indexed.1;
-        // One whose place another takes goes at once; what is on its way may still need the others.
-        let identity = |entry: &SpiEntry| (entry.spi, entry.protocol, entry.destination);
         let taken: HashSet<_> = change.added.iter().map(identity).collect();
-        let (at_once, late): (Vec<_>, Vec<_>) = change
-            .removed
-            .iter()
-            .partition(|entry| taken.contains(&identity(entry)));
+        // One whose place another takes goes now; what is on its way may still need the others.
+        for departure in change.removed {
+            self.departing.add(departure);
+        }
+        let displaced = self.departing.displaced(&taken);
+        let count = self.indexed.0 + self.departing.len() + self.indexed.1;
         let whole = match change.whole {
             Some(mut index) => {
-                let mut more = self.entries().chain(late.iter().copied());
+                let mut more = self.entries();
                 let all_fit = more.all(|entry| index.insert(entry));
                 drop(more);
                 Some(index)
                     .filter(|_| all_fit)
-                    .or_else(|| self.whole_index(policy, &late))
+                    .or_else(|| Some(self.whole_index(policy)))
             }
-            None if count > self.index_room => self.whole_index(policy, &late),
+            None if count > self.index_room => Some(self.whole_index(policy)),
             None => None,
         };
-        let for_each = |orders: &dyn Fn() -> Vec<WorkerCommand>| -> Vec<Vec<WorkerCommand>> {
-            self.slots.iter().map(|_| orders()).collect()
+        let found = |_| match &whole {
+            Some(index) => vec![Command::SetIndex(index.clone())],
+            None => change.added.iter().copied().map(Command::Index).collect(),
         };
-        let unindex = |entries: &[SpiEntry]| -> Vec<WorkerCommand> {
-            entries.iter().copied().map(Command::Unindex).collect()
+        let mut orders = IndexOrders {
+            found: (0..self.slots.len()).map(found).collect(),
+            late: self.slots.iter().map(|_| Vec::new()).collect(),
         };
-        let orders = match &whole {
-            Some(index) => IndexOrders {
-                found: for_each(&|| vec![Command::SetIndex(index.clone())]),
-                lost: for_each(&Vec::new),
-                late: for_each(&|| unindex(&late)),
-            },
-            None => IndexOrders {
-                found: for_each(&|| change.added.iter().copied().map(Command::Index).collect()),
-                lost: for_each(&|| unindex(&at_once)),
-                late: for_each(&|| unindex(&late)),
-            },
-        };
+        for departure in displaced {
+            let SaRef { worker, slot } = departure.entry.sa;
+            if let Some(late) = orders.late.get_mut(usize::from(worker)) {
+                late.push(Command::RemoveInbound(slot));
+            }
+        }
         if let Some(index) = whole {
             self.index_room = index.room();
         }
         orders
     }
 
-    fn whole_index(&self, policy: &Installed, late: &[SpiEntry]) -> Option<SpiIndex> {
-        let late = late.iter().copied();
-        let entries = policy.entries().chain(self.entries()).chain(late);
-        Some(index_of(entries, LEAST_ROOM))
+    fn whole_index(&self, policy: &Installed) -> SpiIndex {
+        index_of(policy.entries().chain(self.entries()), LEAST_ROOM)
     }
 }
 

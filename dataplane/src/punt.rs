@@ -17,8 +17,11 @@ pub(crate) fn is_ike(packet: &[u8], header: &IpHeader) -> bool {
 /// Where a punt waits for control.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Queue {
-    /// ARP, neighbour discovery, and IKE from those who have our cookie, or say so: whether they have shows only later.
-    /// Whoever floods us with invented cookies can fill it.
+    /// ARP and neighbour discovery: a ring of their own, since without neighbours nothing else arrives, whatever comes
+    /// over IKE.
+    Neighbors,
+    /// IKE from those who have our cookie, or say so: whether they have shows only later. Whoever floods us with invented
+    /// cookies can fill it.
     Urgent,
     /// First messages of IKE, which anybody can send as many of as they like: a ring of their own.
     First,
@@ -29,7 +32,7 @@ pub(crate) enum Queue {
 /// The ring of a punt.
 pub(crate) fn queue<B: PacketBuf>(punt: &Punt<B>) -> Queue {
     match punt {
-        Punt::Neighbor { .. } => Queue::Urgent,
+        Punt::Neighbor { .. } => Queue::Neighbors,
         Punt::Unresolved { .. } => Queue::Usual,
         Punt::Local { packet } => {
             let packet = packet.data();
@@ -97,7 +100,7 @@ mod tests {
         let frame = TestBuf::new(&[0; 60]);
         let interface = InterfaceId(0);
         let neighbor = Punt::Neighbor { interface, frame };
-        assert_eq!(queue(&neighbor), Queue::Urgent);
+        assert_eq!(queue(&neighbor), Queue::Neighbors);
         // UDP is 17, TCP 6, ICMP 1; IKE's ports are 500 and 4500 (RFC 7296 2).
         assert_eq!(queue(&local(17, 500)), Queue::Urgent);
         assert_eq!(queue(&local(17, 4500)), Queue::Urgent);

@@ -4,7 +4,8 @@
 //! read, check, compare, build     new SAs, index, view          no old view, no packet    old SAs go
 //! (a thread of its own)       ->  (orders to the workers)  ->   in flight of one      ->  (orders)    -> done
 //! ```
-//! Outbound SAs go first, inbound ones a little later, so that nothing is lost that a peer has already sent.
+//! Outbound SAs go first, and inbound ones when the policy's overlap is over, so that nothing is lost that a peer sends who
+//! has not heard of it yet ([`crate::departing`]).
 //!
 //! A worker meets a new SA before the entry that names it, and an old one is there until no worker has a view, a
 //! remembered flow or a packet on its way to another worker that refers to it.
@@ -14,22 +15,18 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::Instant;
 
-use portcullis_config::load_with;
-use portcullis_ipsec::command::Command;
+use portcullis_config::{Store, load_with};
 
 use crate::agent::store::Fetched;
 use crate::control::Control;
 use crate::events::Event;
 use crate::install::Plan;
-use crate::metrics::Place;
+use crate::metrics::{Metrics, Place, Served};
 use crate::prepare::{Basis, Prepared, prepare};
 use crate::report::{
     Difference, Outcome, ReloadReport, fixed_differences, is_reordered, settings_differences,
 };
 use crate::worker::{GRACE_ROUNDS, GatewayEngine, WorkerCommand};
-
-/// Milliseconds for which an inbound SA that goes still takes what is on its way.
-const LINGER: u64 = 200;
 
 /// What came of the work beside the loop.
 struct Answer {
@@ -51,6 +48,14 @@ enum Work {
     Applying(Change, Box<ReloadReport>, Instant),
 }
 
+/// What a policy is read from, beside the machine's own file.
+pub struct Source {
+    /// What a store has brought.
+    pub documents: Option<Arc<Fetched>>,
+    /// The store that the file must name: the documents are its.
+    pub store: Option<Store>,
+}
+
 /// Reloads a policy file, one reload at a time.
 pub struct Reloader {
     file: PathBuf,
@@ -69,20 +74,19 @@ impl Reloader {
         }
     }
 
+    /// The policy file, by the name that it was given: file names in it are beside it.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
     /// True if there is nothing to wait for.
     pub fn is_idle(&self) -> bool {
         matches!(self.work, Work::Idle)
     }
 
-    /// Begins a reload, with what a store has brought, or with `trial` finds out what it would do; false if one is under
+    /// Begins a reload, or with `trial` finds out what it would do; false if one is under
     /// way.
-    pub fn begin(
-        &mut self,
-        control: &Control,
-        now: u64,
-        fetched: Option<Arc<Fetched>>,
-        trial: bool,
-    ) -> bool {
+    pub fn begin(&mut self, control: &Control, now: u64, source: Source, trial: bool) -> bool {
         if !self.is_idle() {
             return false;
         }
@@ -90,10 +94,10 @@ impl Reloader {
             return false;
         };
         let (file, basis) = (self.file.clone(), control.basis());
+        let served = control.metrics.as_ref().map(Metrics::served);
         let (sender, receiver) = channel();
         let body = move || {
-            let source = (file.as_path(), fetched.as_deref());
-            let (ready, report) = read(source, basis, &engine, now, trial);
+            let (ready, report) = read((&file, &source), (basis, served), &engine, now, trial);
             let answer = Answer {
                 engine,
                 ready: ready.map(Box::new),
@@ -139,7 +143,7 @@ impl Reloader {
                 }
             },
             Work::Applying(change, report, begun) => {
-                if !change.advance(control, now) {
+                if !change.advance(control) {
                     return None;
                 }
                 report.apply_ms = milliseconds(*begun);
@@ -157,14 +161,15 @@ fn milliseconds(since: Instant) -> f64 {
 
 /// Reads the policy, compares it with the one in force, and makes all that it takes.
 fn read(
-    (file, fetched): (&Path, Option<&Fetched>),
-    basis: Basis,
+    (file, source): (&Path, &Source),
+    (basis, served): (Basis, Option<Served>),
     engine: &GatewayEngine,
     now: u64,
     trial: bool,
 ) -> (Option<Ready>, ReloadReport) {
     let begun = Instant::now();
-    let documents = fetched.map_or(&[][..], |fetched| &fetched.documents);
+    let documents = source.documents.as_deref();
+    let documents = documents.map_or(&[][..], |fetched| &fetched.documents);
     let loaded = match load_with(file, documents) {
         Ok(loaded) => loaded,
         Err(mistakes) => {
@@ -182,7 +187,11 @@ fn read(
         (report.outcome, report.reasons) = (Outcome::Refused, reasons);
         (None, report)
     };
-    let reasons = fixed_differences(old, &loaded.policy);
+    let mut reasons = fixed_differences(old, &loaded.policy);
+    if loaded.policy.store != source.store {
+        reasons
+            .push("[store] differs: it changes with `portcullis reload`, not with a poll".into());
+    }
     if !reasons.is_empty() {
         return refuse(report, reasons);
     }
@@ -192,7 +201,7 @@ fn read(
         Err(error) => return refuse(report, vec![error.to_string()]),
     };
     let new = &prepared.plan.installed.policy;
-    let metrics = match Place::beyond(&old.metrics, &new.metrics) {
+    let metrics = match Place::beyond(&old.metrics, &new.metrics, served, trial) {
         Ok(place) => place,
         Err(error) => return refuse(report, vec![error.to_string()]),
     };
@@ -218,8 +227,6 @@ enum Step {
     View,
     /// Until packets that old views sent from worker to worker have arrived.
     Grace,
-    /// Until then nothing is on its way any more that a peer sent to an old SA.
-    Linger(u64),
     /// Until every worker has let go of the old SAs.
     Removal,
 }
@@ -229,10 +236,8 @@ struct Change {
     step: Step,
     /// For each worker, what it must have come to.
     marks: Vec<u64>,
-    /// Outbound SAs go first.
-    outbound: Vec<Vec<WorkerCommand>>,
-    /// Inbound ones later.
-    inbound: Vec<Vec<WorkerCommand>>,
+    /// What takes away the old SAs that nothing uses any more.
+    removals: Vec<Vec<WorkerCommand>>,
 }
 
 impl Change {
@@ -252,6 +257,7 @@ impl Change {
             after_view,
             last,
             index,
+            overlap,
             ..
         } = plan;
         let hits = views.iter().map(|view| view.hits.clone()).collect();
@@ -266,34 +272,28 @@ impl Change {
             view.neighbors = neighbors.clone();
         }
         let orders = before_view.into_iter().zip(views).zip(after_view);
-        let orders = orders.zip(index.found.into_iter().zip(index.lost));
-        for (link, (((before, view), after), (found, lost))) in
-            control.workers.iter_mut().zip(orders)
-        {
+        let orders = orders.zip(index.found);
+        for (link, (((before, view), after), found)) in control.workers.iter_mut().zip(orders) {
             let before = before.into_iter().chain(found);
             let view = [WorkerCommand::SetView(view)];
-            link.send_all(before.chain(view).chain(after).chain(lost));
+            link.send_all(before.chain(view).chain(after));
         }
+        control.ike.overlap = Some(overlap);
         control.configure_ike(now);
+        control.ike.overlap = None;
         control.leave_old_addresses(now);
         control.serve_metrics(metrics);
-        let is_outbound = |order: &WorkerCommand| matches!(order, Command::RemoveOutbound(_));
-        let (outbound, inbound): (_, Vec<Vec<_>>) = last
-            .into_iter()
-            .map(|orders| orders.into_iter().partition(is_outbound))
-            .unzip();
-        let inbound = index.late.into_iter().zip(inbound);
-        let inbound = inbound.map(|(late, removed)| late.into_iter().chain(removed).collect());
+        let removals = last.into_iter().zip(index.late);
+        let removals = removals.map(|(last, late)| last.into_iter().chain(late).collect());
         Change {
             step: Step::View,
             marks: sent(control),
-            outbound,
-            inbound: inbound.collect(),
+            removals: removals.collect(),
         }
     }
 
     /// True when all is done.
-    fn advance(&mut self, control: &mut Control, now: u64) -> bool {
+    fn advance(&mut self, control: &mut Control) -> bool {
         let links = control.workers.iter().zip(&self.marks);
         let passed = match self.step {
             Step::View | Step::Removal => links
@@ -302,7 +302,6 @@ impl Change {
             Step::Grace => links
                 .clone()
                 .all(|(link, mark)| link.status.rounds.get() >= *mark),
-            Step::Linger(until) => now >= until,
         };
         if !passed {
             return false;
@@ -315,12 +314,7 @@ impl Change {
                 Step::Grace
             }
             Step::Grace => {
-                send(control, &mut self.outbound);
-                let nothing = self.inbound.iter().all(Vec::is_empty);
-                Step::Linger(if nothing { now } else { now + LINGER })
-            }
-            Step::Linger(_) => {
-                send(control, &mut self.inbound);
+                send(control, &mut self.removals);
                 self.marks = sent(control);
                 Step::Removal
             }

@@ -219,11 +219,16 @@ pub fn settings_differences(old: &Policy, new: &Policy) -> Vec<String> {
             settings.push(what.to_owned());
         }
     };
+    say("[store]", old.store != new.store);
     say("[policy] profile", old.profile != new.profile);
     say("[policy] version or poll-interval", old.about != new.about);
     say(
         "[policy] default-exemption",
         old.rules.exemptions != new.rules.exemptions,
+    );
+    say(
+        "[policy] inbound-overlap",
+        old.inbound_overlap != new.inbound_overlap,
     );
     say("[metrics] listen", old.metrics != new.metrics);
     say(
@@ -265,9 +270,6 @@ pub fn is_reordered(entries_before: &[u32]) -> bool {
 /// What differs and cannot change while the gateway runs.
 pub fn fixed_differences(old: &Policy, new: &Policy) -> Vec<String> {
     let mut reasons = runtime_differences(&old.runtime, &new.runtime);
-    if old.store != new.store {
-        reasons.push("[store] differs: it cannot change while the gateway runs".into());
-    }
     // Addresses and kinds are the policy's; the rest is the device's.
     let fixed = |interface: &Interface| Interface {
         addresses: Vec::new(),

@@ -72,9 +72,10 @@ impl Slots {
         }
     }
 
-    /// Nobody has the slot any more.
-    pub fn release(&mut self, now: u64, slot: u32) {
-        self.free.push_back((now, slot));
+    /// Nobody has the slot from then on, which may be some time away.
+    pub fn release(&mut self, when: u64, slot: u32) {
+        let place = self.free.partition_point(|(since, _)| *since <= when);
+        self.free.insert(place, (when, slot));
         self.settle(slot, NONE);
     }
 

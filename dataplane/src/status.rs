@@ -492,8 +492,10 @@ impl Telemetry {
             } else {
                 Vec::new()
             },
-            config: (page.start == 0 && query.wants(What::Config))
-                .then(|| ConfigStatus::of(policy, |name| query.is_about(name))),
+            config: (page.start == 0 && query.wants(What::Config)).then(|| {
+                let store = control.store.as_ref().map(|store| store.status(now));
+                ConfigStatus::of(policy, store, |name| query.is_about(name))
+            }),
             statistics: statistics(control, self.rates.sums(), sa_count),
             spd: if entries {
                 spd(control, query, page)
@@ -563,7 +565,10 @@ impl Telemetry {
                 dropped: c.drops.total(),
                 drops: drops(|reason| c.drops.get(reason)),
                 ring_depth: link.to_worker.depth() + link.waiting.len(),
-                punt_depth: link.from_worker.depth() + link.urgent.depth() + link.first.depth(),
+                punt_depth: link.from_worker.depth()
+                    + link.urgent.depth()
+                    + link.neighbors.depth()
+                    + link.first.depth(),
                 cycles: cycles(control, link),
                 longest_round_us: longest.0 / ticks_per_us,
                 longest_round_ever_us: longest.1 / ticks_per_us,

@@ -96,6 +96,8 @@ pub struct WorkerRings {
     pub to_control: Sender<FromWorker>,
     /// Punts that go before those.
     pub urgent: Sender<Punt<Packet>>,
+    /// ARP and neighbour discovery.
+    pub neighbors: Sender<Punt<Packet>>,
     /// First messages of IKE, from whomever.
     pub first: Sender<Punt<Packet>>,
     /// What orders replaced. As large as the ring of orders, so that it is never full for long.
@@ -228,6 +230,10 @@ impl Io for WorkerIo {
 impl Outlet for WorkerIo {
     fn punt(&mut self, punt: Punt<Packet>) {
         let (pushed, full) = match queue(&punt) {
+            Queue::Neighbors => (
+                self.rings.neighbors.push(punt).is_ok(),
+                DropReason::UrgentFull,
+            ),
             Queue::Urgent => (self.rings.urgent.push(punt).is_ok(), DropReason::UrgentFull),
             Queue::First => (self.rings.first.push(punt).is_ok(), DropReason::FirstFull),
             Queue::Usual => {

@@ -301,6 +301,34 @@ fn rows<'a>(table: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
     table[name].as_array().into_iter().flatten()
 }
 
+/// An error unless all that worker 0 has taken or made has gone somewhere, and for a reason.
+pub fn balance(report: &Value) -> Result<(), String> {
+    let worker = &report["workers"][0];
+    let count = |name: &str| {
+        worker[name]
+            .as_u64()
+            .ok_or_else(|| format!("no {name}: {worker}"))
+    };
+    let sum = |names: &[&str]| {
+        names
+            .iter()
+            .try_fold(0, |sum, name| Ok::<_, String>(sum + count(name)?))
+    };
+    let came = sum(&["received", "created", "injected", "taken_over"])?;
+    let went = sum(&[
+        "transmitted",
+        "dropped",
+        "punted",
+        "handed_off",
+        "consumed",
+        "held",
+    ])?;
+    match came == went && came != 0 {
+        true => Ok(()),
+        false => Err(format!("{came} came and {went} went: {worker}")),
+    }
+}
+
 /// How a gateway ended.
 pub struct Drained {
     /// Exit status.

@@ -14,7 +14,7 @@ mod scratch;
 mod uml;
 
 pub use cases::Cases;
-pub use gateway::{Counters, Drained, Gateway, PortCounters, binary};
+pub use gateway::{Counters, Drained, Gateway, PortCounters, balance, binary};
 pub use netns::{Netns, veth};
 pub use process::{Process, output, replies, run};
 pub use require::{Need, available, python};

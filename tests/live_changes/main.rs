@@ -54,6 +54,7 @@ fn a_running_gateway_is_changed() {
     let mut cases = Cases::new();
     cases.run("its own addresses", addresses);
     cases.run("where figures are served", metrics);
+    cases.run("where figures are served, at one port", metrics_at_one_port);
     cases.run("what is exempt", exemptions);
     cases.finish();
 }
@@ -122,13 +123,18 @@ fn await_silence(at: SocketAddr) -> Result<(), String> {
     Ok(())
 }
 
+/// Ports of this process that nobody listens at. No connection gets them meanwhile: they are below those that the
+/// kernel gives away (ip_local_port_range).
+fn free_ports() -> impl Iterator<Item = u16> {
+    let first = 20_000 + (std::process::id() % 1000) as u16 * 10;
+    (first..32_000).filter(|port| TcpListener::bind(("::", *port)).is_ok())
+}
+
 /// Figures begin, move and end; a place that is taken refuses the whole policy.
 fn metrics() -> Result<(), String> {
-    let free = || TcpListener::bind("127.0.0.1:0").unwrap();
-    let places = [free(), free(), free()];
-    let [first, second, taken] = places.each_ref().map(|l| l.local_addr().unwrap());
-    let [one, two, _holds_the_third] = places;
-    drop((one, two));
+    let mut places = free_ports().map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let [first, second, taken] = [(); 3].map(|()| places.next().unwrap());
+    let _holder = TcpListener::bind(taken).map_err(|error| error.to_string())?;
     let at = |place: SocketAddr| policy(&format!("[metrics]\nlisten = \"{place}\"\n"), "192.0.2.1");
     let gateway = Gateway::start(None, RUNTIME, &policy("", "192.0.2.1"));
     expect(ask(first).is_err(), || "figures without a place".into())?;
@@ -156,6 +162,45 @@ fn metrics() -> Result<(), String> {
     await_silence(second)?;
     let known = fs::read_to_string(gateway.policy_file()).unwrap();
     expect(!known.contains("[metrics]"), || known)?;
+    gateway.stop().success().map(drop)
+}
+
+/// From one address to all of them and back, at the same port: the one does not bind while the other listens.
+fn metrics_at_one_port() -> Result<(), String> {
+    let port = free_ports().next().unwrap();
+    let own = SocketAddr::from(([127, 0, 0, 1], port));
+    let at = |place: &str| {
+        policy(
+            &format!("[metrics]\nlisten = \"{place}:{port}\"\n"),
+            "192.0.2.1",
+        )
+    };
+    let gateway = Gateway::start(None, RUNTIME, &at("127.0.0.1"));
+    for place in [
+        "0.0.0.0",
+        "127.0.0.1",
+        "[::]",
+        "0.0.0.0",
+        "[::]",
+        "127.0.0.1",
+    ] {
+        gateway.rewrite(RUNTIME, &at(place));
+        let trial = gateway.reload(&["--dry-run"])?;
+        expect(trial["outcome"] == "planned", || trial.to_string())?;
+        let report = gateway.reload(&[])?;
+        expect(report["outcome"] == "applied", || {
+            format!("{place}: {report}")
+        })?;
+        let answer = ask(own)?;
+        expect(answer == "HTTP/1.1 200 OK", || format!("{place}: {answer}"))?;
+    }
+    // Somebody else has the port at another address: not all of them are to be had, and what was is taken back.
+    let _holder = TcpListener::bind(("127.0.0.2", port)).map_err(|error| error.to_string())?;
+    for place in ["0.0.0.0", "[::]"] {
+        reload(&gateway, &at(place), "refused")?;
+        let answer = ask(own)?;
+        expect(answer == "HTTP/1.1 200 OK", || format!("{place}: {answer}"))?;
+    }
     gateway.stop().success().map(drop)
 }
 

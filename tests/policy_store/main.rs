@@ -1,5 +1,6 @@
 //! Policies from a store: a real HTTPS server with an authority of its own, files, a cache; export and import.
 
+mod changes;
 mod server;
 
 use std::fs;
@@ -49,6 +50,8 @@ fn policies_come_from_stores() {
     cases.run("a server that is not ours", not_ours);
     cases.run("a server that asks who we are", who_we_are);
     cases.run("scopes", scopes);
+    cases.run("another store", changes::another_store);
+    cases.run("a store that goes and comes back", changes::away_and_back);
     cases.run("a directory", a_directory);
     cases.run("export and import", export_and_import);
     cases.finish();
@@ -77,12 +80,22 @@ impl Lab {
         authority: &Authority<'_>,
         more: &str,
     ) -> Gateway {
+        Gateway::start(None, RUNTIME, &self.machine(server, path, authority, more))
+    }
+
+    /// The machine's own file for a gateway with this store.
+    fn machine(
+        &self,
+        server: &Server,
+        path: &str,
+        authority: &Authority<'_>,
+        more: &str,
+    ) -> String {
         let (port, cache) = (server.port, self.scratch.path("cache/policy"));
-        let store = format!(
+        format!(
             "[store]\nurl = \"https://127.0.0.1:{port}/{path}\"\nca = {:?}\ncache = {cache:?}\n{more}\n{PORTS}",
             authority.path("ca.crt")
-        );
-        Gateway::start(None, RUNTIME, &store)
+        )
     }
 }
 

@@ -73,10 +73,16 @@ pub fn worker_dies() -> Result<(), String> {
     let forged = ["forge", "wan", &mac, "10.2.0.2", "10.1.0.2", FORGED];
     let forger = lab.traffic(&lab.gateways[1], &forged);
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/steady/fault.py");
-    for (wanted, kill) in [
-        (SIGSEGV, ["python3", script].as_slice()),
-        (SIGABRT, ["kill", "-s", "ABRT"].as_slice()),
-    ] {
+    let commands = [vec!["kill", "-s", "ABRT"], vec!["python3", script]];
+    let (abort, fault) = ((SIGABRT, &commands[0]), (SIGSEGV, &commands[1]));
+    let deaths: &[_] = match cfg!(target_arch = "x86_64") {
+        true => &[fault, abort],
+        false => {
+            eprintln!("no fault of its own: fault.py knows the registers of x86_64 only");
+            &[abort]
+        }
+    };
+    for &(wanted, kill) in deaths {
         let mut a = lab.start(0, &policy(0));
         await_sent(&a, "wan", 100)?;
         let tid = worker(&a)?.to_string();

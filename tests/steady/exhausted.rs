@@ -3,8 +3,7 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use kit::Gateway;
-use serde_json::Value;
+use kit::{Gateway, balance};
 
 use crate::lab::Lab;
 use crate::{MARKER, NEGOTIATED};
@@ -31,25 +30,6 @@ fn until(seconds: u64, mut what: impl FnMut() -> Result<bool, String>) -> Result
         sleep(Duration::from_millis(20));
     }
     Ok(began.elapsed())
-}
-
-/// All that worker 0 has taken or made has gone somewhere, and for a reason.
-fn balance(report: &Value) -> Result<(), String> {
-    let worker = &report["workers"][0];
-    let sum = |names: &[&str]| -> u64 { names.iter().filter_map(|n| worker[*n].as_u64()).sum() };
-    let came = sum(&["received", "created", "injected", "taken_over"]);
-    let went = sum(&[
-        "transmitted",
-        "dropped",
-        "punted",
-        "handed_off",
-        "consumed",
-        "held",
-    ]);
-    match came == went && came != 0 {
-        true => Ok(()),
-        false => Err(format!("{came} came and {went} went: {worker}")),
-    }
 }
 
 /// Packets for neighbours that do not answer wait until no buffer is left. Nothing of it stays.

@@ -3,6 +3,7 @@
 mod closed;
 mod exhausted;
 mod lab;
+mod removed;
 
 use std::fs;
 use std::thread::sleep;
@@ -37,6 +38,7 @@ fn steady() {
     cases.run("killed at any moment", kills);
     cases.run("a worker dies", closed::worker_dies);
     cases.run("before the first policy", closed::before_policy);
+    cases.run("what a reload removes", removed::entries);
     cases.run("no buffer left", exhausted::buffers);
     cases.finish();
 }

@@ -233,8 +233,7 @@ pub const METRICS: Table = Table {
         example: "\"127.0.0.1:9469\"",
         doc: "Where to serve them. Whoever can connect reads the names and the traffic of all tunnels: an address other than \
               loopback is warned of. A reload moves it, or refuses the whole policy if the place is \
-              taken: by others, or by the gateway itself, which does not go between all addresses and one of them at \
-              the same port, nor back to where it served until some seconds ago.",
+              taken.",
     }],
 };
 

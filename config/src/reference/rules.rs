@@ -37,6 +37,16 @@ pub const POLICY: Table = Table {
             doc: "Which traffic no rule looks at, see below. Left out: nothing but our own IKE, in profile `ws2003` 3.",
         },
         Key {
+            name: "inbound-overlap",
+            kind: "0..86400 seconds",
+            presence: Optional,
+            example: "60",
+            doc: "What a reload removes sends nothing any more at once, and its inbound SAs still take what their peers \
+                  send for this long, or until their own lifetime ends: of the traffic that they were made for, whatever the \
+                  SPD says of it otherwise. One whose traffic meets a `discard` entry that the same reload brings \
+                  goes at once. Left out: 30, in profile `ws2003` 3600.",
+        },
+        Key {
             name: "management",
             kind: "list of tables",
             presence: Default("[]"),

@@ -11,7 +11,9 @@ pub const STORE: Table = Table {
           of the store, which may have further routes and neighbours. The order is: the store; if it cannot be \
           had, the cache; if there is none, the policy that stands in the machine's own file; if none stands there, \
           all packets are discarded until there is a policy. Relative file names in a document are looked for beside \
-          the machine's file.",
+          the machine's file. A reload moves to another store, to a first one or to none: if the new one brings a policy \
+          that can come into force, and otherwise nothing changes. A store that goes away is an event, as is its return; \
+          `portcullis show config` has its state.",
     keys: &[
         Key {
             name: "url",

@@ -8,6 +8,7 @@
 
 pub mod cache;
 pub mod hands;
+pub mod health;
 pub mod state;
 pub mod status;
 pub mod store;
@@ -18,12 +19,13 @@ use std::sync::Arc;
 use portcullis_config::{Store, StorePlace};
 
 use self::hands::{Errand, Hands, Return};
+use self::health::Health;
 use self::state::{Fetch, Machine, Origin, State, Task, Terms, Verdict};
 use self::status::{Failure, PolicyStatus};
 use self::store::Fetched;
 use crate::Error;
 use crate::control::Control;
-use crate::reload::{self, Reloader};
+use crate::reload::{self, Reloader, Source};
 use crate::report::{Outcome, ReloadReport};
 use crate::worker::GatewayEngine;
 
@@ -31,7 +33,12 @@ use crate::worker::GatewayEngine;
 pub struct Agent {
     machine: Machine,
     reloader: Reloader,
-    store: Option<(Store, Hands)>,
+    store: Option<Store>,
+    /// The store, or none, that takes its place if all goes well.
+    other: Option<Option<Store>>,
+    hands: Hands,
+    /// Of a reload that ended before there was a policy to try.
+    refusal: Option<ReloadReport>,
     file: PathBuf,
     /// What the store or the cache has brought, and is in force.
     in_force: Option<Arc<Fetched>>,
@@ -46,20 +53,13 @@ pub struct Agent {
 impl Agent {
     /// For the machine's own file, and the store that it names.
     pub fn new(file: &Path, engine: GatewayEngine, store: Option<Store>) -> Result<Self, Error> {
-        let is_remote = |store: &Store| matches!(store.place, StorePlace::Remote(_));
-        let seconds = store
-            .as_ref()
-            .map_or(Store::POLL_INTERVAL, |store| store.poll_interval);
-        let terms = Terms {
-            store: store.is_some(),
-            cache: store.as_ref().is_some_and(is_remote),
-            interval: seconds * 1000,
-        };
-        let with_hands = |store: Store| Ok::<_, Error>((store.clone(), Hands::start(store)?));
         Ok(Agent {
-            machine: Machine::new(terms),
+            machine: Machine::new(terms(store.as_ref())),
             reloader: Reloader::new(file, engine),
-            store: store.map(with_hands).transpose()?,
+            store,
+            other: None,
+            hands: Hands::start()?,
+            refusal: None,
             file: std::path::absolute(file).unwrap_or_else(|_| file.to_owned()),
             in_force: None,
             candidate: None,
@@ -71,6 +71,7 @@ impl Agent {
 
     /// Everything that serves the policy runs.
     pub fn start(&mut self, control: &mut Control, now: u64) {
+        control.store = self.store.as_ref().map(health);
         let task = self.machine.start();
         self.carry_out(control, now, task);
     }
@@ -91,10 +92,20 @@ impl Agent {
     /// Goes on as far as is possible without waiting. A report when a policy was tried and nothing else is left to
     /// try.
     pub fn advance(&mut self, control: &mut Control, now: u64) -> Option<ReloadReport> {
-        let done = self.store.as_ref().and_then(|(_, hands)| hands.poll());
-        let task = done.and_then(|done| self.take(now, done));
+        let away = control.store.as_mut().and_then(|store| {
+            store.state = self.machine.state();
+            self.machine.is_idle().then(|| store.tell()).flatten()
+        });
+        if let Some(away) = away {
+            control.raise(now, away);
+        }
+        let done = self.hands.poll();
+        let task = done.and_then(|done| self.take(control, now, done));
         let task = task.or_else(|| self.machine.handle_timeout(now));
         self.carry_out(control, now, task);
+        if let Some(refusal) = self.refusal.take() {
+            return Some(refusal);
+        }
         let mut report = self.reloader.advance(control, now)?;
         let task = self.conclude(control, now, &report);
         let last = self.machine.is_idle();
@@ -107,8 +118,19 @@ impl Agent {
         Some(report)
     }
 
-    fn take(&mut self, now: u64, done: Return) -> Option<Task> {
+    fn take(&mut self, control: &mut Control, now: u64, done: Return) -> Option<Task> {
         match done {
+            Return::Looked(named) => {
+                // A file with mistakes is refused as a whole, with all of them, when it is read.
+                self.other = named.ok().filter(|named| *named != self.store);
+                let other = self.other.as_ref().map(|other| terms(other.as_ref()));
+                self.machine.looked(other)
+            }
+            Return::Fetched(Err(failure)) if self.other.take().is_some() => {
+                let reason = format!("[store] brings no policy: {failure}");
+                self.refusal = Some(ReloadReport::refused(vec![reason]));
+                self.machine.fetched(now, Fetch::Failed)
+            }
             Return::Fetched(fetched) => {
                 self.polled_at = Some(now);
                 let (fetch, failure) = match fetched {
@@ -119,8 +141,22 @@ impl Agent {
                     Ok(None) => (Fetch::Same, None),
                     Err(failure) => (Fetch::Failed, Some(failure)),
                 };
-                if let Some(failure) = &failure {
-                    tracing::warn!("policy store: {failure}");
+                // What an asked store has to say before it takes another's place is no word of that one.
+                let store = control.store.as_mut().filter(|_| self.other.is_none());
+                let back = store.and_then(|store| match &failure {
+                    Some(failure) => {
+                        store.failed(now, failure);
+                        None
+                    }
+                    None => {
+                        if matches!(fetch, Fetch::Same) {
+                            store.confirm();
+                        }
+                        store.answered(now)
+                    }
+                });
+                if let Some(back) = back {
+                    control.raise(now, back);
                 }
                 self.failure = failure.map(|failure| (failure, now));
                 self.machine.fetched(now, fetch)
@@ -128,7 +164,12 @@ impl Agent {
             Return::Cache(read) => {
                 let found = read.is_ok();
                 match read {
-                    Ok(policy) => self.candidate = Some(Arc::new(policy)),
+                    Ok((policy, written)) => {
+                        self.candidate = Some(Arc::new(policy));
+                        if let Some(store) = &mut control.store {
+                            store.cache_read(written);
+                        }
+                    }
                     Err(failure) => tracing::warn!("{failure}"),
                 }
                 self.machine.cache_read(found)
@@ -143,7 +184,7 @@ impl Agent {
     }
 
     /// A policy was tried.
-    fn conclude(&mut self, control: &Control, now: u64, report: &ReloadReport) -> Option<Task> {
+    fn conclude(&mut self, control: &mut Control, now: u64, report: &ReloadReport) -> Option<Task> {
         let candidate = self.candidate.take();
         let about = &control.installed.policy.about;
         let verdict = match report.outcome {
@@ -155,10 +196,23 @@ impl Agent {
         };
         let trial = self.machine.is_trial();
         let task = self.machine.applied(now, verdict);
+        let taken = !trial && report.outcome != Outcome::Refused;
+        let other = self.other.take();
+        let of_ours = other.is_none();
+        let moved = other.filter(|_| taken);
+        let from_store = taken && (candidate.is_some() || moved.is_some());
+        if let Some(other) = moved {
+            (self.store, self.failure) = (other, None);
+            control.store = self.store.as_ref().map(health);
+        }
+        let from_store = from_store && self.machine.state() == State::CentralDownloaded;
+        if let Some(store) = control.store.as_mut().filter(|_| from_store) {
+            store.confirm();
+        }
         match (report.outcome, self.machine.state()) {
             // What is in force stays, whatever was tried: also where the candidate says the same in other words.
             _ if trial => {}
-            (Outcome::Refused, _) if candidate.is_some() && self.store.is_some() => {
+            (Outcome::Refused, _) if candidate.is_some() && of_ours => {
                 let reason = report.reasons.first().map_or("", String::as_str);
                 self.failure = Some((format!("its policy is refused: {reason}"), now));
             }
@@ -175,26 +229,35 @@ impl Agent {
     }
 
     fn carry_out(&mut self, control: &Control, now: u64, task: Option<Task>) {
+        let store = || match &self.other {
+            Some(other) => other.clone(),
+            None => self.store.clone(),
+        };
         let errand = match task {
             None => return,
+            Some(Task::Look) => Some(Errand::Look(self.reloader.file().to_owned())),
             Some(Task::Apply { origin, trial }) => {
                 let documents = match origin {
                     Origin::Store | Origin::Cache => self.candidate.clone(),
                     Origin::InForce => self.in_force.clone(),
                     Origin::Machine => None,
                 };
-                self.reloader.begin(control, now, documents, trial);
+                let source = Source {
+                    documents,
+                    store: store(),
+                };
+                self.reloader.begin(control, now, source, trial);
                 return;
             }
-            Some(Task::Fetch) => Errand::Fetch(self.in_force.clone()),
-            Some(Task::ReadCache) => Errand::ReadCache,
-            Some(Task::WriteCache) => match self.in_force.clone() {
-                Some(policy) => Errand::WriteCache(policy),
-                None => return,
-            },
+            Some(Task::Fetch) => store().map(|store| Errand::Fetch(store, self.in_force.clone())),
+            Some(Task::ReadCache) => store().map(Errand::ReadCache),
+            Some(Task::WriteCache) => {
+                let kept = store().zip(self.in_force.clone());
+                kept.map(|(store, policy)| Errand::WriteCache(store, policy))
+            }
         };
-        if let Some((_, hands)) = &self.store {
-            hands.send(errand);
+        if let Some(errand) = errand {
+            self.hands.send(errand);
         }
     }
 
@@ -202,21 +265,16 @@ impl Agent {
     pub fn status(&self, control: &Control, now: u64) -> PolicyStatus {
         let in_force = self.in_force.as_deref();
         let files = in_force.map(|policy| policy.documents.iter().map(|document| &document.name));
-        let place = self.store.as_ref().map(|(store, _)| &store.place);
+        let place = self.store.as_ref().map(|store| &store.place);
         PolicyStatus {
             state: self.machine.state(),
             version: control.installed.policy.about.version.clone(),
             etag: in_force.and_then(|policy| policy.tag.clone()),
             checksum: in_force.map(|policy| policy.checksum.clone()),
             file: self.file.clone(),
-            store: place.map(|place| match (in_force, place) {
-                (Some(policy), _) => policy.place.clone(),
-                (None, StorePlace::Local(paths)) => paths
-                    .last()
-                    .map_or_else(String::new, |path| path.display().to_string()),
-                (None, StorePlace::Remote(remote)) => {
-                    remote.urls.last().cloned().unwrap_or_default()
-                }
+            store: place.map(|place| match in_force {
+                Some(policy) => policy.place.clone(),
+                None => place_text(place),
             }),
             cache: place.and_then(|place| match place {
                 StorePlace::Local(_) => None,
@@ -232,5 +290,31 @@ impl Agent {
                 ms_ago: now - at,
             }),
         }
+    }
+}
+
+/// What there is with this store.
+fn terms(store: Option<&Store>) -> Terms {
+    let is_remote = |store: &Store| matches!(store.place, StorePlace::Remote(_));
+    let seconds = store.map_or(Store::POLL_INTERVAL, |store| store.poll_interval);
+    Terms {
+        store: store.is_some(),
+        cache: store.is_some_and(is_remote),
+        interval: seconds * 1000,
+    }
+}
+
+/// Of a store of which nothing is known yet.
+fn health(store: &Store) -> Health {
+    Health::new(place_text(&store.place))
+}
+
+/// The widest place of a store.
+fn place_text(place: &StorePlace) -> String {
+    match place {
+        StorePlace::Local(paths) => paths
+            .last()
+            .map_or_else(String::new, |path| path.display().to_string()),
+        StorePlace::Remote(remote) => remote.urls.last().cloned().unwrap_or_default(),
     }
 }

@@ -8,7 +8,15 @@
 //!                                               `--none, refused--> Apply(Machine)     LocalDownloaded, or Initial
 //! ```
 //! Once there is a policy, it stays in force until a better one is taken: a store that is away, or whose policy is
-//! refused, changes nothing. On request the machine's own file is read again in any case.
+//! refused, changes nothing. On request the machine's own file is read again in any case. If it names another store, or
+//! none, or one for the first time, that one is asked, and takes the place of the one before together with its policy, or
+//! not at all:
+//!
+//! ```text
+//! request -> Look --the same store--> Fetch, as above
+//!              `--another-> Fetch --new, same--> Apply --taken--> that store is ours
+//!                             `--failed              `--refused   nothing has changed
+//! ```
 
 use serde::{Deserialize, Serialize};
 
@@ -55,7 +63,9 @@ pub enum Origin {
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
-    /// Ask the store.
+    /// See which store the machine's own file names.
+    Look,
+    /// Ask the store: the one that was looked up, if it is another.
     Fetch,
     /// Look into the cache.
     ReadCache,
@@ -118,6 +128,7 @@ enum Reason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Idle,
+    Looking(Reason),
     Fetching(Reason),
     ReadingCache(Reason),
     Applying(Origin, Reason),
@@ -131,6 +142,8 @@ pub struct Machine {
     step: Step,
     interval: u64,
     next_poll: Option<u64>,
+    /// What there is once what is tried is in force.
+    moving: Option<Terms>,
 }
 
 impl Machine {
@@ -142,6 +155,7 @@ impl Machine {
             step: Step::Idle,
             interval: terms.interval,
             next_poll: None,
+            moving: None,
         }
     }
 
@@ -170,9 +184,10 @@ impl Machine {
         let trial = Reason::Request { trial: true };
         match self.step {
             Step::Idle => false,
-            Step::Fetching(reason) | Step::ReadingCache(reason) | Step::Applying(_, reason) => {
-                reason == trial
-            }
+            Step::Looking(reason)
+            | Step::Fetching(reason)
+            | Step::ReadingCache(reason)
+            | Step::Applying(_, reason) => reason == trial,
         }
     }
 
@@ -187,12 +202,23 @@ impl Machine {
 
     /// Somebody wants the newest policy, or only to know what it would change; `None` if something is under way.
     pub fn request(&mut self, trial: bool) -> Option<Task> {
-        let reason = Reason::Request { trial };
-        match (self.is_idle(), self.terms.store) {
-            (false, _) => None,
-            (true, true) => Some(self.fetch(reason)),
-            (true, false) => Some(self.apply(Origin::Machine, reason)),
+        if !self.is_idle() {
+            return None;
         }
+        self.step = Step::Looking(Reason::Request { trial });
+        Some(Task::Look)
+    }
+
+    /// The machine's file has been looked at: what there would be, if its store is another one than before.
+    pub fn looked(&mut self, other: Option<Terms>) -> Option<Task> {
+        let Step::Looking(reason) = self.step else {
+            return None;
+        };
+        self.moving = other;
+        Some(match other.unwrap_or(self.terms).store {
+            true => self.fetch(reason),
+            false => self.apply(Origin::Machine, reason),
+        })
     }
 
     /// Time passes.
@@ -206,11 +232,16 @@ impl Machine {
         let Step::Fetching(reason) = self.step else {
             return None;
         };
+        if self.moving.is_some() && fetch == Fetch::Failed {
+            self.step = Step::Idle;
+            self.moving = None;
+            return None;
+        }
         match (fetch, reason) {
             (Fetch::New, _) => Some(self.apply(Origin::Store, reason)),
             (Fetch::Failed, _) if self.state == State::Initial => self.fall_back(reason),
             (Fetch::Same | Fetch::Failed, Reason::Request { .. }) => {
-                if fetch == Fetch::Same {
+                if fetch == Fetch::Same && self.moving.is_none() {
                     self.confirm();
                 }
                 Some(self.apply(Origin::InForce, reason))
@@ -241,13 +272,14 @@ impl Machine {
             return None;
         };
         let trial = reason == Reason::Request { trial: true };
+        let moving = self.moving.take();
         let Verdict::Taken {
             interval,
             is_policy,
         } = verdict
         else {
             return match (self.state, origin) {
-                _ if trial => {
+                _ if trial || moving.is_some() => {
                     self.step = Step::Idle;
                     None
                 }
@@ -259,6 +291,11 @@ impl Machine {
         if trial {
             self.step = Step::Idle;
             return None;
+        }
+        let moved = moving.is_some();
+        self.terms = moving.unwrap_or(self.terms);
+        if moved && origin == Origin::InForce {
+            self.confirm();
         }
         self.state = match origin {
             Origin::Store => State::CentralDownloaded,
@@ -274,7 +311,8 @@ impl Machine {
             _ => self.terms.interval,
         };
         self.rest(now, wait);
-        (origin == Origin::Store && self.terms.cache).then_some(Task::WriteCache)
+        let keep = origin == Origin::Store || moved && origin == Origin::InForce;
+        (keep && self.terms.cache).then_some(Task::WriteCache)
     }
 
     /// The store has what the cache had.
@@ -357,7 +395,8 @@ mod tests {
         assert_eq!(machine.start(), None);
         assert_eq!(machine.state(), State::LocalDownloaded);
         assert_eq!(machine.handle_timeout(u64::MAX), None);
-        assert_eq!(machine.request(false), apply(Origin::Machine));
+        assert_eq!(machine.request(false), Some(Task::Look));
+        assert_eq!(machine.looked(None), apply(Origin::Machine));
         assert_eq!(machine.applied(5, TAKEN), None);
         assert_eq!(machine.next_poll(), None);
     }
@@ -468,7 +507,8 @@ mod tests {
     fn a_request_reads_the_machines_file_whatever_the_store_says() {
         for fetch in [Fetch::Same, Fetch::Failed] {
             let mut machine = central();
-            assert_eq!(machine.request(false), Some(Task::Fetch));
+            assert_eq!(machine.request(false), Some(Task::Look));
+            assert_eq!(machine.looked(None), Some(Task::Fetch));
             assert_eq!(machine.fetched(500, fetch), apply(Origin::InForce));
             assert_eq!(machine.applied(600, TAKEN), None);
             assert_eq!(machine.state(), State::CentralDownloaded);
@@ -478,7 +518,8 @@ mod tests {
     #[test]
     fn a_trial_changes_nothing() {
         let mut machine = central();
-        assert_eq!(machine.request(true), Some(Task::Fetch));
+        assert_eq!(machine.request(true), Some(Task::Look));
+        assert_eq!(machine.looked(None), Some(Task::Fetch));
         let (origin, trial) = (Origin::Store, true);
         let task = machine.fetched(500, Fetch::New);
         assert_eq!(task, Some(Task::Apply { origin, trial }));
@@ -487,9 +528,63 @@ mod tests {
         assert_eq!(machine.next_poll(), Some(1100));
     }
 
+    /// Another store takes the place of the one before with its policy, or not at all.
+    #[test]
+    fn another_store_comes_with_its_policy() {
+        let other = Terms {
+            interval: 7000,
+            ..TERMS
+        };
+        let moving = || {
+            let mut machine = central();
+            machine.request(false);
+            assert_eq!(machine.looked(Some(other)), Some(Task::Fetch));
+            machine
+        };
+        let mut machine = moving();
+        assert_eq!(machine.fetched(500, Fetch::New), apply(Origin::Store));
+        assert_eq!(machine.applied(600, TAKEN), Some(Task::WriteCache));
+        assert_eq!(machine.next_poll(), Some(7600));
+        // The same words as before are kept in its cache, too.
+        let mut machine = moving();
+        assert_eq!(machine.fetched(500, Fetch::Same), apply(Origin::InForce));
+        assert_eq!(machine.applied(600, TAKEN), Some(Task::WriteCache));
+        let mut machine = moving();
+        assert_eq!(machine.fetched(500, Fetch::Failed), None);
+        assert!(machine.is_idle());
+        assert_eq!(machine.next_poll(), Some(1100));
+        let mut machine = moving();
+        machine.fetched(500, Fetch::New);
+        assert_eq!(machine.applied(600, Verdict::Refused), None);
+        assert_eq!(machine.next_poll(), Some(1100));
+        assert_eq!(machine.state(), State::CentralDownloaded);
+    }
+
+    #[test]
+    fn a_store_may_come_and_go() {
+        let none = Terms {
+            store: false,
+            cache: false,
+            interval: DEFAULT,
+        };
+        let mut machine = central();
+        machine.request(false);
+        assert_eq!(machine.looked(Some(none)), apply(Origin::Machine));
+        assert_eq!(machine.applied(600, TAKEN), None);
+        assert_eq!(machine.state(), State::LocalDownloaded);
+        assert_eq!(machine.next_poll(), None);
+        machine.request(false);
+        assert_eq!(machine.looked(Some(TERMS)), Some(Task::Fetch));
+        assert_eq!(machine.fetched(700, Fetch::New), apply(Origin::Store));
+        assert_eq!(machine.applied(800, TAKEN), Some(Task::WriteCache));
+        assert_eq!(machine.state(), State::CentralDownloaded);
+        assert_eq!(machine.next_poll(), Some(800 + DEFAULT));
+    }
+
     #[test]
     fn answers_to_nothing_are_nothing() {
         let mut machine = central();
+        assert_eq!(machine.looked(None), None);
         assert_eq!(machine.fetched(500, Fetch::New), None);
         assert_eq!(machine.cache_read(true), None);
         assert_eq!(machine.applied(500, TAKEN), None);

@@ -79,6 +79,16 @@ pub(super) fn config(status: &Status) {
     line("version", &dash(&config.version));
     let exemption = config.default_exemption.map(|number| number.to_string());
     line("default-exemption", &dash(&exemption));
+    if let Some(store) = &config.store {
+        let age = store.policy_age_s;
+        let age = age.map_or_else(String::new, |age| format!(", {age} s old"));
+        line("store", &store.place);
+        line("policy", &format!("{}{age}", store.policy));
+        if let (Some(reason), Some(ms)) = (&store.away, store.away_ms) {
+            line("store is away", &format!("for {} s: {reason}", ms / 1000));
+        }
+    }
+    line("inbound-overlap", &format!("{} s", config.inbound_overlap));
     let response = if config.default_response { "on" } else { "off" };
     line("default response", response);
     line("engines", &config.engines.join(" "));

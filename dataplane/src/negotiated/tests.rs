@@ -6,6 +6,7 @@ use portcullis_config::{
 use portcullis_ike::IkeId;
 
 use super::*;
+use crate::departing::Departure;
 
 const WORKERS: usize = 2;
 const ESP: Transform = Transform::Esp(
@@ -188,7 +189,7 @@ fn a_successor_takes_the_slot_and_no_flow_is_forgotten() {
             "0: swap 1 3"
         ]
     );
-    let orders = rig.negotiated.remove(ChildId::with_number(1), 100, false);
+    let orders = rig.negotiated.remove(ChildId::with_number(1), 100, 0);
     assert_eq!(words(&orders), ["0: -out 3"]);
     // What is on its way is still taken for a while.
     assert_eq!(words(&rig.negotiated.tick(100 + LINGER - 1)), [""; 0]);
@@ -211,7 +212,7 @@ fn the_last_one_leaves_nothing() {
     rig.add(inbound, 0);
     rig.add(event(1, None, Direction::Outbound, &[ESP]), 0);
     rig.negotiated.serve(ChildId::with_number(1), None);
-    let orders = rig.negotiated.remove(ChildId::with_number(1), 100, false);
+    let orders = rig.negotiated.remove(ChildId::with_number(1), 100, 0);
     let gone = format!("unindex {spi:x}");
     assert_eq!(
         words(&orders),
@@ -235,8 +236,30 @@ fn the_last_one_leaves_nothing() {
     // Nothing comes of it twice.
     assert!(
         rig.negotiated
-            .remove(ChildId::with_number(1), 200, false)
+            .remove(ChildId::with_number(1), 200, 0)
             .is_empty()
+    );
+}
+
+#[test]
+fn what_a_reload_removes_is_taken_for_as_long_as_it_says() {
+    let mut rig = Rig::new();
+    rig.establish(1, None);
+    rig.establish(2, None);
+    rig.negotiated.remove(ChildId::with_number(1), 100, 30_000);
+    // One that goes sooner does not wait for it.
+    rig.negotiated.remove(ChildId::with_number(2), 200, LINGER);
+    rig.negotiated.tick(200 + FORGET_INTERVAL);
+    assert_eq!(
+        words(&rig.negotiated.tick(200 + LINGER))
+            .last()
+            .map(String::as_str),
+        Some("0: -in 3")
+    );
+    assert_eq!(words(&rig.negotiated.tick(30_099)), [""; 0]);
+    assert_eq!(
+        words(&rig.negotiated.tick(30_100)),
+        ["0: unindex 1001", "1: unindex 1001", "0: -in 1"]
     );
 }
 
@@ -252,9 +275,9 @@ fn another_child_of_the_same_traffic_inherits() {
             .child(ChildId::with_number(3))
             .is_some_and(|child| child.bound)
     );
-    let orders = rig.negotiated.remove(ChildId::with_number(3), 0, false);
+    let orders = rig.negotiated.remove(ChildId::with_number(3), 0, 0);
     assert_eq!(words(&orders), ["0: swap 5 3", "0: -out 3"]);
-    let orders = rig.negotiated.remove(ChildId::with_number(2), 0, false);
+    let orders = rig.negotiated.remove(ChildId::with_number(2), 0, 0);
     // The first, which is still there, has slot 5 since.
     assert!(
         words(&orders).contains(&"0: -out 1".into()),
@@ -343,8 +366,7 @@ fn a_change_of_policy_keeps_them_findable() {
         ..IndexChange::default()
     };
     let orders = rig.negotiated.change_index(change, &rig.policy);
-    let after = orders.lost.iter().chain(&orders.late);
-    assert!(after.clone().all(Vec::is_empty) && orders.found.len() == WORKERS);
+    assert!(orders.late.iter().all(Vec::is_empty) && orders.found.len() == WORKERS);
     for orders in orders.found {
         let [Command::SetIndex(index)] = orders.as_slice() else {
             panic!("{orders:?}");
@@ -378,9 +400,9 @@ fn traffic_is_told_when_it_changes() {
     assert_eq!(rig.negotiated.traffic(1000), []);
 }
 
-/// Inbound SAs that go for good stay findable for what is on its way; one with another's identity goes at once.
+/// Inbound SAs that go stay findable for what is on its way; one with another's identity goes at once.
 #[test]
-fn what_a_change_removes_is_found_a_little_longer() {
+fn what_a_change_removes_is_found_for_a_while() {
     let rig = Rig::new();
     let place = |slot| SaRef { worker: 0, slot };
     let entry = |spi, slot| SpiEntry {
@@ -389,32 +411,39 @@ fn what_a_change_removes_is_found_a_little_longer() {
         destination: Address::v4([192, 0, 2, 1]),
         sa: place(slot),
     };
-    for whole in [None, Some(index_of(std::iter::once(entry(0x2000, 3)), 0))] {
+    let departure = |spi, slot| Departure {
+        name: format!("{spi:x}"),
+        entry: entry(spi, slot),
+        due: 5000,
+    };
+    for whole in [None, Some(index_of(std::iter::once(entry(0x2000, 4)), 0))] {
         let mut negotiated = Negotiated::new(WORKERS, Spis::default());
-        let is_whole = whole.is_some();
         negotiated.index_room = 1000;
         let change = IndexChange {
             whole,
-            added: vec![entry(0x2000, 3)],
-            removed: vec![entry(0x2000, 1), entry(0x2001, 2)],
+            added: vec![entry(0x2000, 4)],
+            removed: vec![departure(0x2000, 0), departure(0x2001, 2)],
         };
         let orders = negotiated.change_index(change, &rig.policy);
-        let at_once: &[&str] = if is_whole { &[] } else { &["unindex 2000"] };
-        let said = |orders: &Vec<WorkerCommand>| -> Vec<String> {
-            let unindexed = orders.iter().filter_map(|order| match order {
-                Command::Unindex(entry) => Some(format!("unindex {:x}", entry.spi)),
-                _ => None,
-            });
-            unindexed.collect()
+        let words_of = |orders: Vec<Vec<WorkerCommand>>| {
+            words(
+                &(0..)
+                    .zip(orders)
+                    .flat_map(|(w, o)| o.into_iter().map(move |o| (w, o)))
+                    .collect::<Orders>(),
+            )
         };
-        for worker in 0..WORKERS {
-            assert_eq!(said(&orders.lost[worker]), at_once);
-            assert_eq!(said(&orders.late[worker]), ["unindex 2001"]);
-            if let [Command::SetIndex(index)] = orders.found[worker].as_slice() {
-                let to = Address::v4([192, 0, 2, 1]);
-                assert_eq!(index.lookup(0x2000, 50, to), Some(place(3)));
-                assert_eq!(index.lookup(0x2001, 50, to), Some(place(2)));
-            }
+        if let [Command::SetIndex(index)] = orders.found[1].as_slice() {
+            let to = Address::v4([192, 0, 2, 1]);
+            assert_eq!(index.lookup(0x2000, 50, to), Some(place(4)));
+            assert_eq!(index.lookup(0x2001, 50, to), Some(place(2)));
         }
+        assert_eq!(words_of(orders.late), ["0: -in 0"]);
+        let name = |slot| negotiated.departing.name(0, SaSide::Inbound(slot));
+        assert_eq!([name(0), name(2)], [None, Some("2001")]);
+        assert_eq!(words(&negotiated.tick(4999)), [""; 0]);
+        let gone = words(&negotiated.tick(5000));
+        assert_eq!(gone, ["0: unindex 2001", "1: unindex 2001", "0: -in 2"]);
+        assert_eq!(negotiated.departing.len(), 0);
     }
 }
