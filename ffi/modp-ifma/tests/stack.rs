@@ -1,5 +1,6 @@
 //! What powers leave of the private key on the stack: nothing.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
