@@ -106,6 +106,20 @@ impl Work {
     }
 }
 
+impl Work {
+    /// Takes a key pair that was drawn before, if one of its group is what is wanted; gives itself back otherwise.
+    pub fn supply(self, pair: KeyPair) -> Result<WorkDone, Self> {
+        match self.job {
+            Job::KeyPair(group) if group == pair.group() => Ok(WorkDone {
+                ike: self.ike,
+                exchange: self.exchange,
+                outcome: Outcome::KeyPair(Some(pair)),
+            }),
+            job => Err(Work { job, ..self }),
+        }
+    }
+}
+
 impl Verification {
     /// The certificate first: it says with which key the signature is verified.
     fn run(&self, unix_time: u64) -> Result<(), Error> {

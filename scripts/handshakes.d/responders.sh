@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced by handshakes: the wire, the tester and both kinds of responder.
+# Sourced by handshakes: the wire, both kinds of tester and both kinds of responder.
 #
 #   [tester] 10.99.0.0/19 behind 192.0.2.2 == 192.0.2.1 [responder] 10.1.0.0/24
 
@@ -62,7 +62,7 @@ wire() {
     ip -n "$PEER" address add 192.0.2.2/24 dev wan0
 }
 
-# charon NETNS CORE NAME: a charon with the load-tester, at the tester's end or the responder's.
+# charon NETNS CORE NAME GROUP: a charon with the load-tester, at the tester's end or the responder's.
 charon() {
     local netns=$1 core=$2 dir=$WORK/$3
     mkdir -p "$dir/run"
@@ -94,7 +94,7 @@ charon {
             iterations = 0
             fake_kernel = yes
             version = 1
-            proposal = aes128-sha256-modp2048
+            proposal = aes128-sha256-$4
             esp = aes128-sha256
             responder = 192.0.2.1
             initiator_auth = psk
@@ -127,7 +127,7 @@ charon_has() {
 respond_strongswan() {
     ip -n "$GW" address add 192.0.2.1/24 dev wan0
     ip -n "$GW" route add 10.99.0.0/19 via 192.0.2.2
-    charon "$GW" "$RESPONDER_CORE" responder
+    charon "$GW" "$RESPONDER_CORE" responder "$1"
 }
 
 respond_portcullis() {
@@ -160,11 +160,18 @@ remote = "any"
 remote-id = "any"
 local-id = "gw.lt.test"
 psk-file = "$WORK/psk"
-proposals = [{ encryption = "aes128-cbc", hash = "sha2-256", group = "modp2048" }]
+proposals = [{ encryption = "aes128-cbc", hash = "sha2-256", group = "$1" }]
 
 [[connection.child]]
 name = "host"
 proposals = [{ encryption = "aes128-cbc", integrity = "hmac-sha2-256-128" }]
+
+[[spd]]
+name = "ping"
+local = "192.0.2.1/32"
+remote = "192.0.2.2/32"
+protocol = "icmp"
+action = "bypass"
 
 [[spd]]
 name = "clients"
@@ -191,32 +198,64 @@ portcullis_has() {
 # Hundredths of a second that a process has computed so far.
 cpu_ticks() { awk '{ print $14 + $15 }' "/proc/$1/stat"; }
 
-# measure RESPONDER: prints what became of the tunnels, and notes the best rate and the least time of its core.
-measure() {
-    local began ended rate each here there ticks
-    wire
-    case $1 in
-        portcullis) respond_portcullis ;;
-        strongswan) respond_strongswan ;;
-    esac
-    charon "$PEER" "$TESTER_CORE" tester
-    ticks=$(cpu_ticks "${PIDS[0]}")
+# Both testers leave in RATE how many tunnels a second there were, in THERE how many of them stand there.
+
+# strongSwan's: it does as much work as a responder.
+test_load_tester() {
+    local began ended
+    charon "$PEER" "$TESTER_CORE" tester "$1"
+    TICKS=$(cpu_ticks "${PIDS[0]}")
     began=$(date +%s.%N)
     nsenter -t "${PIDS[-1]}" -m timeout 180 "$SS/libexec/ipsec/load-tester" initiate "$TUNNELS" 0 >"$WORK/marks" 2>&1 || true
     ended=$(date +%s.%N)
-    ticks=$(($(cpu_ticks "${PIDS[0]}") - ticks))
-    there=$(tr -cd + <"$WORK/marks" | wc -c)
+    THERE=$(tr -cd + <"$WORK/marks" | wc -c)
+    RATE=$(echo "$TUNNELS / ($ended - $began)" | bc)
+    NOTE=
+}
+
+# Ours: it does as little as it can.
+test_tunnels() {
+    local report
+    # All the peers' addresses are the tester's.
+    ip -n "$PEER" route add local 10.99.0.0/19 dev lo
+    TICKS=$(cpu_ticks "${PIDS[0]}")
+    report=$(ip netns exec "$PEER" taskset -c "$TESTER_CORE" timeout 180 \
+        "$TESTER" 192.0.2.1 10.99.0.1 "$TUNNELS" "$WINDOW" "$1" load-test-pre-shared-key) || report='{}'
+    read -r THERE RATE NOTE < <(python3 -c 'import json, sys
+r = json.loads(sys.argv[1])
+own, repeated = r.get("own_ms"), r.get("repeated")
+print(r.get("tunnels", 0), int(r.get("rate", 0)), f", {own} ms of the tester each, {repeated} messages repeated")' "$report")
+}
+
+# measure RESPONDER TESTER GROUP: prints what became of the tunnels, and notes the best rate and the least time of the
+# responder's core.
+measure() {
+    local each here key="$1 $2 $3"
+    wire
+    "respond_$1" "$3"
+    # Both ends know each other's MAC address before the clock starts.
+    eventually 10 ip netns exec "$PEER" ping -c 1 -W 1 192.0.2.1 || die "$1 does not answer a ping"
+    "test_$2" "$3"
+    TICKS=$(($(cpu_ticks "${PIDS[0]}") - TICKS))
     sleep 0.5
     case $1 in
         portcullis) here=$(portcullis_has) ;;
         *) here=$(charon_has responder) ;;
     esac
-    rate=$(echo "$TUNNELS / ($ended - $began)" | bc)
-    each=$(echo "scale=2; $ticks * 10 / $TUNNELS" | bc)
-    printf '%-18s %s of %s tunnels (%s at the tester), %s/s, %s ms of its core each\n' \
-        "$1" "$here" "$TUNNELS" "$there" "$rate" "$each"
-    [[ $1 != portcullis ]] || FAILED=$((FAILED + TUNNELS - (here < there ? here : there)))
-    [[ $rate -le ${BEST[$1]:-0} ]] || BEST[$1]=$rate
-    [[ $(echo "$each < ${LEAST[$1]:-1000}" | bc) -eq 0 ]] || LEAST[$1]=$each
+    each=$(echo "scale=2; $TICKS * 10 / $TUNNELS" | bc)
+    printf '%-11s %-9s %-10s %s of %s tunnels (%s at the tester), %s/s, %s ms of its core each%s\n' \
+        "$2" "$3" "$1" "$here" "$TUNNELS" "$THERE" "$RATE" "$each" "$NOTE"
+    # Portcullis is what must not fail.
+    [[ $1 != portcullis ]] || FAILED=$((FAILED + TUNNELS - (here < THERE ? here : THERE)))
+    [[ $RATE -le ${BEST[$key]:-0} ]] || BEST["$key"]=$RATE
+    [[ $(echo "$each < ${LEAST[$key]:-1000}" | bc) -eq 0 ]] || LEAST["$key"]=$each
     end_processes
+}
+
+# summary TESTER GROUP: what the best of all rounds come to.
+summary() {
+    local ours="portcullis $1 $2" theirs="strongswan $1 $2"
+    printf '%-11s %-9s portcullis : strongswan = %s in rate, %s for each millisecond of its core\n' "$1" "$2" \
+        "$(echo "scale=1; ${BEST[$ours]:-0} / ${BEST[$theirs]:-1}" | bc)" \
+        "$(echo "scale=1; ${LEAST[$theirs]} / ${LEAST[$ours]}" | bc)"
 }

@@ -1,5 +1,11 @@
-//! Tells the allocator what a large policy wants: memory that takes it as fast as the one before left, and that goes back
-//! to the system once it is read.
+//! Memory as a large policy wants it: places for what each SA has, close together; an allocator that takes a policy as fast
+//! as the one before left; and what is free goes back to the system once it is read.
+
+#[cfg(target_os = "linux")]
+mod pool;
+
+#[cfg(target_os = "linux")]
+pub use pool::Heap;
 
 /// Has small pieces that are freed joined at once with those beside them. Else the allocator saves them up and joins all,
 /// which may be a million, again and again whenever something larger is asked for. Call it before other threads begin.

@@ -10,6 +10,8 @@ use crate::number::{BITS, MASK, Number};
 
 /// Bits of the exponent that are looked at together.
 const WINDOW: usize = 4;
+/// Words of the stack that the powers may take: the largest table is a third of them.
+const STACK: usize = 8 << 10;
 
 /// What computing modulo a prime takes. `R` is 2 to the bits of all digits, at least four times the prime: then products
 /// of numbers below twice the prime are below twice the prime again, without a comparison.
@@ -48,6 +50,19 @@ impl<const N: usize> Field<N> {
 
     /// Bases are at most as long as the prime.
     pub(crate) fn powers(
+        &self,
+        bases: [&[u8]; 2],
+        exponent: &[u8],
+        length: usize,
+    ) -> [Zeroizing<Vec<u8>>; 2] {
+        let powers = self.compute(bases, exponent, length);
+        wipe_stack();
+        powers
+    }
+
+    /// What it leaves on the stack is left to the caller to wipe.
+    #[inline(never)]
+    fn compute(
         &self,
         bases: [&[u8]; 2],
         exponent: &[u8],
@@ -103,6 +118,14 @@ impl<const N: usize> Field<N> {
             product
         })
     }
+}
+
+/// Wipes what functions that have returned left on the stack: products that passed from one to the other, and vectors that
+/// found no register.
+#[inline(never)]
+fn wipe_stack() {
+    let mut left = [0u64; STACK];
+    left.zeroize();
 }
 
 /// Adds `a * b` and as often the prime as makes the lowest digit zero; drops that digit. A digit of the sum grows by four

@@ -12,8 +12,10 @@ use super::vector::{self, Block, V};
 pub(crate) const POWERS: usize = 32;
 /// So many blocks begin with round 2: the header, and a payload of 1 520 bytes.
 pub(crate) const COUNTERS: usize = 96;
-/// What the loads of a group of four vectors may take behind the last power they need; the counters have room to spare.
+/// What the loads of a group of four vectors may take behind the last power they need.
 const PADDING: usize = 16;
+/// The last vector's words begin three behind those of the first of its group.
+const WORDS: usize = COUNTERS + 3;
 
 /// The key of an SA, expanded: round keys, salt, and powers of the hash key. Wiped when dropped.
 pub struct Key {
@@ -59,8 +61,10 @@ pub(crate) struct Schedule {
     /// Round keys from 1 on.
     rounds: [Block; 14],
     /// What a counter changes in the first column of the state by the end of round 1; where, says [`counter_place`].
-    counters: [u32; COUNTERS + PADDING],
+    counters: [u32; WORDS],
 }
+
+const _: () = assert!(size_of::<Schedule>() == 22 * 64);
 
 /// Where the word of a block's counter is, in a table read by vectors: vector 4g + j at word 16g + j, block i of it
 /// four words further each. So the first columns of a vector's blocks are where they are needed.
@@ -121,7 +125,7 @@ impl Schedule {
         powers: [[0; 16]; POWERS + PADDING],
         start: [0; 16],
         rounds: [[0; 16]; 14],
-        counters: [0; COUNTERS + PADDING],
+        counters: [0; WORDS],
     };
 
     /// FIPS 197 5.2, the words as they lie in memory.
@@ -226,7 +230,7 @@ impl Schedule {
     /// The same for the four vectors of a packet's `group`th group: for vector j from word j on.
     #[inline]
     pub(crate) fn group_counters(&self, group: usize) -> &[u32; 19] {
-        let first = (16 * group).min(COUNTERS + PADDING - 19);
+        let first = (16 * group).min(WORDS - 19);
         self.counters[first..].first_chunk().unwrap_or(&[0; 19])
     }
 

@@ -1,0 +1,275 @@
+//! The program's allocator: the system's, but for what each SA has on cache lines of its own (the SA, its key schedule).
+//! There may be a million of them, and the system's allocator loses time and memory with each: it looks for room, and cuts
+//! off what is before and behind a line. Here they lie close together in chunks, whose pages come all at once.
+//!
+//! A chunk has places of one size and goes back to the system with its last one. Huge pages for chunks have been tried: no
+//! faster to use on a virtual machine whose host has none, and slower to get.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::ffi::{c_int, c_void};
+use std::ptr;
+use std::sync::{Mutex, PoisonError};
+
+/// Bytes of a chunk, and its alignment.
+const CHUNK: usize = 2 << 20;
+/// A cache line: what asks for this alignment gets its place in a chunk.
+const LINE: usize = 64;
+/// The largest place.
+const LARGEST: usize = 4096;
+
+/// Linux's values for x86-64 and AArch64 (mmap(2), madvise(2)).
+const PROT_READ_WRITE: c_int = 3;
+const MAP_PRIVATE_ANONYMOUS: c_int = 0x22;
+const MADV_POPULATE_WRITE: c_int = 23;
+
+unsafe extern "C" {
+    fn mmap(
+        address: *mut c_void,
+        length: usize,
+        protection: c_int,
+        flags: c_int,
+        file: c_int,
+        offset: i64,
+    ) -> *mut c_void;
+    fn munmap(address: *mut c_void, length: usize) -> c_int;
+    fn madvise(address: *mut c_void, length: usize, advice: c_int) -> c_int;
+}
+
+/// A place that was given back.
+struct Free(*mut Free);
+
+/// What is at the beginning of each chunk.
+#[repr(C, align(64))]
+struct Chunk {
+    /// Its neighbours in the list of chunks with room.
+    next: *mut Chunk,
+    previous: *mut Chunk,
+    /// Places that were given back.
+    free: *mut Free,
+    /// Bytes up to the places that have never been used.
+    fresh: usize,
+    /// Places in use.
+    used: usize,
+}
+
+const _: () = assert!(size_of::<Chunk>() == LINE);
+
+/// Chunks with places of one size.
+struct Class {
+    /// The first one with room.
+    first: *mut Chunk,
+    /// Chunks with and without room.
+    chunks: usize,
+}
+
+// SAFETY: what it points to belongs to it alone, whichever thread looks.
+unsafe impl Send for Class {}
+
+impl Class {
+    const EMPTY: Class = Class {
+        first: ptr::null_mut(),
+        chunks: 0,
+    };
+
+    /// A place of `size` bytes; null if the system has none.
+    ///
+    /// # Safety
+    /// `size` is this class's.
+    unsafe fn take(&mut self, size: usize) -> *mut u8 {
+        if self.first.is_null() {
+            let chunk = map(self.chunks > 0);
+            if chunk.is_null() {
+                return ptr::null_mut();
+            }
+            self.chunks += 1;
+            // SAFETY: the chunk is new, and large and aligned enough for what begins it.
+            unsafe { self.link(chunk) };
+        }
+        let chunk = self.first;
+        // SAFETY: chunks of the list are mapped and begin with what `map` and `link` wrote; only who holds the class's
+        // lock looks at it. Free places lie in the chunk and hold a `Free`; what is fresh ends within it.
+        unsafe {
+            let free = (*chunk).free;
+            let place = if free.is_null() {
+                let place = chunk.cast::<u8>().add((*chunk).fresh);
+                (*chunk).fresh += size;
+                place
+            } else {
+                (*chunk).free = (*free).0;
+                free.cast()
+            };
+            (*chunk).used += 1;
+            if !has_room(chunk, size) {
+                self.unlink(chunk);
+            }
+            place
+        }
+    }
+
+    /// Takes a place back.
+    ///
+    /// # Safety
+    /// `size` is this class's, and the place is from `take` and not in use any more.
+    unsafe fn give_back(&mut self, place: *mut u8, size: usize) {
+        let chunk = place.wrapping_sub(place.addr() % CHUNK).cast::<Chunk>();
+        // SAFETY: chunks are aligned to their size, so this is the place's one, mapped as long as it has a place in use;
+        // the place has room for a `Free`, and nobody else has it.
+        unsafe {
+            let was_full = !has_room(chunk, size);
+            let free = place.cast::<Free>();
+            free.write(Free((*chunk).free));
+            (*chunk).free = free;
+            (*chunk).used -= 1;
+            if was_full {
+                self.link(chunk);
+            }
+            if (*chunk).used == 0 {
+                self.unlink(chunk);
+                self.chunks -= 1;
+                munmap(chunk.cast(), CHUNK);
+            }
+        }
+    }
+
+    /// # Safety
+    /// The chunk is mapped and in no list.
+    unsafe fn link(&mut self, chunk: *mut Chunk) {
+        // SAFETY: as the caller says; those of the list are mapped.
+        unsafe {
+            (*chunk).next = self.first;
+            (*chunk).previous = ptr::null_mut();
+            if let Some(first) = self.first.as_mut() {
+                first.previous = chunk;
+            }
+        }
+        self.first = chunk;
+    }
+
+    /// # Safety
+    /// The chunk is in this list.
+    unsafe fn unlink(&mut self, chunk: *mut Chunk) {
+        // SAFETY: as the caller says: it and its neighbours are mapped.
+        unsafe {
+            let (next, previous) = ((*chunk).next, (*chunk).previous);
+            match previous.as_mut() {
+                Some(previous) => previous.next = next,
+                None => self.first = next,
+            }
+            if let Some(next) = next.as_mut() {
+                next.previous = previous;
+            }
+        }
+    }
+}
+
+/// # Safety
+/// The chunk is mapped, and has places of `size` bytes.
+unsafe fn has_room(chunk: *const Chunk, size: usize) -> bool {
+    // SAFETY: as the caller says.
+    unsafe { !(*chunk).free.is_null() || (*chunk).fresh + size <= CHUNK }
+}
+
+/// A new chunk, with all its pages if `whole` says that it will be filled; or null.
+fn map(whole: bool) -> *mut Chunk {
+    // SAFETY: maps new memory somewhere; of twice as much as is needed, what is outside the aligned half goes back. The
+    // advice changes nothing but when pages come, and a kernel without it brings them later. New memory is all zeros, which
+    // is a chunk but for `fresh`.
+    unsafe {
+        let flags = MAP_PRIVATE_ANONYMOUS;
+        let both = mmap(ptr::null_mut(), 2 * CHUNK, PROT_READ_WRITE, flags, -1, 0);
+        if both.addr() == usize::MAX {
+            return ptr::null_mut();
+        }
+        let before = both.addr().next_multiple_of(CHUNK) - both.addr();
+        let chunk = both.byte_add(before);
+        if before > 0 {
+            munmap(both, before);
+        }
+        if before < CHUNK {
+            munmap(chunk.byte_add(CHUNK), CHUNK - before);
+        }
+        if whole {
+            madvise(chunk, CHUNK, MADV_POPULATE_WRITE);
+        }
+        let chunk = chunk.cast::<Chunk>();
+        (*chunk).fresh = LINE;
+        chunk
+    }
+}
+
+static CLASSES: [Mutex<Class>; LARGEST / LINE] =
+    [const { Mutex::new(Class::EMPTY) }; LARGEST / LINE];
+
+/// The class of what asks for a place in a chunk, and its size.
+fn class(layout: Layout) -> Option<(&'static Mutex<Class>, usize)> {
+    if layout.align() != LINE || layout.size() == 0 {
+        return None;
+    }
+    let class = CLASSES.get((layout.size() - 1) / LINE)?;
+    Some((class, layout.size().next_multiple_of(LINE)))
+}
+
+/// The allocator.
+#[derive(Clone, Copy, Debug)]
+pub struct Heap;
+
+// SAFETY: a place of a chunk is as large and aligned as its class, and in use once until it is given back, which the same
+// layout leads to the same class; everything else is the system's allocator's.
+unsafe impl GlobalAlloc for Heap {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        match class(layout) {
+            Some((class, size)) => {
+                let mut class = class.lock().unwrap_or_else(PoisonError::into_inner);
+                // SAFETY: it is the class of this size.
+                unsafe { class.take(size) }
+            }
+            // SAFETY: the caller's promise.
+            None => unsafe { System.alloc(layout) },
+        }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        if class(layout).is_none() {
+            // SAFETY: the caller's promise.
+            return unsafe { System.alloc_zeroed(layout) };
+        }
+        // SAFETY: the caller's promise; the place is as large as its layout says.
+        unsafe {
+            let place = self.alloc(layout);
+            if !place.is_null() {
+                place.write_bytes(0, layout.size());
+            }
+            place
+        }
+    }
+
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        match class(layout) {
+            Some((class, size)) => {
+                let mut class = class.lock().unwrap_or_else(PoisonError::into_inner);
+                // SAFETY: the caller got it for the same layout, so from this class.
+                unsafe { class.give_back(place, size) }
+            }
+            // SAFETY: the caller's promise, and the system's allocator gave it.
+            None => unsafe { System.dealloc(place, layout) },
+        }
+    }
+
+    unsafe fn realloc(&self, place: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        // SAFETY: the caller promises that the new size makes a layout.
+        let new = unsafe { Layout::from_size_align_unchecked(new_size, layout.align()) };
+        if class(layout).is_none() && class(new).is_none() {
+            // SAFETY: the caller's promise, and the system's allocator gave it.
+            return unsafe { System.realloc(place, layout, new_size) };
+        }
+        // SAFETY: the caller's promise; both have room for what is moved, and do not overlap.
+        unsafe {
+            let moved = self.alloc(new);
+            if !moved.is_null() {
+                ptr::copy_nonoverlapping(place, moved, layout.size().min(new_size));
+                self.dealloc(place, layout);
+            }
+            moved
+        }
+    }
+}
