@@ -110,6 +110,7 @@ impl Load {
                 group: self.group,
             }],
             ike_lifetime: 3600,
+            ike_kilobytes: None,
             quick_modes: None,
             dpd: None,
             nat_traversal: NatTraversal::Detect,
