@@ -73,6 +73,8 @@ pub struct Child {
     pub inbound: Vec<NegotiatedSa>,
     /// Innermost first.
     pub outbound: Vec<NegotiatedSa>,
+    /// What it takes over from, as IKE said last.
+    replaces: Option<ChildId>,
     /// Packets find it.
     bound: bool,
     /// Packets in and out that IKE knows of.
@@ -321,10 +323,12 @@ impl Negotiated {
                 worker,
                 inbound: Vec::new(),
                 outbound: Vec::new(),
+                replaces: None,
                 bound: false,
                 told: (0, 0),
             }
         });
+        child.replaces = new.replaces;
         match new.direction {
             Direction::Inbound => child.inbound = made,
             Direction::Outbound => child.outbound = made,
@@ -333,10 +337,46 @@ impl Negotiated {
 
     /// Lets packets find the outbound SAs of a child; what used the child that it replaces goes on with it.
     pub fn serve(&mut self, id: ChildId, replaces: Option<ChildId>) -> Orders {
-        match replaces.filter(|old| self.can_swap(*old, id)) {
-            Some(old) => self.swap(old, id),
-            None => self.bind(id),
+        let Some(replaced) = replaces else {
+            return self.bind(id);
+        };
+        let (older, newer) = self.in_use_beside(id);
+        let used = Some(replaced).filter(|old| self.can_swap(*old, id));
+        match (used.or(older.filter(|_| newer.is_none())), newer) {
+            // The one between was not served yet: what still uses the one before that goes on with the newest.
+            (Some(old), _) => self.swap(old, id),
+            // Nobody goes back.
+            (None, Some(_)) => Orders::new(),
+            (None, None) => self.bind(id),
         }
+    }
+
+    /// The child with the same peer that packets find in this one's place: an older one, or a newer one.
+    fn in_use_beside(&self, id: ChildId) -> (Option<ChildId>, Option<ChildId>) {
+        let peer = |child: &Child| child.outbound.last().map(|sa| sa.config.destination);
+        let (mut older, mut newer) = (None, None);
+        let child = self.children.get(&id);
+        let Some(child) = child.filter(|child| !child.bound && !child.outbound.is_empty()) else {
+            return (older, newer);
+        };
+        let alike = self.alike.get(&(child.number, child.prefix));
+        for other in alike.into_iter().flatten() {
+            let used = self.children.get(other).filter(|used| {
+                used.bound
+                    && peer(used) == peer(child)
+                    && (used.worker, &used.selector) == (child.worker, &child.selector)
+            });
+            // Of two made at once, the older one may be the one that stays.
+            let is_newer = |used: &Child| {
+                used.replaces == Some(id) || (child.replaces != Some(*other) && *other > id)
+            };
+            match used.map(is_newer) {
+                Some(true) => newer = Some(*other),
+                Some(false) => older = Some(*other),
+                None => {}
+            }
+        }
+        (older, newer)
     }
 
     /// True if every packet of the one may as well go with the other.

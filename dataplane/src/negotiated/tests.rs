@@ -254,7 +254,7 @@ fn what_a_reload_removes_is_taken_for_as_long_as_it_says() {
         words(&rig.negotiated.tick(200 + LINGER))
             .last()
             .map(String::as_str),
-        Some("0: -in 3")
+        Some("1: -in 1"), // the second is the other worker's
     );
     assert_eq!(words(&rig.negotiated.tick(30_099)), [""; 0]);
     assert_eq!(
@@ -269,21 +269,17 @@ fn another_child_of_the_same_traffic_inherits() {
     let mut rig = Rig::new();
     rig.establish(1, None);
     rig.establish(2, Some(1)); // slot 1 is its, 3 that of the first
-    rig.establish(3, Some(1)); // the first is in use no more: beside the second
+    rig.establish(3, Some(1)); // and now the third's, 5 that of the second
     assert!(
         rig.negotiated
             .child(ChildId::with_number(3))
             .is_some_and(|child| child.bound)
     );
     let orders = rig.negotiated.remove(ChildId::with_number(3), 0, 0);
-    assert_eq!(words(&orders), ["0: swap 5 3", "0: -out 3"]);
+    assert_eq!(words(&orders), ["0: swap 1 5", "0: -out 5"]);
     let orders = rig.negotiated.remove(ChildId::with_number(2), 0, 0);
-    // The first, which is still there, has slot 5 since.
-    assert!(
-        words(&orders).contains(&"0: -out 1".into()),
-        "{:?}",
-        words(&orders)
-    );
+    // The first, which is still there, has slot 1 since.
+    assert_eq!(words(&orders)[..2], ["0: swap 1 3", "0: -out 3"]);
     assert!(
         rig.negotiated
             .child(ChildId::with_number(1))
@@ -317,6 +313,28 @@ fn a_bundle_is_linked_from_the_inside() {
         made.collect::<Vec<_>>(),
         [(1, None, true, 0), (3, Some(1), false, 1)]
     );
+}
+
+/// Two rekeys in quick succession, the second one's SAs used first: flows go on with those, and stay there.
+#[test]
+fn a_successor_of_one_that_was_not_served_yet_takes_the_slot_that_flows_use() {
+    let mut rig = Rig::new();
+    rig.establish(1, None);
+    for (child, replaces) in [(2, 1), (3, 2)] {
+        for direction in [Direction::Inbound, Direction::Outbound] {
+            rig.add(event(child, Some(replaces), direction, &[ESP]), 0);
+        }
+    }
+    let [one, two, three] = [1, 2, 3].map(ChildId::with_number);
+    let orders = rig.negotiated.serve(three, Some(two));
+    assert_eq!(words(&orders), ["0: swap 1 5"]);
+    assert!(rig.negotiated.used(three).in_use && !rig.negotiated.used(one).in_use);
+    // The time of the one between comes too late.
+    assert_eq!(words(&rig.negotiated.serve(two, Some(one))), [""; 0]);
+    assert!(rig.negotiated.used(three).in_use);
+    // Neither has to be found by packets to go.
+    let removed = [one, two].map(|old| words(&rig.negotiated.remove(old, 100, 0)));
+    assert_eq!(removed, [["0: -out 5"], ["0: -out 3"]]);
 }
 
 /// An event about the SA that had the slot before is not taken for one about its successor.
