@@ -272,10 +272,13 @@ class Mode:
         return f"{self.device} {'cpu-crypto' if self.cpu_crypto else 'lookaside'}"
 
 
-def modes(suite):
-    """The modes that may do a suite: aesni_gcm has AES-GCM and nothing else."""
-    devices = ("aesni_gcm", "aesni_mb") if suite.endswith("gcm") else ("aesni_mb",)
-    return [Mode(device, cpu) for device in devices for cpu in (False, True)]
+DEVICES = ("aesni_gcm", "aesni_mb")
+
+
+def modes(suite, device=None):
+    """The modes that may do a suite, or those with one device: aesni_gcm has AES-GCM and nothing else."""
+    devices = DEVICES if suite.endswith("gcm") else DEVICES[1:]
+    return [Mode(d, cpu) for d in devices if device in (None, d) for cpu in (False, True)]
 
 
 class Secgw(Gateway):

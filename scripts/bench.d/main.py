@@ -15,7 +15,7 @@ import cases  # noqa: E402
 import plot  # noqa: E402
 import workers  # noqa: E402
 from esp import Refused  # noqa: E402
-from gateways import Failed, Machine, Portcullis, Secgw, modes  # noqa: E402
+from gateways import DEVICES, Failed, Machine, Portcullis, Secgw, modes  # noqa: E402
 from traffic import Traffic  # noqa: E402
 
 HUGE_PAGES = "/proc/sys/vm/nr_hugepages"
@@ -71,10 +71,10 @@ class HugePages:
             file.write(str(pages))
 
 
-def best_mode(machine, traffic, effort):
+def best_mode(machine, traffic, effort, device):
     """The peer's fastest mode among those that do the job, and why each of the others does not."""
     refused, rates = {}, {}
-    for mode in modes(traffic.case.suite):
+    for mode in modes(traffic.case.suite, device):
         peer = Secgw(machine, traffic, mode)
         try:
             peer.check()
@@ -90,12 +90,12 @@ def rate(gateway, seconds):
     return gateway.rate_of_one_pass() if gateway.case.one_pass else gateway.rate(seconds)
 
 
-def measure(case, machine, effort):
+def measure(case, machine, effort, device):
     """One row."""
     traffic = Traffic(case)
     sides = {"ours": Portcullis(machine, traffic, WINDOW if case.one_pass else 0)}
     sides["ours"].check()
-    mode, refused = best_mode(machine, traffic, effort)
+    mode, refused = best_mode(machine, traffic, effort, device)
     if mode:
         sides["peer"] = Secgw(machine, traffic, mode)
     if case.one_pass:
@@ -161,6 +161,7 @@ def arguments():
     parser.add_argument("--json", metavar="FILE", help="write one object per case")
     parser.add_argument("--svg", metavar="FILE", help="write a plot of the cases")
     parser.add_argument("--small-pages", action="store_true", help="4 KB pages even where 2 MB pages can be had")
+    parser.add_argument("--peer", metavar="DEVICE", choices=DEVICES, help="the peer with this crypto device alone")
     parser.add_argument("--workers", type=int, metavar="N", help="so many workers beside one, without the peer")
     parser.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)), help="core of the worker")
     return parser.parse_args()
@@ -185,7 +186,7 @@ def main():
             with tempfile.TemporaryDirectory(prefix="portcullis-bench.") as directory:
                 machine = Machine(directory, given.core, huge)
                 try:
-                    results.append(measure(case, machine, effort))
+                    results.append(measure(case, machine, effort, given.peer))
                 except (Failed, Refused, subprocess.TimeoutExpired) as error:
                     failed.append(case.name)
                     print(f"{case.name:<36}FAILED: {error}", flush=True)
