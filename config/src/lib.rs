@@ -51,7 +51,7 @@ pub use identity::distinguished_name_text;
 pub use load::{Loaded, load, load_store, load_with, parse};
 pub use mistake::{Mistake, Severity};
 pub use model::*;
-pub use overlap::Overlap;
+pub use overlap::{InboundOverlap, Overlap};
 pub use profile::Profile;
 pub use remote_access::{AddressPool, ModeConfig, RemoteAccess, Users, Xauth};
 pub use rules::{

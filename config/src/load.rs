@@ -189,7 +189,7 @@ fn read_policy(
             neighbors,
             connections,
             rules,
-            inbound_overlap: settings.inbound_overlap,
+            inbound_overlap: crate::InboundOverlap(settings.inbound_overlap),
             ..Policy::default()
         },
         sas,

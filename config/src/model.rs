@@ -61,7 +61,7 @@ pub struct Policy {
     /// The rules from which entries and connections have been made.
     pub rules: RuleSet,
     /// Seconds for which the inbound SAs of what a reload removes stay (RFC 4301 4.4.1).
-    pub inbound_overlap: u64,
+    pub inbound_overlap: crate::InboundOverlap,
 }
 
 /// Process-wide settings.

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use crate::shadow::Extent;
-use crate::{Action, Direction, Policy, Selector, SpdEntry};
+use crate::{Action, Direction, Policy, Profile, Selector, SpdEntry};
 
 /// What becomes of the inbound SAs that only the policy before has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,6 +12,16 @@ pub struct Overlap {
     seconds: u64,
     /// Traffic that the new policy discards, and the one before did not name.
     refused: Vec<Selector>,
+}
+
+/// `inbound-overlap`: seconds for which the inbound SAs of what a reload removes stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InboundOverlap(pub u64);
+
+impl Default for InboundOverlap {
+    fn default() -> Self {
+        InboundOverlap(Profile::default().inbound_overlap())
+    }
 }
 
 impl Overlap {
@@ -25,9 +35,15 @@ impl Overlap {
         let is_new = |entry: &&SpdEntry| !known.contains(&entry.selector);
         let refused = new.spd.iter().filter(concerns).filter(is_new);
         Overlap {
-            seconds: new.inbound_overlap,
+            seconds: new.inbound_overlap.0,
             refused: refused.map(|entry| entry.selector.clone()).collect(),
         }
+    }
+
+    /// True if those that have been removed before may not stay either: nothing is to overlap any more, or what they bring
+    /// may be what is refused now.
+    pub fn ends_others(&self) -> bool {
+        self.seconds == 0 || !self.refused.is_empty()
     }
 
     /// Tells for how many milliseconds an inbound SA with some traffic stays.
@@ -60,7 +76,7 @@ mod tests {
         };
         Policy {
             spd: discarded.iter().map(entry).collect(),
-            inbound_overlap: 30,
+            inbound_overlap: InboundOverlap(30),
             ..Policy::default()
         }
     }

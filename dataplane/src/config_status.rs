@@ -64,7 +64,7 @@ impl ConfigStatus {
                 .exemptions
                 .map(|exemptions| exemptions.number()),
             store,
-            inbound_overlap: policy.inbound_overlap,
+            inbound_overlap: policy.inbound_overlap.0,
             default_response: response.is_some_and(|response| response.active),
             revocation: connections.flat_map(revocation).collect(),
             engines: policy

@@ -66,6 +66,11 @@ impl Departing {
         self.take(|departure| taken.contains(&identity(&departure.entry)))
     }
 
+    /// Their time is over.
+    pub fn hasten(&mut self, now: u64) {
+        self.0.iter_mut().for_each(|departure| departure.due = now);
+    }
+
     /// Orders for those whose time is over, among so many workers.
     pub fn due(&mut self, now: u64, workers: usize) -> Orders {
         let mut orders = Orders::new();

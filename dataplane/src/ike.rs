@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_config::{Connection, Direction, Mode, Overlap, Policy, RemoteAddress, Start};
+use portcullis_config::{Connection, Direction, Mode, Policy, RemoteAddress, Start};
 use portcullis_ike::{
     AddSa, ChildId, CloseReason, Command, Endpoint, Event as News, Failure, Settings, Transmit,
 };
@@ -22,7 +22,7 @@ use crate::eal::Pools;
 use crate::events::Event;
 use crate::ike_status::{Begun, identity_text, reason_text, transform_text};
 use crate::key_log::KeyLog;
-use crate::negotiated::{Child, LINGER, Limit, NegotiatedSa, Orders};
+use crate::negotiated::{LINGER, Limit, NegotiatedSa, Orders};
 use crate::numbers::ChildNumbers;
 use crate::packet::Packet;
 use crate::pool::{self, Pool, SystemRandom};
@@ -70,8 +70,6 @@ pub struct Ike {
     datagram_id: u16,
     /// The gateway ends: nothing is begun any more, and everything that is to be said gets its time.
     pub(crate) leaving: bool,
-    /// While another policy comes into force: how long inbound SAs stay that it removes.
-    pub(crate) overlap: Option<Overlap>,
 }
 
 impl Ike {
@@ -106,7 +104,6 @@ impl Ike {
             traffic_told: 0,
             datagram_id: 0,
             leaving: false,
-            overlap: None,
         })
     }
 
@@ -362,12 +359,9 @@ impl Control {
             reason: reason_text(reason),
         };
         self.raise(now, event);
-        let stays = match (reason, &self.ike.overlap) {
-            (CloseReason::Terminated, Some(overlap)) => {
-                let traffic = self.negotiated.child(child).map(Child::selector);
-                overlap.milliseconds()(traffic.map_or(&[], std::slice::from_ref))
-            }
-            (CloseReason::Terminated | CloseReason::Idle, _) => LINGER,
+        // The peer is told of it: what it sent before that is on its way still.
+        let stays = match reason {
+            CloseReason::Terminated | CloseReason::Idle => LINGER,
             _ => 0,
         };
         let orders = self.negotiated.remove(child, now, stays);

@@ -353,7 +353,10 @@ impl Negotiated {
 
     /// The child with the same peer that packets find in this one's place: an older one, or a newer one.
     fn in_use_beside(&self, id: ChildId) -> (Option<ChildId>, Option<ChildId>) {
-        let peer = |child: &Child| child.outbound.last().map(|sa| sa.config.destination);
+        let peer = |child: &Child| {
+            let sa = &child.outbound.last()?.config;
+            Some((sa.destination, sa.udp))
+        };
         let (mut older, mut newer) = (None, None);
         let child = self.children.get(&id);
         let Some(child) = child.filter(|child| !child.bound && !child.outbound.is_empty()) else {

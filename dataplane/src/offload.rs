@@ -146,11 +146,16 @@ impl Offloads {
 
     /// Notes an answer with the SA. Gives the name of the SA that goes on in software, and why.
     fn note(&mut self, answer: &Answer, interfaces: Vec<InterfaceId>) -> Option<(String, String)> {
-        let offered = self.offered.get(&answer.session)?;
         if let Err(reason) = &answer.result {
+            // The worker calls it by no session from now on.
+            let offered = self.offered.remove(&answer.session)?;
+            if let Some(Some(device)) = self.devices.get_mut(offered.port) {
+                device.forget(answer.session);
+            }
             offered.standing.note(State::Failed(reason.clone()));
-            return Some((offered.name.clone(), reason.clone()));
+            return Some((offered.name, reason.clone()));
         }
+        let offered = self.offered.get(&answer.session)?;
         let device = self.devices.get(offered.port)?.as_ref()?;
         if let (Some(session), SaSide::Outbound(_)) =
             (device.provider().session(answer.session), answer.sa)
@@ -188,10 +193,11 @@ impl Control {
     ) {
         let known = self.installed.sa_at(worker, side);
         let known = known.or_else(|| self.negotiated.sa_at(worker, side));
+        let place = (worker as u16, side);
         let Some((config, InstalledSa { standing, .. })) = known else {
+            self.settle(place, session, None);
             return;
         };
-        let place = (worker as u16, side);
         let Some(standing) = standing.clone() else {
             // The policy's order has another engine for it, or devices no word: it is nobody's failure.
             self.settle(place, session, None);

@@ -55,6 +55,10 @@ impl PacketBuf for Packet {
             Received::Failed => HardwareStatus::Failed,
         }
     }
+    #[inline]
+    fn forget_hardware_status(&mut self) {
+        self.0.forget_received();
+    }
     #[inline(always)]
     fn wrap<const ROOM: usize>(
         &mut self,

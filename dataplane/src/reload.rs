@@ -266,6 +266,9 @@ impl Change {
         // Before any worker has the new view: what may no longer pass in clear does not.
         control.age_soft_sas(now);
         control.ike.numbers = numbers;
+        if overlap.ends_others() {
+            control.negotiated.departing.hasten(now);
+        }
         let index = control.negotiated.change_index(index, &control.installed);
         let neighbors = Arc::new(control.neighbors());
         for view in &mut views {
@@ -278,9 +281,7 @@ impl Change {
             let view = [WorkerCommand::SetView(view)];
             link.send_all(before.chain(view).chain(after));
         }
-        control.ike.overlap = Some(overlap);
         control.configure_ike(now);
-        control.ike.overlap = None;
         control.leave_old_addresses(now);
         control.serve_metrics(metrics);
         let removals = last.into_iter().zip(index.late);

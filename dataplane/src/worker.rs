@@ -501,6 +501,7 @@ impl Worker {
                 ToWorker::Command(command) => {
                     // Packets do not ask the system for the time; orders are few.
                     begun.get_or_insert_with(thread::cpu_time);
+                    self.pipeline.flush(&mut self.io);
                     if let Some(retired) = self.pipeline.apply(command) {
                         // There is room: this worker is the only producer and has looked.
                         drop(self.io.rings.retired.push(retired));

@@ -41,10 +41,11 @@ pub const POLICY: Table = Table {
             kind: "0..86400 seconds",
             presence: Optional,
             example: "60",
-            doc: "What a reload removes sends nothing any more at once, and its inbound SAs still take what their peers \
-                  send for this long, or until their own lifetime ends: of the traffic that they were made for, whatever the \
-                  SPD says of it otherwise. One whose traffic meets a `discard` entry that the same reload brings \
-                  goes at once. Left out: 30, in profile `ws2003` 3600.",
+            doc: "What a reload removes sends nothing any more at once, and the inbound SAs of the policy's own `[[sa]]` still \
+                  take what their peers send for this long, or until their own lifetime ends: of the traffic that they \
+                  were made for, whatever the SPD says of it otherwise. One whose traffic meets a `discard` entry that \
+                  the same reload brings goes at once, and all that overlap still go with a later reload that brings \
+                  one, or 0 here. SAs of IKE do not overlap: their peers are told. Left out: 30, in profile `ws2003` 3600.",
         },
         Key {
             name: "management",

@@ -43,6 +43,8 @@ pub trait PacketBuf {
     fn hardware_status(&self) -> HardwareStatus {
         HardwareStatus::Untouched
     }
+    /// Forgets that word: what it was about has come off the packet.
+    fn forget_hardware_status(&mut self) {}
     /// Has the NIC that sends it cipher it; false if that cannot be, and then it must not go out so.
     fn mark(&mut self, _session: Session) -> bool {
         false
@@ -114,6 +116,9 @@ impl TestBuf {
 impl PacketBuf for TestBuf {
     fn hardware_status(&self) -> HardwareStatus {
         self.status
+    }
+    fn forget_hardware_status(&mut self) {
+        self.status = HardwareStatus::Untouched;
     }
     fn mark(&mut self, session: Session) -> bool {
         self.marked = Some(session);

@@ -137,7 +137,7 @@ drop_reasons! {
     // To and from the slow path.
     /// The ring to the slow path was full.
     PuntFull = "punt-ring-full",
-    /// The ring to the slow path for ARP, neighbour discovery and IKE was full.
+    /// The ring to the slow path for ARP and neighbour discovery, or that for IKE, was full.
     UrgentFull = "urgent-ring-full",
     /// The ring to the slow path for first messages of IKE was full.
     FirstFull = "first-message-ring-full",

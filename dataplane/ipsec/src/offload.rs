@@ -137,12 +137,13 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         lane: &mut Vec<Opening<B>>,
     ) {
         let mut rest = Lane::new();
-        for item in lane.drain(..) {
+        for mut item in lane.drain(..) {
             let Some(sa) = self.sad.inbound.get_mut(item.slot) else {
                 rest.push(item);
                 continue;
             };
-            let known = sa.offload.session().is_some();
+            // What came before the answer may have been opened with the key of another SA that had this one's SPI.
+            let known = matches!(sa.offload, Offload::Active(..));
             if sa.offload == Offload::Software {
                 let side = SaSide::Inbound(item.slot);
                 sa.offload = Self::offer(self.worker, io, side, sa.serial);
@@ -154,6 +155,8 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
                 HardwareStatus::Opened if known => {
                     sa.counters.offloaded.add(1);
                     self.counters.offloaded.add(1);
+                    // It says nothing of what comes out, which may go to another worker.
+                    item.buf.forget_hardware_status();
                     // The whole way: the short one has a single place in the code, where its callers are inlined.
                     self.opened(io, item, true, None);
                 }

@@ -509,6 +509,7 @@ impl<E: Lookaside<B>, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B>
     {
         self.now = now;
         if self.adjacencies.is_full() {
+            self.flush(io);
             self.forget_flows();
         }
         self.counters.received.add(frames.len() as u64);
@@ -700,8 +701,9 @@ impl<E: Lookaside<B>, C: crate::spd::Classifier, B: PacketBuf> Pipeline<E, C, B>
         }
     }
 
-    /// Runs the lanes until all are empty: what comes out of one may go into another.
-    fn flush<I: Outlet<Buf = B>>(&mut self, io: &mut I) {
+    /// Runs the lanes until all are empty: what comes out of one may go into another. To be done before an order is applied:
+    /// a packet in a lane has its headers and IV for the SA that is in its slot now, and its way out for this generation.
+    pub fn flush<I: Outlet<Buf = B>>(&mut self, io: &mut I) {
         loop {
             if !self.opening.is_empty() {
                 self.run_opening(io);

@@ -116,6 +116,17 @@ impl Mbuf {
         }
     }
 
+    /// Forgets what the device did.
+    #[inline]
+    pub fn forget_received(&mut self) {
+        let words = sys::SHIM_MBUF_RX_SECURITY | sys::SHIM_MBUF_RX_SECURITY_FAILED;
+        // SAFETY: ol_flags is 64 bits wide and initialised, and `&mut self` is the only access.
+        unsafe {
+            let flags = self.field::<u64>(sys::SHIM_MBUF_OL_FLAGS);
+            flags.write(flags.read() & !words);
+        }
+    }
+
     /// True if the device that sends it has to cipher it.
     #[inline]
     pub fn is_marked(&self) -> bool {

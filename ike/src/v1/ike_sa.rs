@@ -467,7 +467,7 @@ impl IkeSa {
     /// Sends a message to where the peer is now, in fragments if it is too long and the peer can join them.
     pub(crate) fn send(&self, core: &mut Core, message: &[u8]) {
         if message::is_encrypted(message) {
-            self.volume.note(message.len());
+            self.volume.note(message);
         }
         let limit = self.connection.as_ref().and_then(|c| c.fragment_size);
         let limit = limit.filter(|_| self.peer.fragmentation);
@@ -506,7 +506,7 @@ impl IkeSa {
 
     /// A protected message came that is authentic.
     pub(crate) fn authentic(&mut self, core: &mut Core, now: Time, incoming: Incoming<'_>) {
-        self.volume.note(incoming.bytes.len());
+        self.volume.note(incoming.bytes);
         self.follow(core, now, incoming.path);
     }
 

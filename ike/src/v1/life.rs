@@ -16,15 +16,34 @@ use crate::{CloseReason, Time};
 #[derive(Debug, Default)]
 pub(crate) struct Volume {
     used: Cell<u64>,
+    /// The ends of the latest messages: one that comes or goes again is the same ciphertext, and uses nothing up.
+    latest: Cell<[u64; Volume::LATEST]>,
+    next: Cell<usize>,
     renewal: Option<u64>,
     end: Option<u64>,
 }
 
 impl Volume {
+    /// How many messages are told from new ones.
+    const LATEST: usize = 32;
+
     /// A protected message went out, or an authentic one came.
-    pub(crate) fn note(&self, message: usize) {
-        let message = u64::try_from(message).unwrap_or(u64::MAX);
-        self.used.set(self.used.get().saturating_add(message));
+    pub(crate) fn note(&self, message: &[u8]) {
+        let end = message
+            .last_chunk()
+            .map_or(0, |end| u64::from_ne_bytes(*end));
+        let mut latest = self.latest.get();
+        if latest.contains(&end) {
+            return;
+        }
+        let next = self.next.get() % Self::LATEST;
+        if let Some(place) = latest.get_mut(next) {
+            *place = end;
+        }
+        self.latest.set(latest);
+        self.next.set(next + 1);
+        let bytes = u64::try_from(message.len()).unwrap_or(u64::MAX);
+        self.used.set(self.used.get().saturating_add(bytes));
     }
 }
 

@@ -134,6 +134,13 @@ impl<P: Provider> Offers<P> {
         }
     }
 
+    /// Nobody asks for the state of an SA that the NIC does not take: it has been told.
+    pub fn forget(&mut self, session: Session) {
+        if let Some(State::Failed(_)) = self.state(session) {
+            self.offers.remove(&session);
+        }
+    }
+
     /// The NIC.
     pub fn provider(&self) -> &P {
         &self.provider
@@ -141,6 +148,7 @@ impl<P: Provider> Offers<P> {
 
     /// All that it has or was asked to take it has not, and is not asked for again: software goes on.
     fn lose_all(&mut self) {
+        self.offers.retain(|_, offer| offer.state != State::Leaving);
         for (session, offer) in &mut self.offers {
             if matches!(offer.state, State::Asked | State::Active) {
                 offer.state = State::Failed(LOST.into());
