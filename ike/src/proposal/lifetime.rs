@@ -15,9 +15,6 @@ pub(crate) const PHASE_1: Numbers = (11, 12);
 /// RFC 2407 4.5.
 pub(crate) const PHASE_2: Numbers = (1, 2);
 
-/// The fewest kilobytes of a policy.
-const LEAST_KILOBYTES: u64 = 64;
-
 /// The life of an SA; `None` is no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Lifetime {
@@ -26,13 +23,12 @@ pub(crate) struct Lifetime {
 }
 
 impl Lifetime {
-    /// As a peer says it; zero is no limit, as strongSwan has it. Fewer kilobytes than a policy may name would have us renew
-    /// with every few packets; the peer may still end its SA when it likes.
+    /// As a peer says it; zero is no limit, as strongSwan has it.
     pub(crate) fn said(seconds: Option<u64>, kilobytes: Option<u64>) -> Self {
         let limit = |said: Option<u64>| said.filter(|said| *said != 0);
         Lifetime {
             seconds: limit(seconds),
-            kilobytes: limit(kilobytes).map(|said| said.max(LEAST_KILOBYTES)),
+            kilobytes: limit(kilobytes),
         }
     }
 

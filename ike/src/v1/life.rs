@@ -12,6 +12,10 @@ use crate::wire::notification::notify;
 use crate::wire::{Payloads, protocol};
 use crate::{CloseReason, Time};
 
+/// The fewest kilobytes of a policy, and all that a peer's fewer come to: else it would have us renew with every few
+/// messages. It may still end its SA when it likes.
+const LEAST_KILOBYTES: u64 = 64;
+
 /// What its keys have protected, and may. A message that goes out changes nothing else.
 #[derive(Debug, Default)]
 pub(crate) struct Volume {
@@ -70,7 +74,8 @@ impl IkeSa {
             return;
         };
         let life = self.peer_lifetime.shorter(ours(connection));
-        self.volume.end = life.kilobytes.map(|k| k.saturating_mul(1024));
+        let kilobytes = life.kilobytes.map(|k| k.max(LEAST_KILOBYTES));
+        self.volume.end = kilobytes.map(|k| k.saturating_mul(1024));
         let early = self.volume.end.map(|end| core.jittered(self.early(end)));
         self.volume.renewal = early.filter(|_| self.may_renew());
         let Some(seconds) = life.seconds else {
