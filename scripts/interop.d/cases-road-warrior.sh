@@ -110,6 +110,7 @@ case_warrior_pool_exhausted() { # no address left: counted, and told on both sid
     expect_warrior
     # Alice's host is gone, and the gateway does not know it yet.
     kill -KILL "$CHARON_PID"
+    wait "$CHARON_PID" 2>/dev/null || true # its ports are free then
     rm "$WORK/vici"
     SS_EXTRA=${SS_EXTRA/alice/bob} SS_SECRET=${SS_SECRET/alice/bob}
     strongswan
