@@ -242,7 +242,7 @@ fn the_last_one_leaves_nothing() {
 }
 
 #[test]
-fn what_a_reload_removes_is_taken_for_as_long_as_it_says() {
+fn each_of_the_removed_goes_when_its_own_time_is_over() {
     let mut rig = Rig::new();
     rig.establish(1, None);
     rig.establish(2, None);
