@@ -396,9 +396,9 @@ impl Engine for FastEngine {
     }
 
     #[inline]
-    fn prefetch(&self, key: &Key) {
+    fn prefetch(&self, key: &Key, payload: usize) {
         match &key.algorithm {
-            Algorithm::Kernel(key) => key.prefetch(),
+            Algorithm::Kernel(key) => key.prefetch(payload),
             Algorithm::MultiBuffer(key) => prefetch::front(&**key),
             Algorithm::Portable(key) => prefetch::front(&**key),
             Algorithm::Device(_) => {}

@@ -157,6 +157,13 @@ pub struct SaCounters {
 const _: () = assert!(size_of::<SaCounters>() == 128);
 
 impl SaCounters {
+    /// Asks for the memory of what each packet changes.
+    #[inline]
+    pub fn prefetch(&self) {
+        prefetch::soon(&self.packets);
+        prefetch::soon(&self.sequence);
+    }
+
     /// Counts one packet that is sent.
     #[inline]
     pub fn sealed(&self, bytes: u64, sequence: u64, now: u64) {

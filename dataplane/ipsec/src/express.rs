@@ -197,8 +197,8 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         match arrival.way {
             Way::Protect(slot, entry) => {
                 if let Some(sa) = self.sad.outbound.get(slot) {
-                    prefetch::soon(&*sa.counters);
-                    self.engine.prefetch(&sa.key);
+                    sa.counters.prefetch();
+                    self.engine.prefetch(&sa.key, arrival.len.into());
                 }
                 if let Some(hits) = self.view.hits.get(entry as usize) {
                     prefetch::soon(hits);
@@ -206,9 +206,9 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
             }
             Way::Open(slot) => {
                 if let Some(sa) = self.sad.inbound.get(slot) {
-                    prefetch::soon(&*sa.counters);
+                    sa.counters.prefetch();
                     sa.replay.iter().for_each(ReplayWindow::prefetch);
-                    self.engine.prefetch(&sa.key);
+                    self.engine.prefetch(&sa.key, arrival.len.into());
                 }
             }
             Way::Whole | Way::Outbound | Way::Esp(..) | Way::Emerged(_) => {}

@@ -1,9 +1,10 @@
 //! The program's allocator: the system's, but for what each SA has on cache lines of its own (the SA, its key schedule).
 //! There may be a million of them, and the system's allocator loses time and memory with each: it looks for room, and cuts
-//! off what is before and behind a line. Here they lie close together in chunks, whose pages come all at once.
+//! off what is before and behind a line. Here they lie close together in chunks, each of which is one huge page if the system
+//! has one: packets for many SAs at random need as many translations of addresses as lines, and a table of huge pages is
+//! short enough to stay in the CPU's caches. The same is asked for what is large, such as tables of flows.
 //!
-//! A chunk has places of one size and goes back to the system with its last one. Huge pages for chunks have been tried: no
-//! faster to use on a virtual machine whose host has none, and slower to get.
+//! A chunk has places of one size and goes back to the system with its last one.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ffi::{c_int, c_void};
@@ -16,10 +17,13 @@ const CHUNK: usize = 2 << 20;
 const LINE: usize = 64;
 /// The largest place.
 const LARGEST: usize = 4096;
+/// What is at least as large lies in pages that nothing else shares.
+const LARGE: usize = 2 * CHUNK;
 
 /// Linux's values for x86-64 and AArch64 (mmap(2), madvise(2)).
 const PROT_READ_WRITE: c_int = 3;
 const MAP_PRIVATE_ANONYMOUS: c_int = 0x22;
+const MADV_HUGEPAGE: c_int = 14;
 const MADV_POPULATE_WRITE: c_int = 23;
 
 unsafe extern "C" {
@@ -189,12 +193,27 @@ fn map(whole: bool) -> *mut Chunk {
             munmap(chunk.byte_add(CHUNK), CHUNK - before);
         }
         if whole {
+            madvise(chunk, CHUNK, MADV_HUGEPAGE);
             madvise(chunk, CHUNK, MADV_POPULATE_WRITE);
         }
         let chunk = chunk.cast::<Chunk>();
         (*chunk).fresh = LINE;
         chunk
     }
+}
+
+/// Asks for huge pages for what is large; gives it back.
+///
+/// # Safety
+/// The place has so many bytes, or is null.
+unsafe fn large(place: *mut u8, size: usize) -> *mut u8 {
+    if size >= LARGE && !place.is_null() {
+        let begin = place.wrapping_add(place.align_offset(CHUNK));
+        let whole = (place.addr() + size - begin.addr()) / CHUNK * CHUNK;
+        // SAFETY: these pages are within the place. The advice changes nothing but how they are mapped.
+        unsafe { madvise(begin.cast(), whole, MADV_HUGEPAGE) };
+    }
+    place
 }
 
 static CLASSES: [Mutex<Class>; LARGEST / LINE] =
@@ -224,14 +243,14 @@ unsafe impl GlobalAlloc for Heap {
                 unsafe { class.take(size) }
             }
             // SAFETY: the caller's promise.
-            None => unsafe { System.alloc(layout) },
+            None => unsafe { large(System.alloc(layout), layout.size()) },
         }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         if class(layout).is_none() {
             // SAFETY: the caller's promise.
-            return unsafe { System.alloc_zeroed(layout) };
+            return unsafe { large(System.alloc_zeroed(layout), layout.size()) };
         }
         // SAFETY: the caller's promise; the place is as large as its layout says.
         unsafe {
@@ -260,7 +279,7 @@ unsafe impl GlobalAlloc for Heap {
         let new = unsafe { Layout::from_size_align_unchecked(new_size, layout.align()) };
         if class(layout).is_none() && class(new).is_none() {
             // SAFETY: the caller's promise, and the system's allocator gave it.
-            return unsafe { System.realloc(place, layout, new_size) };
+            return unsafe { large(System.realloc(place, layout, new_size), new_size) };
         }
         // SAFETY: the caller's promise; both have room for what is moved, and do not overlap.
         unsafe {

@@ -14,7 +14,7 @@ pub struct Key(Infallible);
 
 impl Key {
     /// Cannot be called.
-    pub fn prefetch(&self) {
+    pub fn prefetch(&self, _payload: usize) {
         match self.0 {}
     }
 }

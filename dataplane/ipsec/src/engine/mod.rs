@@ -74,9 +74,9 @@ pub trait Engine {
         integrity_key: &Secret,
     ) -> Result<Self::Key, KeyError>;
 
-    /// Asks for the memory of a key that is used soon.
+    /// Asks for the memory of a key that is used soon, for a payload of so many bytes.
     #[inline]
-    fn prefetch(&self, _key: &Self::Key) {}
+    fn prefetch(&self, _key: &Self::Key, _payload: usize) {}
 
     /// Encrypts and authenticates each ESP packet in place and writes its ICV.
     fn seal(&mut self, jobs: &mut [EspJob<'_, Self::Key>]);

@@ -94,23 +94,32 @@ impl Key {
         })
     }
 
-    /// Asks for the memory that a short packet needs: the lowest powers, the round keys, the first counters.
+    /// Asks for the memory that a packet with a payload of so many bytes needs: powers, round keys, counters.
     #[inline]
-    pub fn prefetch(&self) {
+    pub fn prefetch(&self, payload: usize) {
+        /// Blocks, and counters' words, of a cache line.
+        const BLOCKS: usize = 4;
+        const LINE_WORDS: usize = 16;
         let Schedule {
             powers,
             rounds,
             counters,
             ..
         } = &*self.schedule;
-        // Eight powers, and what a vector takes behind the last; the tenth round key and the counters share a line.
-        for line in powers[POWERS - 8..POWERS + 8].chunks(4) {
+        // The header, the trailer that may begin a block, the lengths, and what is left of a block.
+        let blocks = payload / size_of::<Block>() + 4;
+        let first = POWERS.saturating_sub(blocks) / BLOCKS * BLOCKS;
+        // Of what lies behind the last power, that which a vector takes.
+        for line in powers[first..POWERS + 2 * BLOCKS].chunks(BLOCKS) {
             prefetch::soon(line);
         }
-        for line in rounds.chunks(4).take(3) {
+        // The tenth round key and the first counters share a line.
+        for line in rounds.chunks(BLOCKS).take(3) {
             prefetch::soon(line);
         }
-        prefetch::soon(counters);
+        for line in counters.chunks(LINE_WORDS).take(blocks / LINE_WORDS + 2) {
+            prefetch::soon(line);
+        }
     }
 
     #[inline]
