@@ -194,6 +194,9 @@ const fn trailers(next_header: u8) -> [u64; 16] {
 const V4_TRAILERS: [u64; 16] = trailers(IpVersion::V4.tunnel_protocol());
 const V6_TRAILERS: [u64; 16] = trailers(IpVersion::V6.tunnel_protocol());
 
+/// The longest padding, and one more.
+const PADDING: [u8; 16] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
+
 /// Padding, pad length and next header behind the first `at` bytes of `body` (RFC 4303 2.4 to 2.6); an ICV of eight bytes
 /// or more follows, so there is room to write whole words.
 #[inline(always)]
@@ -204,10 +207,9 @@ fn write_trailer(body: &mut [u8], at: usize, pad: usize, version: IpVersion) -> 
     };
     let mut end = at;
     if pad > 6 {
-        let padding = body.get_mut(at..at + pad).ok_or(NoRoom)?;
-        for (byte, value) in padding.iter_mut().zip(1..=pad as u8) {
-            *byte = value;
-        }
+        // What is too much of it lies where the rest of the trailer and the ICV will be.
+        let padding = body.get_mut(at..).and_then(<[u8]>::first_chunk_mut);
+        *padding.ok_or(NoRoom)? = PADDING;
         end += pad - 6;
     }
     let last = body.get_mut(end..).and_then(<[u8]>::first_chunk_mut);
