@@ -177,23 +177,29 @@ fn measure_random() -> Result<(), String> {
             .wrapping_add(1442695040888963407);
         (dice >> 33) as u32 % PAIRS
     };
-    let few = rate_of(0, (0..64).map(|n| (0, 1000 + n)))?;
-    let one = rate_of(0, (0..RANDOM).map(|n| (0, 1000 + (n % 64) as u16)))?;
-    let many = rate_of(PAIRS, (0..RANDOM).map(|_| (random(), 1000)))?;
-    println!(
-        "64 bytes, Mpps: one SA {one:.2} ({few:.2} with 64 packets again and again), {PAIRS} at random {many:.2}, \
-         ratio {:.2} ({:.2})",
-        many / one,
-        many / few
-    );
+    for bytes in [64, 512, 1420] {
+        let few = rate_of(0, bytes, (0..64).map(|n| (0, 1000 + n)))?;
+        let one = rate_of(0, bytes, (0..RANDOM).map(|n| (0, 1000 + (n % 64) as u16)))?;
+        let many = rate_of(PAIRS, bytes, (0..RANDOM).map(|_| (random(), 1000)))?;
+        println!(
+            "{bytes} bytes, Mpps: one SA {one:.2} ({few:.2} with 64 packets again and again), {PAIRS} at random \
+             {many:.2}, ratio {:.2} ({:.2})",
+            many / one,
+            many / few
+        );
+    }
     Ok(())
 }
 
-/// Packets a second over so many tunnels; each packet by its tunnel and source port.
-fn rate_of(tunnels: u32, packets: impl Iterator<Item = (u32, u16)>) -> Result<f64, String> {
+/// Packets of so many bytes a second over so many tunnels; each packet by its tunnel and source port.
+fn rate_of(
+    tunnels: u32,
+    bytes: usize,
+    packets: impl Iterator<Item = (u32, u16)>,
+) -> Result<f64, String> {
     let scratch = Scratch::new("scale");
     let frames: Vec<_> = packets
-        .map(|(tunnel, port)| policy::frame(tunnel, port))
+        .map(|(tunnel, port)| policy::frame(tunnel, port, bytes))
         .collect();
     let path = scratch.path("packets.pcap");
     pcap::write(&path, &frames);

@@ -12,7 +12,7 @@ pub(crate) const RUNTIME: &str = "eal = [\"--no-huge\", \"-m\", \"512\"]";
 
 /// Few packets for tunnel 0, in 64 flows.
 pub(crate) fn one_tunnel(scratch: &Scratch) -> String {
-    let frames: Vec<_> = (0..64).map(|n| policy::frame(0, 1000 + n)).collect();
+    let frames: Vec<_> = (0..64).map(|n| policy::frame(0, 1000 + n, 64)).collect();
     let path = scratch.path("one.pcap");
     pcap::write(&path, &frames);
     path.display().to_string()

@@ -91,10 +91,10 @@ fn tunnel(text: &mut String, n: u32) {
     }
 }
 
-/// A clear packet for a tunnel.
-pub fn frame(tunnel: u32, port: u16) -> Vec<u8> {
+/// A clear packet of so many bytes for a tunnel.
+pub fn frame(tunnel: u32, port: u16, bytes: usize) -> Vec<u8> {
     let [_, a, b, c] = tunnel.to_be_bytes();
     let to = format!("{}.{b}.{c}.5", 100 + a);
-    let packet = udp_packet("10.0.0.9", &to, (port, 2000), &[0; 36]);
+    let packet = udp_packet("10.0.0.9", &to, (port, 2000), &vec![0; bytes - 28]);
     ip_frame(LAN, HOST, &packet)
 }
