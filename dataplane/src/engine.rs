@@ -114,7 +114,7 @@ impl FastEngine {
             .choose_with(config.transform, device, devices.inline)
             .ok_or(KeyError::Unsupported)?;
         let mut key = match made {
-            Some(key) => Key::new(Algorithm::Device(key)),
+            Some(key) => Key::new(Algorithm::Device(Box::new(key))),
             None => self.key(config.transform, &config.cipher_key, &config.integrity_key)?,
         };
         key.standing = choice.offered.then(Standing::default);
@@ -324,7 +324,7 @@ enum Algorithm {
     Kernel(kernel::Key),
     MultiBuffer(Box<multi_buffer::Key>),
     Portable(Box<portable::Key>),
-    Device(DeviceKey),
+    Device(Box<DeviceKey>),
 }
 
 impl Lookaside<Packet> for FastEngine {
@@ -347,7 +347,7 @@ impl Lookaside<Packet> for FastEngine {
             &Key {
                 algorithm: Algorithm::Device(ref key),
                 ..
-            } => Some(key),
+            } => Some(&**key),
             _ => None,
         };
         self.devices.enqueue(jobs, key, refused);
@@ -399,8 +399,8 @@ impl Engine for FastEngine {
     fn prefetch(&self, key: &Key, payload: usize) {
         match &key.algorithm {
             Algorithm::Kernel(key) => key.prefetch(payload),
-            Algorithm::MultiBuffer(key) => prefetch::front(&**key),
-            Algorithm::Portable(key) => prefetch::front(&**key),
+            Algorithm::MultiBuffer(key) => prefetch::front(&**key, 5),
+            Algorithm::Portable(key) => prefetch::front(&**key, 5),
             Algorithm::Device(_) => {}
         }
     }

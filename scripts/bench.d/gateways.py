@@ -322,7 +322,9 @@ class Secgw(Gateway):
             client.connect(f"{base}/dpdk/{self.prefix}/dpdk_telemetry.v2")
             client.recv(1 << 14)
             client.sendall(f"/ethdev/stats,{self.port}".encode())
-            return json.loads(client.recv(1 << 14))["/ethdev/stats"]["opackets"]
+            # Null until the port is there.
+            figures = json.loads(client.recv(1 << 14))["/ethdev/stats"]
+            return figures["opackets"] if figures else -1
 
     def cycles_per_second(self):
         """Of the time stamp counter, as DPDK has found it at the last start."""

@@ -20,7 +20,7 @@ use crate::ip::{Address, IpVersion, protocol};
 use crate::pipeline::{Opening, Outlet, Pipeline, Sealing};
 use crate::plain::{Plain, V4, V6};
 use crate::replay::ReplayWindow;
-use crate::sa::SaRef;
+use crate::sa::{InboundSa, OutboundSa, SaRef};
 use crate::spd::Classifier;
 use crate::{PacketBuf, esp};
 
@@ -184,9 +184,10 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     /// Asks for the memory of the SA.
     #[inline(always)]
     fn approach_sa(&self, arrival: &Arrival) {
+        let sad = &self.sad;
         match arrival.way {
-            Way::Protect(slot, _) => self.sad.outbound.prefetch(slot),
-            Way::Open(slot) => self.sad.inbound.prefetch(slot),
+            Way::Protect(slot, _) => sad.outbound.prefetch(slot, OutboundSa::<E::Key>::FRONT),
+            Way::Open(slot) => sad.inbound.prefetch(slot, InboundSa::<E::Key>::FRONT),
             Way::Whole | Way::Outbound | Way::Esp(..) | Way::Emerged(_) => {}
         }
     }

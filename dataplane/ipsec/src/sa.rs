@@ -228,10 +228,10 @@ pub struct InboundSa<K> {
     pub shape: Shape,
     /// Anti-replay; `None` where the policy turned it off.
     pub replay: Option<ReplayWindow>,
-    /// Lifetime.
-    pub life: Life,
     /// Engine key.
     pub key: K,
+    /// Lifetime.
+    pub life: Life,
     /// Tunnel or transport.
     pub mode: Mode,
     /// ESP comes in UDP: from this address and port, the last time.
@@ -249,6 +249,9 @@ pub struct InboundSa<K> {
 }
 
 impl<K> InboundSa<K> {
+    /// Cache lines that each packet needs, with a key of four words.
+    pub(crate) const FRONT: usize = 3;
+
     /// A fresh SA from its configuration and an engine's key. Bundle fields start unset.
     pub fn new(config: &SaConfig, key: K, now: u64, counters: Arc<SaCounters>) -> Self {
         InboundSa {
@@ -329,12 +332,12 @@ pub struct OutboundSa<K> {
     random_iv: bool,
     /// 64 bit sequence numbers.
     pub esn: bool,
-    /// Lifetime.
-    pub life: Life,
     /// Engine key.
     pub key: K,
     /// Its packets' headers and way out, as last found.
     pub envelope: Envelope,
+    /// Lifetime.
+    pub life: Life,
     /// Where its packets leave, as found for the envelope's generation.
     pub way: Option<Adjacency>,
     /// SPI.
@@ -366,6 +369,9 @@ pub struct OutboundSa<K> {
 }
 
 impl<K> OutboundSa<K> {
+    /// Cache lines that each packet needs, with a key of four words.
+    pub(crate) const FRONT: usize = 4;
+
     /// A fresh SA from its configuration and an engine's key. Bundle fields start unset.
     pub fn new(config: &SaConfig, key: K, now: u64, counters: Arc<SaCounters>) -> Self {
         let (source, destination) = (config.source.into(), config.destination.into());

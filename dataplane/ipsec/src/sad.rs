@@ -212,11 +212,11 @@ impl<T> Slab<T> {
         }
     }
 
-    /// Asks for the memory of a slot's occupant.
+    /// Asks for the first `lines` cache lines of a slot's occupant.
     #[inline]
-    pub fn prefetch(&self, slot: u32) {
+    pub fn prefetch(&self, slot: u32, lines: usize) {
         if let Some(occupant) = self.get(slot) {
-            prefetch::front(occupant);
+            prefetch::front(occupant, lines);
         }
     }
 

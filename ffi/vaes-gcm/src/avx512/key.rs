@@ -109,8 +109,8 @@ impl Key {
         // The header, the trailer that may begin a block, the lengths, and what is left of a block.
         let blocks = payload / size_of::<Block>() + 4;
         let first = POWERS.saturating_sub(blocks) / BLOCKS * BLOCKS;
-        // Of what lies behind the last power, that which a vector takes.
-        for line in powers[first..POWERS + 2 * BLOCKS].chunks(BLOCKS) {
+        // Of what lies behind the last power, that which a short packet's vectors take.
+        for line in powers[first..POWERS + BLOCKS].chunks(BLOCKS) {
             prefetch::soon(line);
         }
         // The tenth round key and the first counters share a line.
