@@ -298,7 +298,7 @@ class Secgw(Gateway):
         config, core = self.file("secgw.cfg"), self.machine.core
         with open(config, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as out:
             out.write(self.configuration())
-        megabytes = str((self.buffers * 2560 >> 20) + 320)
+        megabytes = str((self.buffers * 5120 >> 20) + 320)
         memory = ["--in-memory"] if self.machine.huge_pages else ["--no-huge"]
         command = [os.environ["SECGW"], "-l", str(core), "-m", megabytes, *memory, "--no-pci"]
         command += ["--file-prefix", self.prefix, "--log-level=lib.eal:debug", "--vdev", f"crypto_{self.mode.device}0"]
@@ -314,7 +314,8 @@ class Secgw(Gateway):
         with self.start(self.finite()) as running:
             running.until(lambda: self.sent() >= 0)
             with contextlib.suppress(Failed):  # what is missing is named by the check
-                running.until(lambda: self.sent() >= packets, 5)
+                # It takes a while to make its buffers.
+                running.until(lambda: self.sent() >= packets, 5 + self.buffers / 10_000)
 
     def sent(self):
         base = "/var/run" if os.geteuid() == 0 else os.environ.get("XDG_RUNTIME_DIR", "/tmp")
