@@ -339,6 +339,20 @@ impl Control {
                     }
                 }
             }
+            News::ShortLife {
+                connection,
+                child,
+                seconds,
+                kilobytes,
+            } => {
+                let event = Event::ShortLife {
+                    connection,
+                    child,
+                    seconds,
+                    kilobytes,
+                };
+                self.raise(now, event);
+            }
             News::KeyLog {
                 initiator_cookie,
                 encryption_key,
