@@ -113,6 +113,14 @@ pub enum Event {
     },
     /// The peer's address changed, and its SAs follow.
     PeerMoved { children: usize, remote: String },
+    /// A peer wants SAs to live for so little that we would renew without end: they live longer.
+    ShortLife {
+        connection: String,
+        /// None: phase 1.
+        child: Option<String>,
+        seconds: Option<u64>,
+        kilobytes: Option<u64>,
+    },
     /// ESP or AH for which there is no SA (RFC 4301 5.2).
     BadSpi {
         spi: String,
@@ -276,6 +284,10 @@ impl Event {
             ),
             Event::SaRefused { .. } => (Error, "SAs not installed"),
             Event::PeerMoved { .. } => (Info, "the peer has another address"),
+            Event::ShortLife { .. } => (
+                Warning,
+                "the peer wants too short a life: SAs get a longer one",
+            ),
             Event::BadSpi { .. } => (Warning, "no SA with this SPI"),
             Event::AuthenticationFailed { .. } => (Warning, "authentication failed"),
             Event::NegotiationFailed { .. } => (Warning, "negotiation failed"),

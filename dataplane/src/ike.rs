@@ -22,7 +22,7 @@ use crate::eal::Pools;
 use crate::events::Event;
 use crate::ike_status::{Begun, identity_text, reason_text, transform_text};
 use crate::key_log::KeyLog;
-use crate::negotiated::{LINGER, Limit, NegotiatedSa, Orders};
+use crate::negotiated::{Inbound, Limit, NegotiatedSa, Orders};
 use crate::numbers::ChildNumbers;
 use crate::packet::Packet;
 use crate::pool::{self, Pool, SystemRandom};
@@ -339,6 +339,20 @@ impl Control {
                     }
                 }
             }
+            News::ShortLife {
+                connection,
+                child,
+                seconds,
+                kilobytes,
+            } => {
+                let event = Event::ShortLife {
+                    connection,
+                    child,
+                    seconds,
+                    kilobytes,
+                };
+                self.raise(now, event);
+            }
             News::KeyLog {
                 initiator_cookie,
                 encryption_key,
@@ -360,11 +374,11 @@ impl Control {
         };
         self.raise(now, event);
         // The peer is told of it: what it sent before that is on its way still.
-        let stays = match reason {
-            CloseReason::Terminated | CloseReason::Idle => LINGER,
-            _ => 0,
+        let inbound = match reason {
+            CloseReason::Terminated | CloseReason::Idle => Inbound::Lingers,
+            _ => Inbound::Ends,
         };
-        let orders = self.negotiated.remove(child, now, stays);
+        let orders = self.negotiated.remove(child, now, inbound);
         self.send_orders(orders);
     }
 

@@ -9,9 +9,9 @@
 //! ```
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use portcullis_config::{Direction, Limits, SaConfig, Selector};
+use portcullis_config::{Direction, Limits, SaConfig, Selector, UdpEncapsulation};
 use portcullis_ike::{AddSa, ChildId, SpiSource};
 use portcullis_ipsec::children::{Bound, Children, RemotePrefix};
 use portcullis_ipsec::command::{Command, Negotiated as Order};
@@ -33,8 +33,8 @@ use crate::spi::Spis;
 use crate::tally::{Sums, Tally, Volume};
 use crate::worker::{GatewayEngine, WorkerCommand};
 
-/// Milliseconds for which a replaced inbound SA still takes what is on its way.
-pub const LINGER: u64 = 1000;
+/// Milliseconds for which an inbound SA still takes what is on its way.
+const LINGER: u64 = 1000;
 /// Milliseconds between two orders to forget flows.
 const FORGET_INTERVAL: u64 = 10;
 /// Packets and bytes that an SA's counters may be behind its lifetime.
@@ -95,6 +95,26 @@ impl Child {
     pub fn selector(&self) -> &Selector {
         &self.selector
     }
+
+    /// Same traffic, same worker.
+    fn is_like(&self, other: &Child) -> bool {
+        (self.number, self.worker, &self.selector) == (other.number, other.worker, &other.selector)
+    }
+
+    /// Address of the peer, and the ports that tell those behind one NAT.
+    fn peer(&self) -> Option<(IpAddr, Option<UdpEncapsulation>)> {
+        let sa = &self.outbound.last()?.config;
+        Some((sa.destination, sa.udp))
+    }
+}
+
+/// What becomes of the inbound SAs of a child that is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inbound {
+    /// They go with it: the peer does not use them any more.
+    Ends,
+    /// They go a second later: what the peer sent before it heard of it is on its way still.
+    Lingers,
 }
 
 /// What is known of the SA behind an event.
@@ -353,10 +373,6 @@ impl Negotiated {
 
     /// The child with the same peer that packets find in this one's place: an older one, or a newer one.
     fn in_use_beside(&self, id: ChildId) -> (Option<ChildId>, Option<ChildId>) {
-        let peer = |child: &Child| {
-            let sa = &child.outbound.last()?.config;
-            Some((sa.destination, sa.udp))
-        };
         let (mut older, mut newer) = (None, None);
         let child = self.children.get(&id);
         let Some(child) = child.filter(|child| !child.bound && !child.outbound.is_empty()) else {
@@ -364,11 +380,9 @@ impl Negotiated {
         };
         let alike = self.alike.get(&(child.number, child.prefix));
         for other in alike.into_iter().flatten() {
-            let used = self.children.get(other).filter(|used| {
-                used.bound
-                    && peer(used) == peer(child)
-                    && (used.worker, &used.selector) == (child.worker, &child.selector)
-            });
+            let used = self.children.get(other);
+            let used = used
+                .filter(|used| used.bound && used.is_like(child) && used.peer() == child.peer());
             // Of two made at once, the older one may be the one that stays.
             let is_newer = |used: &Child| {
                 used.replaces == Some(id) || (child.replaces != Some(*other) && *other > id)
@@ -382,16 +396,20 @@ impl Negotiated {
         (older, newer)
     }
 
-    /// True if every packet of the one may as well go with the other.
-    fn can_swap(&self, used: ChildId, successor: ChildId) -> bool {
-        let (Some(used), Some(new)) = (self.children.get(&used), self.children.get(&successor))
+    /// True if every packet of the one may as well go with the other: of two clients behind one NAT, whose traffic is
+    /// the same in transport mode, neither has the other's.
+    fn can_swap(&self, id: ChildId, successor: ChildId) -> bool {
+        let (Some(used), Some(new)) = (self.children.get(&id), self.children.get(&successor))
         else {
             return false;
         };
+        // IKE, which knows identities, said so; the peer may have another address since.
+        let related = new.replaces == Some(id) || used.replaces == Some(successor);
         used.bound
             && !new.bound
             && !new.outbound.is_empty()
-            && (used.number, used.worker, &used.selector) == (new.number, new.worker, &new.selector)
+            && used.is_like(new)
+            && (related || used.peer() == new.peer())
     }
 
     /// The successor takes the slot that packets find.
@@ -437,9 +455,8 @@ impl Negotiated {
         orders
     }
 
-    /// Removes both directions of a child; the inbound one so many milliseconds later, since the peer may still send
-    /// with it.
-    pub fn remove(&mut self, id: ChildId, now: u64, stays: u64) -> Orders {
+    /// Removes both directions of a child. Inbound SAs whose traffic another child has linger in any case.
+    pub fn remove(&mut self, id: ChildId, now: u64, inbound: Inbound) -> Orders {
         let alike = self
             .children
             .get(&id)
@@ -461,18 +478,15 @@ impl Negotiated {
             *count -= 1;
         }
         orders.extend(self.remove_outbound(&child, now));
-        let inbound: Vec<_> = child.inbound;
-        for sa in &inbound {
+        let sas = child.inbound;
+        for sa in &sas {
             let side = side_of(Direction::Inbound);
             self.places
                 .remove(&(sa.sa.place.worker, side, sa.sa.place.slot));
         }
-        match others.is_empty() && stays == 0 {
-            true => orders.extend(self.remove_inbound(inbound, now)),
-            false => {
-                let due = now + stays.max(LINGER);
-                self.leaving.entry(due).or_default().extend(inbound);
-            }
+        match others.is_empty() && inbound == Inbound::Ends {
+            true => orders.extend(self.remove_inbound(sas, now)),
+            false => self.leaving.entry(now + LINGER).or_default().extend(sas),
         }
         orders
     }

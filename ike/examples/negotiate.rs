@@ -72,16 +72,6 @@ fn connection(args: &[String], words: &[String]) -> Connection {
         panic!("seven arguments");
     };
     let has = |word: &str| words.iter().any(|w| w == word);
-    let esp = Transform::Esp(Cipher::AesGcm(AesKey::Aes128, AeadIcv::Icv16), None);
-    let cbc = Transform::Esp(
-        Cipher::AesCbc(AesKey::Aes128),
-        Some(Integrity::HmacSha2_256_128),
-    );
-    let proposal = |esp| ChildProposal {
-        esp: Some(esp).filter(|_| !has("ah")),
-        ah: has("ah").then_some(Integrity::HmacSha2_256_128),
-        esn: has("esn"),
-    };
     Connection {
         name: "peer".to_owned(),
         exchange: match has("aggressive") {
@@ -117,27 +107,42 @@ fn connection(args: &[String], words: &[String]) -> Connection {
         },
         fragment_size: has("fragment").then_some(300),
         start: Start::Manual,
-        children: vec![ChildPolicy {
-            name: "lan".to_owned(),
-            mode: match has("transport") {
-                true => Mode::Transport,
-                false => Mode::Tunnel,
-            },
-            selector: Selector {
-                local: lan(local_lan),
-                remote: lan(remote_lan),
-                upper: UpperLayer::Any,
-            },
-            proposals: vec![proposal(esp), proposal(cbc)],
-            pfs: has("pfs").then_some(Group::Modp2048),
-            soft: Limits::default(),
-            hard: Limits {
-                seconds: Some(1200),
-                ..Limits::default()
-            },
-            replay_window: Some(64),
-            idle: None,
-        }],
+        children: vec![child((local_lan, remote_lan), words)],
+    }
+}
+
+fn child((local_lan, remote_lan): (&str, &str), words: &[String]) -> ChildPolicy {
+    let has = |word: &str| words.iter().any(|w| w == word);
+    let esp = Transform::Esp(Cipher::AesGcm(AesKey::Aes128, AeadIcv::Icv16), None);
+    let cbc = Transform::Esp(
+        Cipher::AesCbc(AesKey::Aes128),
+        Some(Integrity::HmacSha2_256_128),
+    );
+    let proposal = |esp| ChildProposal {
+        esp: Some(esp).filter(|_| !has("ah")),
+        ah: has("ah").then_some(Integrity::HmacSha2_256_128),
+        esn: has("esn"),
+    };
+    ChildPolicy {
+        name: "lan".to_owned(),
+        mode: match has("transport") {
+            true => Mode::Transport,
+            false => Mode::Tunnel,
+        },
+        selector: Selector {
+            local: lan(local_lan),
+            remote: lan(remote_lan),
+            upper: UpperLayer::Any,
+        },
+        proposals: vec![proposal(esp), proposal(cbc)],
+        pfs: has("pfs").then_some(Group::Modp2048),
+        soft: Limits::default(),
+        hard: Limits {
+            seconds: Some(1200),
+            ..Limits::default()
+        },
+        replay_window: Some(64),
+        idle: None,
     }
 }
 

@@ -180,6 +180,17 @@ pub enum Event {
         /// The peer's from now on.
         remote: SocketAddr,
     },
+    /// The peer wants SAs to live for less than it gets by asking: it would have us renew without end.
+    ShortLife {
+        /// Name of the connection.
+        connection: String,
+        /// Name of the child in it; `None` for phase 1.
+        child: Option<String>,
+        /// What the peer wants.
+        seconds: Option<u64>,
+        /// What the peer wants.
+        kilobytes: Option<u64>,
+    },
     /// The key with which an IKE SA encrypts, in the form that Wireshark wants. Only if the settings ask for it.
     KeyLog {
         /// Names the IKE SA in Wireshark's table.

@@ -15,7 +15,7 @@ use portcullis_config::{
 use crate::core::Path;
 use crate::peer_id::PeerId;
 use crate::proposal::ipsec::Spis;
-use crate::proposal::lifetime::Lifetime;
+use crate::proposal::lifetime::{LEAST_OF_PHASE_2, Lifetime};
 use crate::show::ChildSnapshot;
 use crate::{AddSa, ChildId, IkeId, Time};
 
@@ -360,14 +360,15 @@ fn outbound_keys(child: &ChildSa) -> Vec<(u8, IpAddr, u32)> {
     esp.into_iter().chain(ah).collect()
 }
 
-/// Soft and hard limits of an SA: the policy's, and no longer than the peer lives with it. `jitter` shortens the
-/// soft ones.
+/// Soft and hard limits of an SA: the policy's, and no longer than the peer lives with it, if that is not next to
+/// nothing. `jitter` shortens the soft ones.
 pub(crate) fn limits(
     policy: &ChildPolicy,
     lifetime: Lifetime,
     mut jitter: impl FnMut(u64) -> u64,
 ) -> (Limits, Limits) {
     let shorter = |ours: Option<u64>, theirs: Option<u64>| ours.into_iter().chain(theirs).min();
+    let lifetime = lifetime.at_least(LEAST_OF_PHASE_2);
     let hard = Limits {
         seconds: shorter(policy.hard.seconds, lifetime.seconds),
         bytes: shorter(

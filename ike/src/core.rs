@@ -12,6 +12,7 @@ use crate::child::Children;
 use crate::crypto::credentials::LoadedCredentials;
 use crate::leases::Leases;
 use crate::peer_id::PeerId;
+use crate::proposal::lifetime::Lifetime;
 use crate::show::{Counters, Mismatch};
 use crate::traffic::Wanted;
 use crate::v1::wrong_passwords::WrongPasswords;
@@ -176,6 +177,23 @@ impl Core {
 
     pub(crate) fn work(&mut self, ike: IkeId, exchange: u32, job: Job) {
         self.works.push_back(Work { ike, exchange, job });
+    }
+
+    /// The peer wants so short a life, and does not get it.
+    pub(crate) fn note_short_life(
+        &mut self,
+        connection: &str,
+        child: Option<&str>,
+        wanted: Option<Lifetime>,
+    ) {
+        if let Some(Lifetime { seconds, kilobytes }) = wanted {
+            self.events.push_back(Event::ShortLife {
+                connection: connection.to_owned(),
+                child: child.map(str::to_owned),
+                seconds,
+                kilobytes,
+            });
+        }
     }
 
     /// A negotiation ended without result.

@@ -6,13 +6,13 @@ use portcullis_config::{
     Transform,
 };
 
-use crate::proposal::lifetime::Lifetime;
+use crate::proposal::lifetime::{Lifetime, PHASE_2};
 use crate::proposal::{ike, ipsec};
 use crate::wire::configuration::Configuration;
 use crate::wire::delete::Delete;
 use crate::wire::fragment::Fragment;
 use crate::wire::identification::Identification;
-use crate::wire::notification::Notification;
+use crate::wire::notification::{Notification, notify};
 use crate::wire::payload::{Payload, kind};
 use crate::wire::security_association::SecurityAssociation;
 use crate::wire::{Payloads, certificate, nat_original_address};
@@ -50,6 +50,9 @@ fn payload(Payload { kind, body }: Payload<'_>) {
             if let Ok(notification) = Notification::parse(body) {
                 let again = Notification::parse(&notification.encode());
                 assert_eq!(again.as_ref(), Ok(&notification));
+                if notification.kind == notify::RESPONDER_LIFETIME {
+                    lifetime(&notification.data);
+                }
             }
         }
         kind::DELETE => {
@@ -89,6 +92,17 @@ fn identification(id: &Identification) {
         assert!(range.start <= range.end);
         let written = Identification::of_traffic(range, id.protocol, id.port);
         assert_eq!(written.range(), Ok(range));
+    }
+}
+
+fn lifetime(data: &[u8]) {
+    let Ok(read) = Lifetime::parse(data) else {
+        return;
+    };
+    // We write no more than four bytes.
+    let mut both = read.seconds.iter().chain(&read.kilobytes);
+    if both.all(|said| *said <= u64::from(u32::MAX)) {
+        assert_eq!(Lifetime::parse(&read.encode(PHASE_2)), Ok(read));
     }
 }
 

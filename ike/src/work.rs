@@ -125,10 +125,10 @@ impl Verification {
     fn run(&self, unix_time: u64) -> Result<(), Error> {
         let certificates: Vec<_> = self.certificates.iter().map(Vec::as_slice).collect();
         let expected = self.expected.as_ref();
-        let verify = |entry: &Arc<LoadedCredentials>| {
+        let verify = |entry: &LoadedCredentials| {
             entry.verify(&certificates, unix_time, &self.presented, expected)
         };
-        let verified = credentials::first_believed(self.believed.iter().map(verify));
+        let verified = credentials::first_believed(&self.believed, verify);
         let key = verified.map_err(|e| PeerIncompatible::Certificate(e.to_string()))?;
         // RFC 4754 4: the method names the curve.
         if Method::of(key.algorithm()) != self.method {

@@ -171,7 +171,7 @@ pub const CONNECTION: Table = Table {
             kind: "60..604800",
             presence: Default("28800"),
             example: "3600",
-            doc: "Seconds after which phase 1 ends; it is renewed before. Where the peer wants less, that counts.",
+            doc: "Seconds after which phase 1 ends; it is renewed before. Where the peer wants less, that counts, but for fewer than 60 seconds or 64 kilobytes, which count as those: the peer is told, if it began, and the log.",
         },
         Key {
             name: "lifetime-kilobytes",
@@ -443,7 +443,7 @@ pub const CHILD: Table = Table {
             kind: "table",
             presence: Default("{ seconds = 3600 }"),
             example: "{ seconds = 3600, bytes = 1_000_000_000 }",
-            doc: "Limits at which the SAs end; offered to the peer. In profile `ws2003` the default is also 102 400 000 bytes.",
+            doc: "Limits at which the SAs end; offered to the peer. Where it wants less, that counts, but for fewer than 60 seconds or 1024 kilobytes, which count as those: the peer is told, if it began, and the log. In profile `ws2003` the default is also 102 400 000 bytes.",
         },
         Key {
             name: "replay-window",

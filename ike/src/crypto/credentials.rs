@@ -7,7 +7,7 @@ use aws_lc::signature::{Algorithm, PrivateKey, PublicKey};
 use portcullis_config::{Credentials, Identity};
 
 use super::certificate::{Certificate, CertificateError};
-use super::chain::{Chains, Unusable};
+use super::chain::{Chains, Serial, Unusable};
 use super::distinguished_name;
 
 /// Certificates of one peer that are looked at.
@@ -92,6 +92,20 @@ impl fmt::Display for CredentialsWarning {
                 )
             }
         }
+    }
+}
+
+/// A peer's key, and the chain for which it is believed.
+#[derive(Debug)]
+pub struct Believed {
+    key: PublicKey,
+    chain: Vec<Serial>,
+}
+
+impl Believed {
+    /// The key of the end entity.
+    pub fn key(&self) -> &PublicKey {
+        &self.key
     }
 }
 
@@ -207,7 +221,7 @@ impl LoadedCredentials {
         now: u64,
         presented: &Identity,
         expected: Option<&Identity>,
-    ) -> Result<PublicKey, CertificateError> {
+    ) -> Result<Believed, CertificateError> {
         if certificates.len() > MOST_CERTIFICATES {
             return Err(CertificateError::TooMany);
         }
@@ -218,8 +232,11 @@ impl LoadedCredentials {
         certificate.check_use()?;
         let (before, after) = certificates.split_at(position);
         let (der, after) = after.split_first().ok_or(CertificateError::Missing)?;
-        self.chains.verify(der, &[before, after].concat(), now)?;
-        Ok(certificate.into_public_key())
+        let chain = self.chains.verify(der, &[before, after].concat(), now)?;
+        Ok(Believed {
+            key: certificate.into_public_key(),
+            chain,
+        })
     }
 
     /// What the operator should be told at this second since 1970.
@@ -242,22 +259,28 @@ impl LoadedCredentials {
 }
 
 /// What several entries of a connection say of the same certificates, in their order: one that believes is enough,
-/// unless another, which knows the issuers too, knows of a revocation or must and does not.
+/// unless another, which knows the issuers too, must know of revocation and does not, or any knows of one. That need not
+/// know the issuers: the peer may have left them out.
 pub(crate) fn first_believed(
-    said: impl Iterator<Item = Result<PublicKey, CertificateError>>,
+    entries: &[Arc<LoadedCredentials>],
+    verify: impl Fn(&LoadedCredentials) -> Result<Believed, CertificateError>,
 ) -> Result<PublicKey, CertificateError> {
     let mut result = Err(CertificateError::UnknownIssuer);
-    for each in said {
-        match (&result, each) {
+    for entry in entries {
+        match (&result, verify(entry)) {
             (_, Err(error @ (CertificateError::Revoked | CertificateError::RevocationUnknown))) => {
                 return Err(error);
             }
             // Whoever knows the issuers knows best what is wrong.
-            (Err(CertificateError::UnknownIssuer), each) | (Err(_), each @ Ok(_)) => result = each,
+            (Err(CertificateError::UnknownIssuer), said) | (Err(_), said @ Ok(_)) => result = said,
             _ => {}
         }
     }
-    result
+    let Believed { key, chain } = result?;
+    match entries.iter().any(|entry| entry.chains.revoke(&chain)) {
+        true => Err(CertificateError::Revoked),
+        false => Ok(key),
+    }
 }
 
 /// The private key, if it goes with the own certificate, and that is fit for its purpose.

@@ -29,11 +29,10 @@ impl Endpoint {
 
     /// True if each child of a connection stands, for each piece of its traffic.
     fn is_complete(&self, connection: &Connection) -> bool {
-        let policies = connection.children.iter();
-        let wanted = policies.map(|policy| traffic::pieces(&policy.selector).len());
-        let children = self.core.children.of_connection(&connection.name);
-        let there = children.filter(|child| !child.is_replaced()).count();
-        there >= wanted.sum()
+        connection.children.iter().all(|policy| {
+            let mut pieces = traffic::pieces(&policy.selector).into_iter();
+            pieces.all(|piece| self.has_child(&connection.name, &policy.name, &piece))
+        })
     }
 
     /// A connection does not stand, or not all of it: if it should, it begins anew, later.

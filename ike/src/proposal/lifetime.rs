@@ -15,6 +15,17 @@ pub(crate) const PHASE_1: Numbers = (11, 12);
 /// RFC 2407 4.5.
 pub(crate) const PHASE_2: Numbers = (1, 2);
 
+/// The shortest life of phase 1 that a peer gets by asking: the least of a policy.
+pub(crate) const LEAST_OF_PHASE_1: Lifetime = Lifetime {
+    seconds: Some(60),
+    kilobytes: Some(64),
+};
+/// The same of quick mode. A policy may have less of its own.
+pub(crate) const LEAST_OF_PHASE_2: Lifetime = Lifetime {
+    seconds: Some(60),
+    kilobytes: Some(1024),
+};
+
 /// The life of an SA; `None` is no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Lifetime {
@@ -41,16 +52,34 @@ impl Lifetime {
         }
     }
 
-    /// What it says that is less than `offered`: that the other end does not know yet.
-    pub(crate) fn below(self, offered: Self) -> Option<Self> {
-        let below = |ours: Option<u64>, offered: Option<u64>| {
-            ours.filter(|ours| offered.is_none_or(|offered| *ours < offered))
+    /// What a peer said, raised to the least that it gets: with one second, or a kilobyte, it would have us renew
+    /// without end. It may still end its SA when it likes.
+    pub(crate) fn at_least(self, least: Self) -> Self {
+        let raised =
+            |said: Option<u64>, least: Option<u64>| said.map(|said| said.max(least.unwrap_or(0)));
+        Lifetime {
+            seconds: raised(self.seconds, least.seconds),
+            kilobytes: raised(self.kilobytes, least.kilobytes),
+        }
+    }
+
+    /// What it says that `offered` does not: that the other end does not know yet.
+    pub(crate) fn beside(self, offered: Self) -> Option<Self> {
+        self.where_it(offered, |ours, offered| Some(ours) != offered)
+    }
+
+    /// What it says that is less than `life`.
+    pub(crate) fn below(self, life: Self) -> Option<Self> {
+        self.where_it(life, |said, life| life.is_some_and(|life| said < life))
+    }
+
+    fn where_it(self, other: Self, holds: impl Fn(u64, Option<u64>) -> bool) -> Option<Self> {
+        let kept = |it: Option<u64>, other| it.filter(|it| holds(*it, other));
+        let kept = Lifetime {
+            seconds: kept(self.seconds, other.seconds),
+            kilobytes: kept(self.kilobytes, other.kilobytes),
         };
-        let news = Lifetime {
-            seconds: below(self.seconds, offered.seconds),
-            kilobytes: below(self.kilobytes, offered.kilobytes),
-        };
-        Some(news).filter(|news| *news != Lifetime::default())
+        Some(kept).filter(|kept| *kept != Lifetime::default())
     }
 
     /// Attributes that say it.
@@ -135,14 +164,21 @@ mod tests {
     }
 
     #[test]
-    fn the_shorter_one_counts_and_is_told_where_it_is_news() {
+    fn the_shorter_one_counts_but_for_less_than_a_peer_gets() {
         let hour = Lifetime::said(Some(3600), Some(0));
         let day = Lifetime::said(Some(86400), Some(1000));
         assert_eq!(hour.kilobytes, None);
         let both = Lifetime::said(Some(3600), Some(1000));
         assert_eq!(hour.shorter(day), both);
-        assert_eq!(hour.below(day), Some(hour));
-        assert_eq!(day.below(hour), Some(Lifetime::said(None, Some(1000))));
-        assert_eq!(hour.below(both), None);
+        assert_eq!(hour.beside(day), Some(hour));
+        assert_eq!(both.beside(hour), Some(Lifetime::said(None, Some(1000))));
+        assert_eq!(hour.beside(both), None);
+        let second = Lifetime::said(Some(1), None);
+        let minute = Lifetime::said(Some(60), None);
+        assert_eq!(second.at_least(LEAST_OF_PHASE_1), minute);
+        assert_eq!(minute.beside(second), Some(minute));
+        assert_eq!(second.below(minute), Some(second));
+        assert_eq!(day.below(both), None);
+        assert_eq!(both.at_least(LEAST_OF_PHASE_1), both);
     }
 }

@@ -5,16 +5,12 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use crate::core::{Core, Request};
-use crate::proposal::lifetime::{self, Lifetime, PHASE_1};
+use crate::proposal::lifetime::{self, LEAST_OF_PHASE_1, Lifetime, PHASE_1};
 use crate::v1::ike_sa::{IkeSa, Role};
 use crate::v1::informational;
 use crate::wire::notification::notify;
 use crate::wire::{Payloads, protocol};
 use crate::{CloseReason, Time};
-
-/// The fewest kilobytes of a policy, and all that a peer's fewer come to: else it would have us renew with every few
-/// messages. It may still end its SA when it likes.
-const LEAST_KILOBYTES: u64 = 64;
 
 /// What its keys have protected, and may. A message that goes out changes nothing else.
 #[derive(Debug, Default)]
@@ -73,9 +69,9 @@ impl IkeSa {
         let (Some(connection), Some(began)) = (&self.connection, self.established) else {
             return;
         };
-        let life = self.peer_lifetime.shorter(ours(connection));
-        let kilobytes = life.kilobytes.map(|k| k.max(LEAST_KILOBYTES));
-        self.volume.end = kilobytes.map(|k| k.saturating_mul(1024));
+        let life = ours(connection).shorter(self.peer_lifetime.at_least(LEAST_OF_PHASE_1));
+        core.note_short_life(&connection.name, None, self.peer_lifetime.below(life));
+        self.volume.end = life.kilobytes.map(|k| k.saturating_mul(1024));
         let early = self.volume.end.map(|end| core.jittered(self.early(end)));
         self.volume.renewal = early.filter(|_| self.may_renew());
         let Some(seconds) = life.seconds else {
@@ -110,11 +106,13 @@ impl IkeSa {
         }
     }
 
-    /// Says how long we live with a phase 1 that the peer has begun, where it offered more. In an exchange of its own:
-    /// what main mode's last message says beside the proof, its hash does not cover.
+    /// Says how long we live with a phase 1 that the peer has begun, where it offered more, or less than it gets. In an
+    /// exchange of its own: what main mode's last message says beside the proof, its hash does not cover.
     pub(crate) fn say_lifetime(&mut self, core: &mut Core) {
         let ours = self.connection.as_deref().map(ours).unwrap_or_default();
-        let news = ours.below(self.peer_lifetime);
+        let offered = self.peer_lifetime;
+        let life = ours.shorter(offered.at_least(LEAST_OF_PHASE_1));
+        let news = life.beside(offered);
         if let Some(news) = news.filter(|_| self.role == Role::Responder) {
             let data = news.encode(PHASE_1);
             informational::notify_own(self, core, notify::RESPONDER_LIFETIME, data);

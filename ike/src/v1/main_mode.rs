@@ -370,9 +370,9 @@ fn receive_authentication(
         let identity = phase1::read_identity(sa, identification)?;
         let requested = authentication::requested(&payloads);
         let initial_contact = phase1::has_initial_contact(&payloads);
-        Ok((proof, identity, initial_contact, requested, body))
+        Ok((proof, identity, initial_contact, requested))
     };
-    let (proof, identity, initial_contact, requested, body) = match read(&mut iv) {
+    let (proof, identity, initial_contact, requested) = match read(&mut iv) {
         Ok(read) => read,
         Err(error) => return Err(phase1::unreadable(sa, core, error)),
     };
@@ -384,9 +384,9 @@ fn receive_authentication(
         keys.iv = iv;
     }
     sa.phase1.accepted(incoming.bytes);
-    // RFC 2407 4.6.3: it may be said in the last message of main mode. Nothing there is covered by the hash, but who
-    // changes encrypted bytes spoils those before them, which are the SPI that it must have.
-    sa.hear_lifetime(core, &Payloads::parse(incoming.header.next_payload, &body)?);
+    // RFC 2407 4.6.3 lets a responder say its lifetime here as well. The hash covers nothing beside the identity, so
+    // that anybody on the path may have changed it: it is heard only in exchanges that are authentic to their end. INITIAL-CONTACT, which peers
+    // say here and nowhere else, is heard once the proof holds.
     // RFC 3947 4: the initiator goes over to the other port with this message.
     sa.path = incoming.path;
     let identified = phase1::identify(sa, core, identity);

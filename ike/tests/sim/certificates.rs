@@ -210,3 +210,38 @@ fn no_certificate_in_its_time_is_an_error_that_names_it() {
         );
     }
 }
+
+/// What one entry knows to be revoked, no other one is believed about: not even if the peer leaves out the issuers that
+/// would lead to the first one's root.
+#[test]
+fn revocation_is_not_evaded_by_leaving_an_issuer_out() {
+    let entry = |own, roots: &[&str], crls: &[&str]| {
+        let mut method = with_key(own, "p256.pk8", roots);
+        if let Authentication::Certificates(credentials) = &mut method.authentication {
+            credentials.crls = crls.iter().map(|crl| read(crl)).collect();
+            credentials.revocation = Revocation::Known;
+        }
+        method
+    };
+    let stands = |sent: &[&str], crls: &[&str]| {
+        let [a, b] = gateways();
+        let both = vec![
+            entry("gateway.crt", &["root.crt"], crls),
+            entry("ike.crt", &["middle.crt"], &[]),
+        ];
+        let mut theirs = entry("by_middle.crt", &["root.crt"], &[]);
+        if let Authentication::Certificates(credentials) = &mut theirs.authentication {
+            credentials.chain = sent.iter().map(|file| read(file)).collect();
+        }
+        let a = with(a, Phase1Exchange::Main, both);
+        let mut pair = Pair::new(570, [a, with(b, Phase1Exchange::Main, vec![theirs])]);
+        pair.initiate(1);
+        pair.run(Duration::from_secs(2));
+        pair.ends[0].established() == 1
+    };
+    for sent in [&["by_middle.crt", "middle.crt"][..], &["by_middle.crt"]] {
+        assert!(!stands(sent, &["root_middle.crl"]), "{sent:?}");
+        assert!(stands(sent, &["root.crl"]), "{sent:?}");
+        assert!(stands(sent, &[]), "{sent:?}");
+    }
+}

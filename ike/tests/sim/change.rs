@@ -240,3 +240,40 @@ fn nobody_starts_what_only_a_dead_peer_restarts() {
         "nobody asked for it"
     );
 }
+
+/// What a dead peer took down comes again with each of its children: two of one, which the peer has split, are not one
+/// of each.
+#[test]
+fn a_child_that_stands_twice_is_not_another_that_does_not() {
+    let [mut a, b] = two_children();
+    a.dpd = Some(Dpd {
+        delay: 10,
+        on_traffic_only: false,
+        action: DpdAction::Restart,
+    });
+    let mut pair = Pair::new(372, [a, b.clone()]);
+    pair.initiate(0);
+    pair.run(SECOND);
+    assert_eq!(pair.agreed(), 2);
+    let fair = pair.weather;
+    pair.weather.loss = 100;
+    pair.run(60 * SECOND);
+    assert_eq!(pair.ends[0].installed.outbound.len(), 0);
+    // The peer comes back with a part of the first child beside it, and without the other.
+    let mut split = b.clone();
+    split.children[1] = split.children[0].clone();
+    split.children[1].name = "part".to_owned();
+    split.children[1].selector.local = vec![range("10.2.0.7", "10.2.0.7")];
+    let (connection, child) = ("peer".to_owned(), Some("part".to_owned()));
+    let part = Command::Initiate { connection, child };
+    pair.command(1, Command::Configure(vec![Arc::new(split)]));
+    pair.weather = fair;
+    pair.run(100 * SECOND);
+    pair.command(1, part);
+    pair.run(300 * SECOND);
+    assert_eq!(children(&pair, 0, "lan").len(), 2);
+    assert!(children(&pair, 0, "other").is_empty());
+    pair.command(1, Command::Configure(vec![Arc::new(b)]));
+    pair.run(600 * SECOND);
+    assert_eq!(children(&pair, 0, "other").len(), 1);
+}

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use aes::cipher::array::Array;
+use aes::cipher::{BlockModeDecrypt, BlockModeEncrypt, InnerIvInit, KeyInit};
 use portcullis_config::{Limits, Phase1Exchange, SaConfig};
-use portcullis_ike::{Command, Event};
+use portcullis_ike::{Command, Event, Settings};
 
 use crate::harness::{Pair, gateways};
 
@@ -15,7 +17,7 @@ fn the_responder_of_quick_mode_says_that_its_life_is_shorter() {
     let [a, mut b] = gateways();
     b.children[0].hard = Limits {
         seconds: Some(600),
-        bytes: Some(10 * 1024),
+        bytes: Some(10 << 20),
         ..Limits::default()
     };
     let mut pair = Pair::new(700, [a, b]);
@@ -27,9 +29,9 @@ fn the_responder_of_quick_mode_says_that_its_life_is_shorter() {
         let sas = end.installed.inbound.values().flatten();
         let sas = sas.chain(end.installed.outbound.values().flatten());
         for sa in sas {
-            assert_eq!(hard(sa), (Some(600), Some(10 * 1024)));
+            assert_eq!(hard(sa), (Some(600), Some(10 << 20)));
             // Each renews before that.
-            assert!(sa.soft.seconds <= Some(540) && sa.soft.bytes <= Some(9 * 1024));
+            assert!(sa.soft.seconds <= Some(540) && sa.soft.bytes <= Some(9 << 20));
         }
     }
 }
@@ -137,4 +139,109 @@ fn only_the_responder_is_heard_and_only_for_less() {
     );
     pair.run(SECOND);
     assert_eq!(pair.agreed(), 1);
+}
+
+/// A peer that wants next to nothing gets a minute and some kilobytes, in either role, and is told of it if it began:
+/// it must not make us renew without end.
+#[test]
+fn a_second_is_no_life() {
+    for (greedy, seed) in [0, 1].into_iter().zip(740..) {
+        let mut connections = gateways();
+        let peer = &mut connections[greedy];
+        (peer.ike_lifetime, peer.ike_kilobytes) = (1, Some(1));
+        peer.children[0].hard = Limits {
+            seconds: Some(1),
+            bytes: Some(1024),
+            ..Limits::default()
+        };
+        let mut pair = Pair::new(seed, connections);
+        pair.initiate(0);
+        pair.run(SECOND / 2);
+        let us = &pair.ends[1 - greedy];
+        let renewal = us.endpoint.snapshot().ikes[0].renewal.unwrap();
+        assert!(renewal >= 48 * SECOND, "{greedy}: {renewal:?}");
+        let sas = us.installed.inbound.values().flatten();
+        for sa in sas.chain(us.installed.outbound.values().flatten()) {
+            assert_eq!((sa.hard.seconds, sa.hard.bytes), (Some(60), Some(1 << 20)));
+            assert!(sa.soft.seconds >= Some(48), "{:?}", sa.soft);
+        }
+        let told = us.events.iter().filter_map(|event| match event {
+            Event::ShortLife {
+                child,
+                seconds: Some(1),
+                kilobytes: Some(1),
+                ..
+            } => Some(child.as_deref()),
+            _ => None,
+        });
+        let children = pair.ends[0].endpoint.snapshot().children;
+        assert_eq!(
+            told.collect::<Vec<_>>(),
+            [None, Some(&children[0].name[..])]
+        );
+    }
+}
+
+/// RFC 2407 4.6.3 lets the last message of main mode say it, but no hash covers it there (RFC 2409 5): it is not heard.
+#[test]
+fn what_no_hash_covers_is_no_lifetime() {
+    let settings = Settings {
+        key_log: true,
+        ..Settings::default()
+    };
+    let mut honest = Pair::with(750, gateways(), settings.clone());
+    honest.initiate(0);
+    honest.run(SECOND);
+    let key = honest.ends[0].events.iter().find_map(|event| match event {
+        Event::KeyLog { encryption_key, .. } => Some(encryption_key.expose().to_vec()),
+        _ => None,
+    });
+    let (key, before) = (key.unwrap(), honest.log[4].1.clone());
+    let mut pair = Pair::with(750, gateways(), settings);
+    let mut count = 0;
+    pair.tamper = Some(Box::new(move |_, message| {
+        count += 1;
+        match count {
+            6 => vec![with_lifetime(message, &key, &before)],
+            _ => vec![message.to_vec()],
+        }
+    }));
+    pair.initiate(0);
+    pair.run(SECOND);
+    let ikes = pair.ends[0].endpoint.snapshot().ikes;
+    let renewal = ikes[0].renewal.expect("it stands");
+    assert!(renewal > 20_000 * SECOND, "{renewal:?}");
+}
+
+/// Message 6 with RESPONDER-LIFETIME of 600 seconds behind its hash, encrypted as the responder would have done it.
+fn with_lifetime(message: &[u8], key: &[u8], before: &[u8]) -> Vec<u8> {
+    const HEADER: usize = 28;
+    let (header, body) = message.split_at(HEADER);
+    let cipher = (key, before.last_chunk::<16>().unwrap());
+    let mut body = body.to_vec();
+    crypt(cipher, &mut body, false);
+    // The generic header (RFC 2408 3.2) of the identity, and after that of the hash, which is to be followed by 11.
+    let length = |at: usize| usize::from(u16::from_be_bytes([body[at + 2], body[at + 3]]));
+    let hash = length(0);
+    body.truncate(hash + length(hash));
+    body[hash] = 11;
+    body.extend([0, 0, 0, 36, 0, 0, 0, 1, 1, 16, 0x60, 0]);
+    body.extend(&header[..16]);
+    body.extend([0x80, 11, 0, 1, 0x80, 12, 0x02, 0x58]);
+    body.resize(body.len().next_multiple_of(16), 0);
+    crypt(cipher, &mut body, true);
+    let length = u32::try_from(HEADER + body.len()).unwrap();
+    [&header[..24], &length.to_be_bytes(), &body].concat()
+}
+
+/// AES-256 in CBC.
+fn crypt((key, iv): (&[u8], &[u8; 16]), body: &mut [u8], encrypt: bool) {
+    let key = aes::Aes256::new_from_slice(key).unwrap();
+    let (blocks, []) = Array::slice_as_chunks_mut(body) else {
+        panic!("whole blocks");
+    };
+    match encrypt {
+        true => cbc::Encryptor::inner_iv_init(key, iv.into()).encrypt_blocks(blocks),
+        false => cbc::Decryptor::inner_iv_init(key, iv.into()).decrypt_blocks(blocks),
+    }
 }

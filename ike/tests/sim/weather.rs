@@ -94,7 +94,7 @@ fn run(seed: u64) -> bool {
 #[test]
 fn every_seed_comes_to_an_end() {
     let seeds = std::env::var("SEEDS").ok().and_then(|n| n.parse().ok());
-    let seeds = seeds.unwrap_or(1000);
+    let seeds = seeds.unwrap_or(10_000);
     let stood = (0..seeds).filter(|seed| run(*seed)).count() as u64;
     // Even through such weather most negotiations succeed.
     assert!(stood * 10 > seeds * 6, "only {stood} of {seeds}");

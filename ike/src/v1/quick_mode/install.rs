@@ -9,7 +9,7 @@ use crate::child::{ChildSa, ChildState, DirectionKeys, limits};
 use crate::core::{Core, Request};
 use crate::crypto::dh::SharedSecret;
 use crate::crypto::keymat::Skeyid;
-use crate::proposal::ipsec::Spis;
+use crate::proposal::ipsec::{self, Spis};
 use crate::v1::ike_sa::{IkeSa, Role};
 use crate::v1::phase1::Both;
 use crate::wire::protocol;
@@ -51,8 +51,13 @@ pub(super) fn inbound(
         })
     };
     let (inbound_keys, outbound_keys) = (keys(spis), keys(chosen.spis));
-    let jitter = |value| core.jittered(value);
-    let limits = limits(&policy, chosen.lifetime, jitter);
+    let limits = limits(&policy, chosen.lifetime, |value| core.jittered(value));
+    let life = ipsec::lifetime(&limits.1);
+    core.note_short_life(
+        &connection.name,
+        Some(&policy.name),
+        chosen.lifetime.below(life),
+    );
     let child = ChildSa {
         id: core.children.next_id(),
         ike: sa.id,

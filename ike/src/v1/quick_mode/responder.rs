@@ -7,7 +7,7 @@ use super::{Agreement, Bodies, QuickMode, State, give_up, initiate_queued, insta
 use crate::child::ChildState;
 use crate::core::Core;
 use crate::proposal::ipsec::{self, Chosen};
-use crate::proposal::lifetime::PHASE_2;
+use crate::proposal::lifetime::{LEAST_OF_PHASE_2, PHASE_2};
 use crate::show::Mismatch;
 use crate::traffic::{self, Wanted};
 use crate::v1::ike_sa::{IkeSa, Role};
@@ -348,12 +348,14 @@ pub(super) fn answer(
     Ok(())
 }
 
-/// RESPONDER-LIFETIME, if ours is shorter than what was offered (RFC 2407 4.6.3.1).
+/// RESPONDER-LIFETIME, if ours is another than what was offered (RFC 2407 4.6.3.1): shorter, or the least that a peer
+/// gets.
 fn responder_lifetime(agreement: &Agreement) -> Option<(u8, Vec<u8>)> {
     let mut offered = agreement.chosen.lifetime;
     // RFC 2407 4.5.4: what is not said is 28800 seconds.
     offered.seconds = offered.seconds.or(Some(28800));
-    let shorter = ipsec::lifetime(&agreement.policy.hard).below(offered)?;
+    let life = ipsec::lifetime(&agreement.policy.hard).shorter(offered.at_least(LEAST_OF_PHASE_2));
+    let news = life.beside(offered)?;
     let (protocol, spi) = match (agreement.spis.esp, agreement.spis.ah) {
         (Some(spi), _) => (protocol::ESP, spi),
         (None, ah) => (protocol::AH, ah?),
@@ -362,7 +364,7 @@ fn responder_lifetime(agreement: &Agreement) -> Option<(u8, Vec<u8>)> {
         protocol,
         spi: spi.to_be_bytes().to_vec(),
         kind: notify::RESPONDER_LIFETIME,
-        data: shorter.encode(PHASE_2),
+        data: news.encode(PHASE_2),
     };
     Some((kind::NOTIFICATION, notification.encode()))
 }
