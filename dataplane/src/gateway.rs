@@ -62,7 +62,7 @@ const PUNT_RING: usize = 2048;
 const URGENT_RING: usize = 512;
 /// ARP and neighbour discovery on their way to control.
 const NEIGHBOR_RING: usize = 512;
-/// First messages of IKE that control may be behind.
+/// IKE without a cookie of ours that control may be behind.
 const FIRST_RING: usize = 512;
 /// Copies of frames that control may be behind.
 const CAPTURE_RING: usize = 4096;
@@ -480,6 +480,7 @@ fn worker_io(
         ports,
         interface_port: control.ports.interface_port.clone(),
         rings,
+        cookies: control.ike.endpoint.cookie_key(),
         counters: status.counters.clone(),
         discarded: arrayvec::ArrayVec::new(),
         offloads: control.offloads.has_device(),
