@@ -285,6 +285,9 @@ impl Desk {
             socket.answer(&json(&report));
             telemetry.note_reload(&report);
         }
+        if agent.is_idle() {
+            control.keep_metrics(now);
+        }
     }
 }
 
