@@ -2,8 +2,9 @@
 //! There may be a million of them, and the system's allocator loses time and memory with each: it looks for room, and cuts
 //! off what is before and behind a line. Here they lie close together in chunks, whose pages come all at once.
 //!
-//! A chunk has places of one size and goes back to the system with its last one. Huge pages for chunks have been tried: no
-//! faster to use on a virtual machine whose host has none, and slower to get.
+//! A chunk has places of one size and goes back to the system with its last one, unless no other has room: an SA that comes
+//! and goes by itself costs no mapping each time. Huge pages for chunks have been tried: no faster to use on a virtual
+//! machine whose host has none, and slower to get.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ffi::{c_int, c_void};
@@ -123,7 +124,9 @@ impl Class {
             if was_full {
                 self.link(chunk);
             }
-            if (*chunk).used == 0 {
+            // The only one with room stays for what comes next.
+            let only = self.first == chunk && (*chunk).next.is_null();
+            if (*chunk).used == 0 && !only {
                 self.unlink(chunk);
                 self.chunks -= 1;
                 munmap(chunk.cast(), CHUNK);
