@@ -582,3 +582,6 @@ impl Worker {
         (busy, inputs_read)
     }
 }
+
+#[cfg(test)]
+mod tests;
