@@ -119,7 +119,7 @@ pub struct Status {
     pub sas: Vec<SaStatus>,
     /// How many of them, negotiated ones included, have a later engine than the policy's order should give them.
     pub engine_fallbacks: usize,
-    /// How many SAs there are.
+    /// How many SAs there are, those that a reload has removed among them until they leave.
     pub sa_count: usize,
     /// Tunnels.
     pub tunnels: Vec<TunnelStatus>,
