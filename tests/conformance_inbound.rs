@@ -33,10 +33,13 @@
 use std::cell::RefCell;
 
 use portcullis_config::{Action, ClearText, Mode, UdpEncapsulation};
-use portcullis_ipsec::DropReason;
+use portcullis_ipsec::command::Command;
 use portcullis_ipsec::offload::offers::{Offers, State};
 use portcullis_ipsec::offload::{Fits, HardwareStatus, Session};
-use portcullis_ipsec::pipeline::{Event, SaSide};
+use portcullis_ipsec::pipeline::{Event, Handoff, SaSide};
+use portcullis_ipsec::sa::SaRef;
+use portcullis_ipsec::sad::SpiEntry;
+use portcullis_ipsec::{DropReason, PacketBuf};
 
 mod conformance;
 #[path = "../dataplane/ipsec/tests/rig/mod.rs"]
@@ -47,7 +50,7 @@ use conformance::{
     BOTH, CHILD, IN, OUT, Pair, Profile, Traffic, arrived, assert_discarded, assert_quiet,
     negotiate,
 };
-use rig::packets::{payload, udp};
+use rig::packets::{Ip, after, payload, udp};
 use rig::policy::{AH_SHA2, GCM, Sites, V4_ENDS};
 use rig::{LAN, WIRE};
 
@@ -107,7 +110,7 @@ fn offloaded<'a>(
     let mut offers = [Offers::new(Driver(a)), Offers::new(Driver(b))];
     let first = traffic.packet(b"first").write();
     for gateway in [&mut pair.a, &mut pair.b] {
-        gateway.apply(portcullis_ipsec::command::Command::OfferSas(true));
+        gateway.apply(Command::OfferSas(true));
     }
     let sealed = pair.seal(&first);
     pair.b.on_wire(&sealed);
@@ -462,6 +465,31 @@ fn step_19_what_the_nic_opened_is_not_opened_again() {
         assert_eq!(nics[1].borrow().holds.len(), 0);
         assert_eq!(offers[1].state(own), None);
     }
+}
+
+/// What the NIC says of a packet is not said of the one inside, which may be for an SA that another worker has.
+#[test]
+fn step_19_the_nics_word_does_not_go_along_with_what_comes_out() {
+    let nics = nics();
+    let (mut pair, ..) = offloaded(Traffic::Transit, &nics);
+    let destination = "10.2.0.1".parse::<std::net::IpAddr>().unwrap();
+    let mut index = pair.b.index(16);
+    assert!(index.insert(SpiEntry {
+        spi: 0x4000,
+        protocol: ESP,
+        destination: destination.into(),
+        sa: SaRef { worker: 1, slot: 0 },
+    }));
+    pair.b.apply(Command::SetIndex(index));
+    let inner = [&0x4000_u32.to_be_bytes()[..], &[0, 0, 0, 1], &[0x5a; 40]].concat();
+    let inner = Ip::new("10.1.0.10", "10.2.0.1", ESP, inner).write();
+    let blank = pair.seal(&inner);
+    pair.b.by_nic(&blank, HardwareStatus::Opened);
+    let [(1, Handoff::Open(packet))] = &pair.b.io.handoffs[..] else {
+        panic!("{:?}: {:?}", pair.b.io.handoffs, pair.b.reasons());
+    };
+    assert_eq!(packet.data(), after(&inner, 1));
+    assert_eq!(packet.hardware_status(), HardwareStatus::Untouched);
 }
 
 #[test]

@@ -71,7 +71,7 @@ pub struct WorkerLink {
     pub urgent: Receiver<Punt<Packet>>,
     /// ARP and neighbour discovery.
     pub neighbors: Receiver<Punt<Packet>>,
-    /// First messages of IKE, from whomever.
+    /// IKE without a cookie of ours, from whomever.
     pub first: Receiver<Punt<Packet>>,
     /// What its orders replaced.
     pub retired: Receiver<WorkerRetired>,

@@ -2,20 +2,27 @@
 //! has not heard of it, until their overlap is over. Their own lifetime goes on, and whatever they bring must be of the
 //! traffic that they were made for.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
+use portcullis_config::SaConfig;
 use portcullis_ipsec::command::Command;
 use portcullis_ipsec::ip::Address;
 use portcullis_ipsec::pipeline::SaSide;
 use portcullis_ipsec::sad::SpiEntry;
 
+use crate::install::InstalledSa;
 use crate::negotiated::Orders;
 
+/// How many go in one round of control: a reload may have removed very many.
+const AT_ONCE: usize = 1024;
+
 /// One of them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Departure {
-    /// As the policy called it.
-    pub name: String,
+    /// As the policy had it.
+    pub config: SaConfig,
+    /// As control knows it.
+    pub sa: InstalledSa,
     /// What finds it, and where it is.
     pub entry: SpiEntry,
     /// Milliseconds of the workers' clock when it goes.
@@ -30,24 +37,42 @@ pub(crate) fn identity(entry: &SpiEntry) -> Identity {
     (entry.spi, entry.protocol, entry.destination)
 }
 
+/// A worker's slot.
+type Place = (usize, u32);
+
+fn place(departure: &Departure) -> Place {
+    let sa = departure.entry.sa;
+    (sa.worker.into(), sa.slot)
+}
+
 /// All of them.
 #[derive(Debug, Default)]
-pub struct Departing(Vec<Departure>);
+pub struct Departing {
+    by_time: BTreeMap<(u64, Place), Departure>,
+    due: HashMap<Place, u64>,
+}
 
 impl Departing {
     /// One more.
     pub fn add(&mut self, departure: Departure) {
-        self.0.push(departure);
+        let (due, place) = (departure.due, place(&departure));
+        self.due.insert(place, due);
+        self.by_time.insert((due, place), departure);
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.by_time.len()
+    }
+
+    /// All of them, the first to go first.
+    pub fn iter(&self) -> impl Iterator<Item = &Departure> {
+        self.by_time.values()
     }
 
     /// What finds them.
     pub fn entries(&self) -> impl Iterator<Item = SpiEntry> {
-        self.0.iter().map(|departure| departure.entry)
+        self.iter().map(|departure| departure.entry)
     }
 
     /// Name of the SA in a worker's slot.
@@ -55,27 +80,38 @@ impl Departing {
         let SaSide::Inbound(slot) = side else {
             return None;
         };
-        let is_there = |known: &&Departure| {
-            (usize::from(known.entry.sa.worker), known.entry.sa.slot) == (worker, slot)
-        };
-        self.0.iter().find(is_there).map(|d| d.name.as_str())
+        let place = (worker, slot);
+        let departure = self.by_time.get(&(*self.due.get(&place)?, place))?;
+        Some(&departure.config.name)
     }
 
     /// Those whose identity others have from now on, which find them no more.
     pub fn displaced(&mut self, taken: &HashSet<Identity>) -> Vec<Departure> {
-        self.take(|departure| taken.contains(&identity(&departure.entry)))
+        let goes = |departure: &&Departure| taken.contains(&identity(&departure.entry));
+        let keys = self.iter().filter(goes).map(|d| (d.due, place(d)));
+        let keys: Vec<_> = keys.collect();
+        keys.into_iter().filter_map(|key| self.take(key)).collect()
     }
 
     /// Their time is over.
     pub fn hasten(&mut self, now: u64) {
-        self.0.iter_mut().for_each(|departure| departure.due = now);
+        for (_, departure) in std::mem::take(&mut self.by_time) {
+            self.add(Departure {
+                due: now.min(departure.due),
+                ..departure
+            });
+        }
     }
 
-    /// Orders for those whose time is over, among so many workers.
+    /// Orders for the first of those whose time is over, among so many workers.
     pub fn due(&mut self, now: u64, workers: usize) -> Orders {
         let mut orders = Orders::new();
-        for departure in self.take(|departure| departure.due <= now) {
-            let entry = departure.entry;
+        for _ in 0..AT_ONCE {
+            let first = self.by_time.first_key_value().map(|(key, _)| *key);
+            let due = first.filter(|(due, _)| *due <= now);
+            let Some(Departure { entry, .. }) = due.and_then(|key| self.take(key)) else {
+                break;
+            };
             orders.extend((0..workers).map(|worker| (worker, Command::Unindex(entry))));
             orders.push((
                 entry.sa.worker.into(),
@@ -85,12 +121,8 @@ impl Departing {
         orders
     }
 
-    fn take(&mut self, goes: impl Fn(&Departure) -> bool) -> Vec<Departure> {
-        if !self.0.iter().any(&goes) {
-            return Vec::new();
-        }
-        let (gone, stays) = std::mem::take(&mut self.0).into_iter().partition(goes);
-        self.0 = stays;
-        gone
+    fn take(&mut self, key: (u64, Place)) -> Option<Departure> {
+        self.due.remove(&key.1);
+        self.by_time.remove(&key)
     }
 }

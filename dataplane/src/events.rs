@@ -184,6 +184,14 @@ pub enum Event {
     },
     /// And does again.
     StoreBack { store: String, away_s: u64 },
+    /// The address that figures are served at is another's: it is tried until it is ours.
+    MetricsAway { address: String, reason: String },
+    /// And is ours again.
+    MetricsBack {
+        address: String,
+        away_s: u64,
+        attempts: u64,
+    },
     /// An operator copies packets to a file.
     CaptureStarted {
         side: String,
@@ -301,6 +309,8 @@ impl Event {
             }
             Event::StoreAway { .. } => (Warning, "the policy store is away"),
             Event::StoreBack { .. } => (Info, "the policy store is back"),
+            Event::MetricsAway { .. } => (Warning, "figures are not served"),
+            Event::MetricsBack { .. } => (Info, "figures are served again"),
             Event::CaptureStarted { .. } => (Warning, "an operator captures packets"),
             Event::CaptureEnded { .. } => (Info, "the capture has ended"),
             Event::Suppressed { .. } => (Warning, "more events than are written"),

@@ -62,7 +62,7 @@ const PUNT_RING: usize = 2048;
 const URGENT_RING: usize = 512;
 /// ARP and neighbour discovery on their way to control.
 const NEIGHBOR_RING: usize = 512;
-/// First messages of IKE that control may be behind.
+/// IKE without a cookie of ours that control may be behind.
 const FIRST_RING: usize = 512;
 /// Copies of frames that control may be behind.
 const CAPTURE_RING: usize = 4096;
@@ -285,6 +285,9 @@ impl Desk {
             socket.answer(&json(&report));
             telemetry.note_reload(&report);
         }
+        if agent.is_idle() {
+            control.keep_metrics(now);
+        }
     }
 }
 
@@ -447,13 +450,8 @@ fn assemble(
         control.workers.push(link);
         let (counters, mut seed) = (status.counters.clone(), [0; 32]);
         getrandom::fill(&mut seed).map_err(Error::Random)?;
-        let runtime = &control.installed.policy.runtime;
-        let engine = GatewayEngine::with_order(&runtime.engines)
-            .with_devices(queues.next().unwrap_or_default());
-        // Keys are made once, for the engines that control found.
-        if engine.refusals() != refusals {
-            return Err(Error::Worker(index));
-        }
+        let devices = queues.next().unwrap_or_default();
+        let engine = worker_engine(&control, index, devices, refusals)?;
         workers.push(Worker {
             io: worker_io(&control, ports, rings, &status),
             pipeline: Pipeline::new(index as u16, engine, *view, counters, flows, seed),
@@ -465,6 +463,21 @@ fn assemble(
     }
     control.begin_offloads();
     Ok((control, workers))
+}
+
+/// A worker's own. Keys are made once, for the engines that control found.
+fn worker_engine(
+    control: &Control,
+    worker: usize,
+    devices: DeviceQueues,
+    refusals: &[String],
+) -> Result<GatewayEngine, Error> {
+    let order = &control.installed.policy.runtime.engines;
+    let engine = GatewayEngine::with_order(order).with_devices(devices);
+    match engine.refusals() == refusals {
+        true => Ok(engine),
+        false => Err(Error::Worker(worker)),
+    }
 }
 
 fn worker_io(
@@ -480,6 +493,7 @@ fn worker_io(
         ports,
         interface_port: control.ports.interface_port.clone(),
         rings,
+        cookies: control.ike.endpoint.cookie_key(),
         counters: status.counters.clone(),
         discarded: arrayvec::ArrayVec::new(),
         offloads: control.offloads.has_device(),

@@ -427,8 +427,12 @@ impl Installed {
             let due = match entry((config, sa)) {
                 Some(entry) => {
                     let due = now + stays(&config.selectors);
-                    let name = config.name.clone();
-                    plan.index.removed.push(Departure { name, entry, due });
+                    plan.index.removed.push(Departure {
+                        config: config.clone(),
+                        sa: sa.clone(),
+                        entry,
+                        due,
+                    });
                     due
                 }
                 None => {

@@ -15,6 +15,7 @@ use portcullis_config::Metrics as Settings;
 
 use crate::Error;
 use crate::control::Control;
+use crate::events::Event;
 use crate::socket;
 use crate::status::Query;
 
@@ -31,6 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const LONGEST_ANSWER: Duration = Duration::from_secs(5);
 /// How often the end is looked for.
 const PAUSE: Duration = Duration::from_millis(50);
+/// Milliseconds between two looks at whether the door still stands open.
+const LOOK: u64 = 1000;
 
 /// The socket that a thread takes clients from, for as long as it is there.
 type Door = Arc<Mutex<Option<TcpListener>>>;
@@ -54,6 +57,7 @@ fn listen(at: SocketAddr) -> Result<TcpListener, Error> {
 /// again if this is dropped.
 #[derive(Debug)]
 pub struct Place {
+    at: SocketAddr,
     door: Door,
     stop: Arc<AtomicBool>,
     /// Whose figures.
@@ -88,14 +92,19 @@ impl Place {
             what: "thread for metrics".into(),
             error,
         })?);
-        Ok(Place { door, stop, start })
+        Ok(Place {
+            at,
+            door,
+            stop,
+            start,
+        })
     }
 
     /// What a policy with `new` settings takes beyond what `old` ones have. An error is one of that policy, which is
     /// refused then as a whole.
     ///
-    /// All addresses and one of them do not go together at one port: what is served now is closed before, and taken
-    /// back if the new one fails. A `trial` does not go as far.
+    /// All addresses and one of them do not go together at one port: what is served now is closed before. If the new one
+    /// fails, [`Control::keep_metrics`] takes it back. A `trial` does not go as far.
     pub fn beyond(
         old: &Settings,
         new: &Settings,
@@ -106,25 +115,22 @@ impl Place {
             return Ok(None);
         };
         let in_the_way = old.listen.filter(|old| overlap(*old, at));
-        let Some((served, before)) = served.zip(in_the_way) else {
+        let Some(served) = served.filter(|_| in_the_way.is_some()) else {
             return Place::take(at).map(Some);
         };
         if trial {
             return Ok(None);
         }
         set(&served.0, None);
-        Place::take(at).map(Some).inspect_err(|_| {
-            match listen(before) {
-                Ok(listener) => set(&served.0, Some(listener)),
-                Err(error) => tracing::error!("figures are no longer served: {error}"),
-            };
-        })
+        Place::take(at).map(Some)
     }
 }
 
-/// True if one of them is all addresses, and the ports are the same.
+/// True if the ports are the same, and the addresses too or one of them is all. RFC 4291 2.5.5.2: `::ffff:192.0.2.1` is
+/// 192.0.2.1.
 fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
-    a.port() == b.port() && (a.ip().is_unspecified() || b.ip().is_unspecified())
+    let [one, other] = [a, b].map(|at| at.ip().to_canonical());
+    a.port() == b.port() && (one == other || one.is_unspecified() || other.is_unspecified())
 }
 
 /// What can close the socket of a running server, and open it again.
@@ -134,8 +140,13 @@ pub struct Served(Door);
 /// A running server; it ends when dropped. One client after the other: whoever asks may be anybody, and costs one thread
 /// a few seconds at most.
 pub struct Metrics {
+    at: SocketAddr,
     door: Door,
     stop: Arc<AtomicBool>,
+    /// When the door is looked at again.
+    look: u64,
+    /// Since when it cannot be opened, and how often that was tried.
+    away: Option<(u64, u64)>,
 }
 
 impl Metrics {
@@ -144,8 +155,48 @@ impl Metrics {
         if place.start.send(socket.to_owned()).is_err() {
             tracing::error!("the thread that serves figures has ended");
         }
-        let Place { door, stop, .. } = place;
-        Metrics { door, stop }
+        let Place { at, door, stop, .. } = place;
+        Metrics {
+            at,
+            door,
+            stop,
+            look: 0,
+            away: None,
+        }
+    }
+
+    /// Opens the door if it is closed: a reload has closed it, and did not get the address that it wanted or did not come
+    /// back. Somebody else may have the old one meanwhile: it is tried until it is ours, and told when that begins and
+    /// ends.
+    fn keep(&mut self, now: u64) -> Option<Event> {
+        if now < self.look {
+            return None;
+        }
+        self.look = now + LOOK;
+        let mut door = self.door.lock().unwrap_or_else(PoisonError::into_inner);
+        if door.is_some() {
+            return None;
+        }
+        let address = self.at.to_string();
+        match (listen(self.at), &mut self.away) {
+            (Ok(listener), away) => {
+                *door = Some(listener);
+                away.take().map(|(since, attempts)| Event::MetricsBack {
+                    address,
+                    away_s: (now - since) / 1000,
+                    attempts,
+                })
+            }
+            (Err(_), Some((_, attempts))) => {
+                *attempts += 1;
+                None
+            }
+            (Err(error), away) => {
+                *away = Some((now, 1));
+                let reason = error.to_string();
+                Some(Event::MetricsAway { address, reason })
+            }
+        }
     }
 
     /// For who needs its address.
@@ -163,6 +214,13 @@ impl Control {
         }
         if let Some(place) = place {
             self.metrics = Some(Metrics::serve(place, &policy.runtime.control_socket));
+        }
+    }
+
+    /// Serves figures again where a reload has left nothing. Not while one is under way: it may need the address.
+    pub fn keep_metrics(&mut self, now: u64) {
+        if let Some(event) = self.metrics.as_mut().and_then(|metrics| metrics.keep(now)) {
+            self.raise(now, event);
         }
     }
 }
@@ -304,5 +362,86 @@ mod tests {
         assert!(ask(at, "GET /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 503 "));
         assert!(ask(at, "HEAD / HTTP/1.1\r\n\r\n").ends_with("\r\n\r\n"));
         drop(server);
+    }
+
+    fn at(address: &str, port: u16) -> Settings {
+        let listen = Some(SocketAddr::new(address.parse().unwrap(), port));
+        Settings { listen }
+    }
+
+    /// A server at a free port of 127.0.0.1, and its settings.
+    fn server() -> (Metrics, Settings) {
+        let settings = at("127.0.0.1", free().port());
+        let place = Place::beyond(&Settings::default(), &settings, None, false);
+        let place = place.unwrap().unwrap();
+        (Metrics::serve(place, Path::new("/nonexistent")), settings)
+    }
+
+    fn answers(settings: &Settings) -> bool {
+        ask(settings.listen.unwrap(), "GET / HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 200 ")
+    }
+
+    #[test]
+    fn a_server_moves_between_addresses_that_overlap() {
+        for (before, after) in [
+            ("127.0.0.1", "0.0.0.0"),
+            ("127.0.0.1", "::"),
+            ("127.0.0.1", "::ffff:127.0.0.1"),
+            ("0.0.0.0", "::"),
+            ("0.0.0.0", "::ffff:0.0.0.0"),
+            ("::ffff:0.0.0.0", "127.0.0.1"),
+        ] {
+            let port = free().port();
+            let (old, new) = (at(before, port), at(after, port));
+            let place = Place::take(old.listen.unwrap()).unwrap();
+            let server = Metrics::serve(place, Path::new("/nonexistent"));
+            let served = || Some(server.served());
+            assert!(Place::beyond(&old, &new, served(), true).unwrap().is_none());
+            let place = Place::beyond(&old, &new, served(), false);
+            let place = place.unwrap_or_else(|error| panic!("{before} to {after}: {error}"));
+            let moved = Metrics::serve(place.unwrap(), Path::new("/nonexistent"));
+            drop(server);
+            assert!(answers(&at("127.0.0.1", port)), "{before} to {after}");
+            drop(moved);
+        }
+    }
+
+    #[test]
+    fn a_server_that_cannot_move_stays() {
+        let (mut server, old) = server();
+        let port = old.listen.unwrap().port();
+        let _stranger = TcpListener::bind(("127.0.0.2", port)).unwrap();
+        let everywhere = at("0.0.0.0", port);
+        Place::beyond(&old, &everywhere, Some(server.served()), false).unwrap_err();
+        assert_eq!(server.keep(0), None);
+        assert!(answers(&old));
+    }
+
+    #[test]
+    fn a_server_that_can_neither_move_nor_go_back_comes_again() {
+        let (mut server, old) = server();
+        let at = old.listen.unwrap();
+        // A reload that ends between the two.
+        set(&server.served().0, None);
+        let stranger = TcpListener::bind(at).unwrap();
+        let away = server.keep(5000);
+        let Some(Event::MetricsAway { address, reason }) = away else {
+            panic!("{away:?}");
+        };
+        assert_eq!(address, at.to_string());
+        assert!(reason.contains("in use"), "{reason}");
+        // It is told once, and tried each second.
+        for now in (5100..9000).step_by(100) {
+            assert_eq!(server.keep(now), None, "{now}");
+        }
+        drop(stranger);
+        let back = Event::MetricsBack {
+            address,
+            away_s: 4,
+            attempts: 4,
+        };
+        assert_eq!(server.keep(9000), Some(back));
+        assert!(answers(&old));
+        assert_eq!(server.keep(20_000), None);
     }
 }

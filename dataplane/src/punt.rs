@@ -1,5 +1,6 @@
 //! Which packets for the slow path go before the others: without neighbours and IKE, nothing else works for long.
 
+use portcullis_ike::CookieKey;
 use portcullis_ipsec::PacketBuf;
 use portcullis_ipsec::ip::{self, IpHeader, protocol};
 use portcullis_ipsec::pipeline::Punt;
@@ -20,47 +21,44 @@ pub(crate) enum Queue {
     /// ARP and neighbour discovery: a ring of their own, since without neighbours nothing else arrives, whatever comes
     /// over IKE.
     Neighbors,
-    /// IKE from those who have our cookie, or say so: whether they have shows only later. Whoever floods us with invented
-    /// cookies can fill it.
+    /// IKE with a cookie of ours: from those whom we have sent one.
     Urgent,
-    /// First messages of IKE, which anybody can send as many of as they like: a ring of their own.
+    /// All other IKE, first messages above all. Anybody can send as much of it as they like: a ring of its own.
     First,
     /// All others.
     Usual,
 }
 
 /// The ring of a punt.
-pub(crate) fn queue<B: PacketBuf>(punt: &Punt<B>) -> Queue {
+pub(crate) fn queue<B: PacketBuf>(punt: &Punt<B>, cookies: &CookieKey) -> Queue {
     match punt {
         Punt::Neighbor { .. } => Queue::Neighbors,
         Punt::Unresolved { .. } => Queue::Usual,
         Punt::Local { packet } => {
             let packet = packet.data();
             match IpHeader::parse(packet) {
-                Ok(header) if is_ike(packet, &header) => match is_first(packet, &header) {
-                    true => Queue::First,
-                    false => Queue::Urgent,
-                },
+                Ok(header) if is_ike(packet, &header) => {
+                    match message(packet, &header).is_some_and(|message| cookies.is_for_us(message))
+                    {
+                        true => Queue::Urgent,
+                        false => Queue::First,
+                    }
+                }
                 _ => Queue::Usual,
             }
         }
     }
 }
 
-/// True for a message of IKE whose responder has no cookie yet (RFC 2408 3.1): we know nothing of its sender.
-fn is_first(packet: &[u8], header: &IpHeader) -> bool {
-    let Some((udp, message)) = packet
-        .get(usize::from(header.header_len)..)
-        .and_then(<[u8]>::split_first_chunk::<8>)
-    else {
-        return false;
-    };
+/// The message of IKE in a packet to one of its ports.
+fn message<'a>(packet: &'a [u8], header: &IpHeader) -> Option<&'a [u8]> {
+    let udp = packet.get(usize::from(header.header_len)..)?;
+    let (udp, message) = udp.split_first_chunk::<8>()?;
     // RFC 3948 2.2: on the port that is shared with ESP there is a marker before it.
-    let message = match udp.get(2..4) == Some(&IKE_PORTS[0].to_be_bytes()) {
+    match udp.get(2..4) == Some(&IKE_PORTS[0].to_be_bytes()) {
         true => Some(message),
         false => message.strip_prefix(&[0; 4]),
-    };
-    message.and_then(|message| message.get(8..16)) == Some(&[0; 8])
+    }
 }
 
 #[cfg(test)]
@@ -100,10 +98,11 @@ mod tests {
         let frame = TestBuf::new(&[0; 60]);
         let interface = InterfaceId(0);
         let neighbor = Punt::Neighbor { interface, frame };
+        let queue = |punt: &Punt<TestBuf>| queue(punt, &CookieKey::new([7; 16]));
         assert_eq!(queue(&neighbor), Queue::Neighbors);
         // UDP is 17, TCP 6, ICMP 1; IKE's ports are 500 and 4500 (RFC 7296 2).
-        assert_eq!(queue(&local(17, 500)), Queue::Urgent);
-        assert_eq!(queue(&local(17, 4500)), Queue::Urgent);
+        assert_eq!(queue(&local(17, 500)), Queue::First);
+        assert_eq!(queue(&local(17, 4500)), Queue::First);
         for (protocol, port) in [(17, 501), (6, 500), (6, 4500), (1, 500)] {
             let queue = queue(&local(protocol, port));
             assert_eq!(queue, Queue::Usual, "{protocol} {port}");
@@ -120,13 +119,22 @@ mod tests {
 
     /// RFC 2408 3.1: initiator's cookie, responder's cookie, and what follows.
     #[test]
-    fn first_messages_wait_by_themselves() {
-        let header = |responder: u8| [[1; 8], [responder; 8], [0; 8]].concat();
-        let marked = |message: &[u8]| [&[0; 4], message].concat();
-        for (responder, expected) in [(0, Queue::First), (2, Queue::Urgent)] {
-            let message = header(responder);
-            assert_eq!(queue(&with_payload(17, 500, &message)), expected);
-            assert_eq!(queue(&with_payload(17, 4500, &marked(&message))), expected);
+    fn what_has_no_cookie_of_ours_waits_by_itself() {
+        let key = CookieKey::new([7; 16]);
+        let ours = key.cookie([1; 6]);
+        let header = |initiator, responder| [initiator, responder, [0; 8]].concat();
+        for (message, expected) in [
+            (header([1; 8], ours), Queue::Urgent),
+            (header(ours, [2; 8]), Queue::Urgent),
+            // A first message, made-up cookies, and what is no message.
+            (header([1; 8], [0; 8]), Queue::First),
+            (header([1; 8], [2; 8]), Queue::First),
+            (ours.to_vec(), Queue::First),
+        ] {
+            let plain = with_payload(17, 500, &message);
+            assert_eq!(queue(&plain, &key), expected, "{message:?}");
+            let marked = with_payload(17, 4500, &[&[0; 4], &message[..]].concat());
+            assert_eq!(queue(&marked, &key), expected, "{message:?}");
         }
     }
 }

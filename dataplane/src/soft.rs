@@ -87,6 +87,7 @@ impl SoftSa {
             sequence: 0,
             idle_ms: (packets != 0).then(|| now.saturating_sub(self.last_used())),
             drops: Vec::new(),
+            leaves_ms: None,
         }
     }
 

@@ -119,7 +119,7 @@ pub struct Status {
     pub sas: Vec<SaStatus>,
     /// How many of them, negotiated ones included, have a later engine than the policy's order should give them.
     pub engine_fallbacks: usize,
-    /// How many SAs there are.
+    /// How many SAs there are, those that a reload has removed among them until they leave.
     pub sa_count: usize,
     /// Tunnels.
     pub tunnels: Vec<TunnelStatus>,
@@ -304,6 +304,8 @@ pub struct SaStatus {
     pub idle_ms: Option<u64>,
     /// Its drops, by reason.
     pub drops: Vec<DropStatus>,
+    /// Milliseconds for which it still takes packets, if a reload has removed it; `None`: it is in force.
+    pub leaves_ms: Option<u64>,
 }
 
 /// One SPD entry.
@@ -453,7 +455,8 @@ impl Telemetry {
         let (pools, policy) = (&control.pools, &control.installed.policy);
         let (sas, entries) = (query.wants(What::Sa), query.wants(What::Spd));
         let length = |wanted: bool, list: usize| if wanted { list } else { 0 };
-        let sa_count = policy.sas.len() + control.negotiated.sas().count();
+        let negotiated = &control.negotiated;
+        let sa_count = policy.sas.len() + negotiated.sas().count() + negotiated.departing.len();
         let (tunnels, filters) = (query.wants(What::Tunnels), query.wants(What::Filters));
         let tunnel_count = match tunnels || query.wants(What::Stats) {
             true => tunnels::count(control),
@@ -585,7 +588,7 @@ impl Telemetry {
         query: &Query,
         page: &Range<usize>,
     ) -> Vec<SaStatus> {
-        let row = |(mbps, (config, sa)): (f64, (&SaConfig, &InstalledSa))| {
+        let row = |(mbps, (config, sa), due): (f64, (&SaConfig, &InstalledSa), Option<u64>)| {
             let c = &sa.counters;
             let (first, last) = (c.first_used.get(), c.last_used.get());
             let used = c.packets.get() != 0;
@@ -623,14 +626,18 @@ impl Telemetry {
                 sequence: c.sequence.get(),
                 idle_ms: used.then(|| now.saturating_sub(last)),
                 drops: drops(|reason| c.drops.get(reason)),
+                leaves_ms: due.map(|due| due.saturating_sub(now)),
             }
         };
         let manual = control.installed.iter().enumerate();
-        let manual = manual.map(|(index, sa)| (self.rates.of(index), sa));
+        let manual = manual.map(|(index, sa)| (self.rates.of(index), sa, None));
         let negotiated = control.negotiated.sas();
-        let negotiated = negotiated.map(|sa| (sa.mbps, (&sa.config, &sa.sa)));
-        let sas = manual.chain(negotiated).skip(page.start).take(page.len());
-        let sas = sas.filter(|(_, (config, _))| query.is_about(&config.name));
+        let negotiated = negotiated.map(|sa| (sa.mbps, (&sa.config, &sa.sa), None));
+        let departing = control.negotiated.departing.iter();
+        let departing = departing.map(|sa| (0.0, (&sa.config, &sa.sa), Some(sa.due)));
+        let sas = manual.chain(negotiated).chain(departing);
+        let sas = sas.skip(page.start).take(page.len());
+        let sas = sas.filter(|(_, (config, _), _)| query.is_about(&config.name));
         // With the first page: they are few.
         let soft = control.soft.iter().filter(|_| page.start == 0);
         let soft = soft.map(|soft| soft.status(now));

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
 use dpdk::{Mbuf, Mempool, RxQueue, TxQueue, thread};
+use portcullis_ike::CookieKey;
 use portcullis_ipsec::command::{Command, Retired};
 use portcullis_ipsec::counters::{Counter, WorkerCounters};
 use portcullis_ipsec::engine::Engine;
@@ -98,7 +99,7 @@ pub struct WorkerRings {
     pub urgent: Sender<Punt<Packet>>,
     /// ARP and neighbour discovery.
     pub neighbors: Sender<Punt<Packet>>,
-    /// First messages of IKE, from whomever.
+    /// IKE without a cookie of ours, from whomever.
     pub first: Sender<Punt<Packet>>,
     /// What orders replaced. As large as the ring of orders, so that it is never full for long.
     pub retired: Sender<WorkerRetired>,
@@ -181,6 +182,8 @@ pub struct WorkerIo {
     pub interface_port: Vec<u16>,
     /// Rings.
     pub rings: WorkerRings,
+    /// Tells IKE of those whom we have sent a cookie from all other.
+    pub cookies: CookieKey,
     /// Packet counters.
     pub counters: Arc<WorkerCounters>,
     /// Devices cipher some frames: only theirs may.
@@ -229,7 +232,7 @@ impl Io for WorkerIo {
 
 impl Outlet for WorkerIo {
     fn punt(&mut self, punt: Punt<Packet>) {
-        let (pushed, full) = match queue(&punt) {
+        let (pushed, full) = match queue(&punt, &self.cookies) {
             Queue::Neighbors => (
                 self.rings.neighbors.push(punt).is_ok(),
                 DropReason::UrgentFull,
@@ -579,3 +582,6 @@ impl Worker {
         (busy, inputs_read)
     }
 }
+
+#[cfg(test)]
+mod tests;

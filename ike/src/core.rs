@@ -147,16 +147,6 @@ impl Core {
         bytes
     }
 
-    /// A cookie. Its first bytes are not zero, lest it look like a non-ESP marker.
-    pub(crate) fn cookie(&mut self) -> [u8; 8] {
-        loop {
-            let cookie: [u8; 8] = self.random();
-            if !cookie.starts_with(&[0; 4]) {
-                return cookie;
-            }
-        }
-    }
-
     /// A message id, never zero: that is phase 1's (RFC 2408 3.1).
     pub(crate) fn message_id(&mut self) -> u32 {
         u32::from_be_bytes(self.random()).max(1)

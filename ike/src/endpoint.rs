@@ -18,6 +18,7 @@ use portcullis_config::{Connection, Phase1Exchange, RemoteAddress};
 use self::agenda::{Agenda, Item};
 use self::directory::Directory;
 use self::half_open::HalfOpen;
+use crate::cookie::CookieKey;
 use crate::core::{Core, Path};
 use crate::crypto::keymat::Cookies;
 use crate::header::Header;
@@ -93,6 +94,7 @@ pub struct Endpoint {
     ikes: BTreeMap<IkeId, IkeSa>,
     /// By our own cookie, which we chose and know to be unique.
     by_cookie: HashMap<[u8; 8], IkeId>,
+    cookie_key: CookieKey,
     directory: Directory,
     half_open: HalfOpen,
     agenda: Agenda,
@@ -110,8 +112,10 @@ impl Endpoint {
         random: Box<dyn RandomSource + Send>,
         spis: Box<dyn SpiSource>,
     ) -> Self {
+        let mut core = Core::new(settings, random, spis);
         Endpoint {
-            core: Core::new(settings, random, spis),
+            cookie_key: CookieKey::new(core.random()),
+            core,
             ikes: BTreeMap::new(),
             by_cookie: HashMap::new(),
             directory: Directory::default(),
@@ -126,6 +130,11 @@ impl Endpoint {
     /// Tells the time of day in seconds since 1970, for the validity of own certificates.
     pub fn set_calendar(&mut self, unix_time: u64) {
         self.core.calendar = Some(unix_time);
+    }
+
+    /// What messages for our IKE SAs are recognised with, as long as the endpoint lives.
+    pub fn cookie_key(&self) -> CookieKey {
+        self.cookie_key.clone()
     }
 
     /// Takes what came in.
@@ -287,7 +296,7 @@ impl Endpoint {
         }
         let cookies = Cookies {
             initiator: initiator_cookie,
-            responder: self.core.cookie(),
+            responder: self.cookie(),
         };
         let id = self.next_id();
         let role = (Role::Responder, cookies);
@@ -327,6 +336,16 @@ impl Endpoint {
             });
         }
         true
+    }
+
+    /// A cookie that no other IKE SA has. Its first bytes are not zero, lest it look like a non-ESP marker.
+    fn cookie(&mut self) -> [u8; 8] {
+        loop {
+            let cookie = self.cookie_key.cookie(self.core.random());
+            if !cookie.starts_with(&[0; 4]) && !self.by_cookie.contains_key(&cookie) {
+                return cookie;
+            }
+        }
     }
 
     fn next_id(&mut self) -> IkeId {
@@ -406,7 +425,7 @@ impl Endpoint {
             return Err(Local::OnlyPeer.into());
         }
         let cookies = Cookies {
-            initiator: self.core.cookie(),
+            initiator: self.cookie(),
             responder: [0; 8],
         };
         let id = self.next_id();

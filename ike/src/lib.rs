@@ -8,6 +8,7 @@ mod api;
 mod backoff;
 mod child;
 mod connections;
+mod cookie;
 mod core;
 pub mod crypto;
 mod endpoint;
@@ -30,6 +31,7 @@ pub use api::{
     AddSa, ChildId, CloseReason, Command, Datagram, Established, Event, Failure, IkeId, SpiSource,
     Time, Transmit,
 };
+pub use cookie::CookieKey;
 pub use crypto::RandomSource;
 pub use endpoint::{Endpoint, Settings};
 pub use error::{Error, InvalidMessage, Local, PeerIncompatible, PeerMisbehaved};

@@ -1,9 +1,6 @@
-//! Two gateways, A and B, a network behind each, ESP tunnel between them.
-//!
-//! ```text
-//! 10.1.0.2 ---- 10.1.0.1 A 10.99.0.1 ==== 10.99.0.2 B 10.2.0.1 ---- 10.2.0.2
-//! ```
+//! The two gateways of [`kit::site`], A and B, over devices of all kinds.
 
+use kit::site::{set_up_host, without_macs};
 use kit::{Gateway, Netns, Scratch, veth};
 
 /// Which gateway.
@@ -49,55 +46,7 @@ pub enum Lan {
 
 /// Ports, route, SAs and SPD of one gateway.
 pub fn policy(side: Side, lan: &str, wan: &str) -> String {
-    let (me, peer) = (side.number(), side.other());
-    let mut text = format!(
-        r#"
-[[port]]
-name = "lan"
-device = "{lan}"
-side = "protected"
-addresses = ["10.{me}.0.1/24"]
-mac = "02:00:00:00:0{me}:01"
-
-[[port]]
-name = "wan"
-device = "{wan}"
-side = "unprotected"
-addresses = ["10.99.0.{me}/24"]
-mac = "02:00:00:00:0{me}:02"
-
-[[route]]
-destination = "10.{peer}.0.0/24"
-via = "10.99.0.{peer}"
-
-[[spd]]
-name = "lan-to-lan"
-local = ["10.{me}.0.0/24"]
-remote = ["10.{peer}.0.0/24"]
-action = "protect"
-outbound = ["from-{me}"]
-inbound = ["from-{peer}"]
-"#
-    );
-    for (direction, from, to) in [("outbound", me, peer), ("inbound", peer, me)] {
-        text.push_str(&format!(
-            r#"
-[[sa]]
-name = "from-{from}"
-direction = "{direction}"
-protocol = "esp"
-spi = {}
-mode = "tunnel"
-source = "10.99.0.{from}"
-destination = "10.99.0.{to}"
-encryption = "aes128-gcm16"
-key = "{}"
-"#,
-            0x1000 + u32::from(from),
-            format!("{from:02x}").repeat(16 + 4),
-        ));
-    }
-    text
+    kit::site::policy((side.number(), side.other()), lan, wan, "")
 }
 
 /// Host to host pings in both directions over these devices; every port must have carried them.
@@ -112,7 +61,7 @@ pub fn ping(wan: Wan, lan: Lan) -> Result<(), String> {
     for (index, side) in [Side::A, Side::B].into_iter().enumerate() {
         if lan != Lan::Tap {
             veth((&netns[index], "lan"), (&hosts[index], "eth0"));
-            set_up_host(&hosts[index], "eth0", side)?;
+            set_up_host(&hosts[index], "eth0", side.number());
         }
         let socket = scratch.path("memif.sock");
         let role = ["server", "client"][index];
@@ -131,16 +80,11 @@ pub fn ping(wan: Wan, lan: Lan) -> Result<(), String> {
         };
         let mut text = policy(side, &lan_device, &wan_device);
         if matches!((wan, lan), (Wan::AfPacket | Wan::AfXdp, _)) {
-            // The kernel's end keeps its own address.
-            text = text
-                .lines()
-                .filter(|line| !line.starts_with("mac ="))
-                .collect::<Vec<_>>()
-                .join("\n");
+            text = without_macs(&text);
         }
         gateways.push(Gateway::start(Some(&netns[index]), "", &text));
         if lan == Lan::Tap {
-            set_up_host(&netns[index], "eth0", side)?;
+            set_up_host(&netns[index], "eth0", side.number());
         }
     }
     let stations = if lan == Lan::Tap { &netns } else { &hosts };
@@ -176,12 +120,5 @@ pub fn ping(wan: Wan, lan: Lan) -> Result<(), String> {
         }
         gateway.stop().success()?;
     }
-    Ok(())
-}
-
-fn set_up_host(netns: &Netns, interface: &str, side: Side) -> Result<(), String> {
-    netns.ip(&format!("link set {interface} up"));
-    netns.address(interface, &format!("10.{}.0.2/24", side.number()));
-    netns.ip(&format!("route add default via 10.{}.0.1", side.number()));
     Ok(())
 }

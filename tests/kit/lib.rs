@@ -11,6 +11,7 @@ pub mod pcap;
 mod process;
 mod require;
 mod scratch;
+pub mod site;
 mod uml;
 
 pub use cases::Cases;

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use kit::site::{policy, set_up_host, without_macs};
 use kit::{Gateway, Netns, Scratch, replies, veth};
 use serde_json::{Value, json};
 
-use crate::nic::{self, Nic, policy};
+use crate::nic::{self, Nic};
 use crate::{SPI_IN, SPI_OUT, expect, sa};
 
 /// The laboratory.
@@ -20,11 +21,9 @@ struct Lab {
 const LAN: &str = "net_af_packet1,iface=lan";
 const WAN: &str = "net_af_packet0,iface=wan";
 
-/// The policy of a gateway. The kernel's ends keep their own MAC addresses.
-fn kernel_policy(side: (u8, u8), more: &str) -> String {
-    let text = policy(side, LAN, WAN, more);
-    let lines = text.lines().filter(|line| !line.starts_with("mac ="));
-    lines.collect::<Vec<_>>().join("\n")
+/// The policy of a gateway.
+fn kernel_policy(side: (u8, u8)) -> String {
+    without_macs(&policy(side, LAN, WAN, ""))
 }
 
 impl Lab {
@@ -33,15 +32,13 @@ impl Lab {
         let netns = [Netns::new("a"), Netns::new("b")];
         let hosts = [Netns::new("host-a"), Netns::new("host-b")];
         veth((&netns[0], "wan"), (&netns[1], "wan"));
-        for (index, (netns, host)) in netns.iter().zip(&hosts).enumerate() {
+        for (me, (netns, host)) in (1..).zip(netns.iter().zip(&hosts)) {
             veth((netns, "lan"), (host, "eth0"));
-            let me = index + 1;
-            host.address("eth0", &format!("10.{me}.0.2/24"));
-            host.ip(&format!("route add default via 10.{me}.0.1"));
+            set_up_host(host, "eth0", me);
         }
         let port = ("net_af_packet0", settings);
-        let a = nic.start(&netns[0], &scratch, port, &kernel_policy((1, 2), ""));
-        let b = Gateway::start(Some(&netns[1]), "", &kernel_policy((2, 1), ""));
+        let a = nic.start(&netns[0], &scratch, port, &kernel_policy((1, 2)));
+        let b = Gateway::start(Some(&netns[1]), "", &kernel_policy((2, 1)));
         let lab = Lab {
             scratch,
             a,
@@ -114,7 +111,7 @@ pub fn ping(nic: &Nic) -> Result<(), String> {
         return Err(format!("{drops:?}"));
     }
     // Other keys: the old SAs leave, a little later, and the new ones come.
-    let other = kernel_policy((1, 2), "").replace("= 4097\n", "= 8193\n");
+    let other = kernel_policy((1, 2)).replace("= 4097\n", "= 8193\n");
     let events = lab.scratch.path("events.json");
     let runtime = format!("{}event-log = {events:?}\n", nic::RUNTIME);
     lab.a

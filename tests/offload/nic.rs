@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use kit::site::policy;
 use kit::{Drained, Gateway, Netns, Scratch, output};
 
 /// The library.
@@ -102,59 +103,6 @@ pub fn told(scratch: &Scratch, kind: &str, sa: &str) -> Result<(), String> {
         1 => Ok(()),
         other => Err(format!("{other} events {kind} about {sa} in:\n{events}")),
     }
-}
-
-/// Ports, route, SAs and SPD of gateway 1 or 2 with these devices; `more` goes into each SA.
-pub fn policy((me, peer): (u8, u8), lan: &str, wan: &str, more: &str) -> String {
-    let mut text = format!(
-        r#"
-[[port]]
-name = "lan"
-device = "{lan}"
-side = "protected"
-addresses = ["10.{me}.0.1/24"]
-mac = "02:00:00:00:0{me}:01"
-
-[[port]]
-name = "wan"
-device = "{wan}"
-side = "unprotected"
-addresses = ["10.99.0.{me}/24"]
-mac = "02:00:00:00:0{me}:02"
-
-[[route]]
-destination = "10.{peer}.0.0/24"
-via = "10.99.0.{peer}"
-
-[[spd]]
-name = "lan-to-lan"
-local = ["10.{me}.0.0/24"]
-remote = ["10.{peer}.0.0/24"]
-action = "protect"
-outbound = ["from-{me}"]
-inbound = ["from-{peer}"]
-"#
-    );
-    for (direction, from, to) in [("outbound", me, peer), ("inbound", peer, me)] {
-        text.push_str(&format!(
-            r#"
-[[sa]]
-name = "from-{from}"
-direction = "{direction}"
-protocol = "esp"
-spi = {}
-mode = "tunnel"
-source = "10.99.0.{from}"
-destination = "10.99.0.{to}"
-encryption = "aes128-gcm16"
-key = "{}"
-{more}
-"#,
-            0x1000 + u32::from(from),
-            format!("{from:02x}").repeat(16 + 4),
-        ));
-    }
-    text
 }
 
 /// That of gateway 1 over capture files; neighbours are static.

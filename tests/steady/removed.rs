@@ -3,6 +3,8 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
+
 use crate::closed::await_sent;
 use crate::lab::{Lab, RUNTIME, entry, sas};
 use crate::{MANUAL, MARKER, NEGOTIATED};
@@ -55,8 +57,15 @@ pub fn entries() -> Result<(), String> {
         return Err(report.to_string());
     }
     let left = b.show("sa")?;
-    if left["sas"].as_array().is_some_and(|sas| !sas.is_empty()) {
-        return Err(format!("something still sends: {left}"));
+    let rows = left["sas"].as_array().map_or(&[][..], Vec::as_slice);
+    let leaves = |sa: &Value| {
+        sa["leaves_ms"]
+            .as_u64()
+            .is_some_and(|ms| ms <= OVERLAP * 1000)
+    };
+    // Nothing sends any more, and what is forbidden is not taken either.
+    if !matches!(rows, [sa] if sa["direction"] == "inbound" && leaves(sa)) {
+        return Err(format!("not the one that still takes packets: {left}"));
     }
     let [sent, received] = arrives(&lab);
     if sent[0] < 50 || received != [sent[0], 0] {
@@ -70,6 +79,10 @@ pub fn entries() -> Result<(), String> {
     let [sent, received] = arrives(&lab);
     if sent[0] < 50 || received != [0, 0] {
         return Err(format!("afterwards: {sent:?} sent, {received:?} received"));
+    }
+    let left = b.show("sa")?;
+    if left["sas"] != json!([]) {
+        return Err(format!("their time is over: {left}"));
     }
     let unknown = b.drops()?.get("bad-spi").copied();
     a.stop().success()?;

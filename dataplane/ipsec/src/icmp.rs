@@ -67,7 +67,8 @@ pub struct NoError;
 
 /// Turns `buf`, the offending IP packet with header `header`, into an ICMP error about it from `source`.
 ///
-/// It quotes as much of the packet as may be. The buffer is unchanged where the answer is [`NoError`].
+/// It quotes as much of the packet as may be, further back in the buffer: what is in front stays free for the headers that
+/// protect the error. The buffer is unchanged where the answer is [`NoError`].
 pub fn make_error<B: PacketBuf>(
     buf: &mut B,
     header: &IpHeader,
@@ -84,10 +85,11 @@ pub fn make_error<B: PacketBuf>(
         IpVersion::V4 => (IPV4_HEADER, LONGEST_V4),
         IpVersion::V6 => (IPV6_HEADER, LONGEST_V6),
     };
-    buf.prepend(ip + ICMP_HEADER).map_err(|_| NoError)?;
-    let total_len = longest.min(header.total_len as usize + ip + ICMP_HEADER);
-    buf.truncate(total_len);
-    let Some((head, message)) = buf.data_mut().split_at_mut_checked(ip) else {
+    let headers = ip + ICMP_HEADER;
+    let total_len = longest.min(header.total_len as usize + headers);
+    let packet = buf.reshape(0, total_len).map_err(|_| NoError)?;
+    packet.copy_within(..total_len - headers, headers);
+    let Some((head, message)) = packet.split_at_mut_checked(ip) else {
         return Err(NoError);
     };
     write_ip_header(head, header.version, source, header.source, total_len);

@@ -152,9 +152,24 @@ fn an_error_needs_a_source_of_the_right_family_and_room() {
     let mut buf = TestBuf::new(&packet);
     let wrong = make_error(&mut buf, &header, IcmpError::NoRoute, gateway(6));
     assert_eq!(wrong, Err(NoError));
-    buf.prepend(buf.headroom()).unwrap();
+    let mut buf = TestBuf::with_capacity(packet.len());
+    buf.append(packet.len()).unwrap();
+    buf.data_mut().copy_from_slice(&packet);
     let full = make_error(&mut buf, &header, IcmpError::NoRoute, gateway(4));
     assert_eq!(full, Err(NoError));
+    assert_eq!(data(&buf), packet);
+}
+
+/// The headers that may have to go in front of it find the room that they find with every other packet.
+#[test]
+fn an_error_takes_no_room_in_front() {
+    for version in [4, 6] {
+        let packet = scapy(&format!("offending-{version}"));
+        let mut buf = TestBuf::new(&packet);
+        let (before, header) = (buf.headroom(), parse(&packet));
+        make_error(&mut buf, &header, IcmpError::NoRoute, gateway(version)).unwrap();
+        assert_eq!(buf.headroom(), before);
+    }
 }
 
 #[test]

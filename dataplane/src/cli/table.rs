@@ -3,7 +3,7 @@
 use super::tunnel_table;
 use crate::ike_status::{IkeSaStatus, IkeStatus};
 use crate::rule_status::RuleStatus;
-use crate::status::{DropStatus, Status, What};
+use crate::status::{DropStatus, SaStatus, Status, What};
 
 /// Prints one part of a status, or all of it.
 pub(super) fn print(status: &Status, what: What) {
@@ -89,6 +89,15 @@ fn drop_list(drops: &[DropStatus]) -> String {
     }
 }
 
+/// Direction, protocol and mode, and how long one that a reload has removed stays.
+fn sa_kind(sa: &SaStatus) -> String {
+    let leaves = sa
+        .leaves_ms
+        .map(|ms| format!(", leaves in {} s", ms.div_ceil(1000)));
+    let leaves = leaves.unwrap_or_default();
+    format!("{} {} {}{leaves}", sa.direction, sa.protocol, sa.mode)
+}
+
 fn sas(status: &Status) {
     let rows: Vec<_> = status
         .sas
@@ -96,7 +105,7 @@ fn sas(status: &Status) {
         .map(|sa| {
             vec![
                 sa.name.clone(),
-                format!("{} {} {}", sa.direction, sa.protocol, sa.mode),
+                sa_kind(sa),
                 sa.spi.clone(),
                 sa.transform.clone(),
                 format!(

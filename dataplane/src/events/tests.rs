@@ -1,3 +1,4 @@
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 
@@ -172,5 +173,236 @@ fn the_journal_gets_a_field_for_each_of_the_events() {
     assert_eq!(get(&fields, "SYSLOG_IDENTIFIER"), ["portcullis"]);
     assert_eq!(get(&fields, "PORTCULLIS_IKE"), ["7"]);
     assert_eq!(get(&fields, "PORTCULLIS_REASON"), ["two\nPRIORITY=0"]);
+    std::fs::remove_dir_all(directory).expect("removed");
+}
+
+/// One of each kind, with something in every field.
+fn one_of_each() -> Vec<Event> {
+    let text = |text: &str| text.to_owned();
+    let (connection, name) = (text("b"), text("lans"));
+    let (remote, reason) = (text("192.0.2.2:500"), text("for a reason"));
+    let (transform, sa) = (text("aes128-gcm16"), text("to-b"));
+    let spis = || vec![text("0x00000100"), text("0x00000200")];
+    let (source, destination) = (text("192.0.2.1"), text("192.0.2.2"));
+    vec![
+        Event::Started {
+            version: text("1.0.0"),
+            workers: 2,
+            entries: 3,
+        },
+        Event::Stopping {},
+        Event::IkeUp {
+            ike: 1,
+            connection: connection.clone(),
+            remote: remote.clone(),
+            identity: text("b.example"),
+            renews: Some(4),
+        },
+        Event::IkeDown {
+            ike: 1,
+            connection: connection.clone(),
+            reason: reason.clone(),
+        },
+        Event::SaUp {
+            child: 1,
+            connection: connection.clone(),
+            name: name.clone(),
+            remote: remote.clone(),
+            transform: transform.clone(),
+            spi_in: spis(),
+            spi_out: spis(),
+        },
+        Event::SaRekeyed {
+            child: 2,
+            connection: connection.clone(),
+            name: name.clone(),
+            remote: remote.clone(),
+            transform,
+            spi_in: spis(),
+            spi_out: spis(),
+            replaces: 1,
+        },
+        Event::SaDown {
+            child: 1,
+            connection: connection.clone(),
+            name: name.clone(),
+            reason: reason.clone(),
+        },
+        Event::SoftSaUp {
+            connection: connection.clone(),
+            name: name.clone(),
+            remote: remote.clone(),
+        },
+        Event::SoftSaDown {
+            connection: connection.clone(),
+            name: name.clone(),
+            reason: reason.clone(),
+        },
+        Event::SaAging { sa: sa.clone() },
+        Event::SaExpired { sa: sa.clone() },
+        Event::SaRefused {
+            child: 1,
+            connection: connection.clone(),
+            name: name.clone(),
+            reason: reason.clone(),
+        },
+        Event::PeerMoved {
+            children: 2,
+            remote: remote.clone(),
+        },
+        bad_spi(),
+        Event::AuthenticationFailed {
+            connection: Some(connection.clone()),
+            child: Some(name.clone()),
+            remote: remote.clone(),
+            reason: reason.clone(),
+        },
+        Event::NegotiationFailed {
+            connection: Some(connection),
+            child: Some(name.clone()),
+            remote,
+            reason: reason.clone(),
+            mismatches: vec![text("offered one, wanted another")],
+        },
+        Event::NoSa {
+            entry: name,
+            source: source.clone(),
+            destination,
+            protocol: 17,
+        },
+        Event::CryptoFailure {
+            sa: sa.clone(),
+            spi: text("0x00000100"),
+            source: Some(source),
+            reason: reason.clone(),
+        },
+        Event::OffloadFailed {
+            sa: sa.clone(),
+            reason: reason.clone(),
+        },
+        Event::PathMtu { sa, mtu: 1400 },
+        Event::PolicyChanged {
+            sas_added: 1,
+            sas_removed: 2,
+            sas_changed: 3,
+            entries_added: 4,
+            entries_removed: 5,
+            entries_changed: 6,
+            milliseconds: 7,
+        },
+        Event::PolicyRefused {
+            reasons: vec![text("line 1: one\nline 2: another")],
+        },
+        Event::StoreAway {
+            store: text("https://store.example/policy"),
+            reason: reason.clone(),
+            policy: text("from the cache"),
+            policy_age_s: Some(60),
+        },
+        Event::StoreBack {
+            store: text("https://store.example/policy"),
+            away_s: 60,
+        },
+        Event::MetricsAway {
+            address: text("127.0.0.1:9100"),
+            reason: reason.clone(),
+        },
+        Event::MetricsBack {
+            address: text("127.0.0.1:9100"),
+            away_s: 60,
+            attempts: 60,
+        },
+        Event::CaptureStarted {
+            side: text("both"),
+            tunnel: Some(text("b/lans")),
+            sas_with_keys: 2,
+        },
+        Event::CaptureEnded {
+            packets: 1,
+            lost: 2,
+            reason,
+        },
+        Event::Suppressed {
+            kind: text("bad-spi"),
+            count: 3,
+        },
+    ]
+}
+
+/// What the published schema has of each kind: its name, and those of its fields.
+fn kinds_of_the_schema() -> BTreeMap<String, BTreeSet<String>> {
+    let schema: Value = serde_json::from_str(include_str!("../../schema/event.schema.json"))
+        .expect("the schema is JSON");
+    let mut kinds = BTreeMap::new();
+    let mut places = vec![&schema];
+    while let Some(place) = places.pop() {
+        match place {
+            Value::Object(object) => places.extend(object.values()),
+            Value::Array(list) => places.extend(list),
+            _ => {}
+        }
+        let Some(kind) = place["properties"]["event"]["const"].as_str() else {
+            continue;
+        };
+        let fields = place["properties"].as_object().into_iter().flatten();
+        let fields = fields.map(|(name, _)| name.clone());
+        let fields = fields.filter(|name| name != "event").collect();
+        kinds.insert(kind.to_owned(), fields);
+    }
+    kinds
+}
+
+/// systemd.journal-fields(7), syslog(3): every kind comes with its summary, how urgent it is, and all of its fields, in
+/// the journal and in the JSON line alike.
+#[test]
+fn every_kind_of_event_comes_out_with_all_of_its_fields() {
+    let directory = scratch("kinds");
+    let (path, log) = (directory.join("socket"), directory.join("events.jsonl"));
+    let journald = UnixDatagram::bind(&path).expect("a socket");
+    let mut events = Events::new(Some(&log)).expect("a file");
+    events.journal = Journal::at(&path);
+    let mut told = BTreeMap::new();
+    for event in one_of_each() {
+        events.raise(0, event);
+        let mut buffer = [0; 4096];
+        let length = journald.recv(&mut buffer).expect("an entry");
+        let entry: BTreeMap<_, _> = parse_entry(&buffer[..length]).into_iter().collect();
+        let lines = std::fs::read_to_string(&log).expect("the log");
+        let line: Value =
+            serde_json::from_str(lines.lines().last().expect("a line")).expect("JSON");
+        let kind = entry["PORTCULLIS_EVENT"].clone();
+        assert_eq!(line["event"], kind.as_str());
+        let urgency = match line["severity"].as_str() {
+            Some("error") => "3",
+            Some("warning") => "4",
+            Some("info") => "6",
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(entry["PRIORITY"], urgency, "{kind}");
+        assert!(
+            entry["MESSAGE"].starts_with(&entry["PORTCULLIS_SUMMARY"]),
+            "{kind}"
+        );
+        let own = ["SUMMARY", "EVENT"];
+        let fields = entry.iter().filter_map(|(name, value)| {
+            let name = name.strip_prefix("PORTCULLIS_")?;
+            Some((name, value)).filter(|_| !own.contains(&name))
+        });
+        let fields = fields.map(|(name, value)| {
+            let name = name.to_lowercase();
+            let expected = match &line[&name] {
+                Value::String(text) => text.clone(),
+                other => value_text(other),
+            };
+            assert_eq!(*value, expected, "{kind}: {name}");
+            name
+        });
+        assert_eq!(
+            told.insert(kind.clone(), fields.collect()),
+            None,
+            "{kind} twice"
+        );
+    }
+    assert_eq!(told, kinds_of_the_schema());
     std::fs::remove_dir_all(directory).expect("removed");
 }

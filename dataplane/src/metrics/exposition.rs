@@ -157,7 +157,8 @@ fn traffic(out: &mut Exposition, status: &Status) {
 fn sas(out: &mut Exposition, status: &Status) {
     let mut family = |name: &str, help: &str, value: fn(&SaStatus) -> u64| {
         out.family(name, "counter", help);
-        for sa in &status.sas {
+        // One that leaves may have its labels in common with the one in its place.
+        for sa in status.sas.iter().filter(|sa| sa.leaves_ms.is_none()) {
             out.sample(name, &sa_labels(sa), value(sa));
         }
     };

@@ -1,5 +1,7 @@
 //! The orders that IKE's SAs bring: which, to whom, in which sequence.
 
+use std::sync::Arc;
+
 use portcullis_config::{
     AddressRange, AesKey, Cipher, Df, Dscp, EngineKind, Integrity, Mode, Secret, Transform,
 };
@@ -7,6 +9,7 @@ use portcullis_ike::IkeId;
 
 use super::*;
 use crate::departing::Departure;
+use crate::install::Links;
 
 const WORKERS: usize = 2;
 const ESP: Transform = Transform::Esp(
@@ -463,6 +466,30 @@ fn traffic_is_told_when_it_changes() {
     assert_eq!(rig.negotiated.traffic(1000), []);
 }
 
+/// An inbound SA of the policy that a reload has removed.
+fn departure(spi: u32, slot: u32, due: u64) -> Departure {
+    let place = SaRef { worker: 0, slot };
+    let config = SaConfig {
+        name: format!("{spi:x}"),
+        ..config(Direction::Inbound, spi, ESP)
+    };
+    let sa = InstalledSa {
+        place,
+        choice: Choice::default(),
+        counters: Arc::default(),
+        standing: None,
+        born: 0,
+        links: Links::default(),
+    };
+    let entry = entry((&config, &sa)).expect("an inbound one");
+    Departure {
+        config,
+        sa,
+        entry,
+        due,
+    }
+}
+
 /// Inbound SAs that go stay findable for what is on its way; one with another's identity goes at once.
 #[test]
 fn what_a_change_removes_is_found_for_a_while() {
@@ -474,11 +501,7 @@ fn what_a_change_removes_is_found_for_a_while() {
         destination: Address::v4([192, 0, 2, 1]),
         sa: place(slot),
     };
-    let departure = |spi, slot| Departure {
-        name: format!("{spi:x}"),
-        entry: entry(spi, slot),
-        due: 5000,
-    };
+    let departure = |spi, slot| departure(spi, slot, 5000);
     for whole in [None, Some(index_of(std::iter::once(entry(0x2000, 4)), 0))] {
         let mut negotiated = Negotiated::new(WORKERS, Spis::default());
         negotiated.index_room = 1000;
@@ -509,4 +532,47 @@ fn what_a_change_removes_is_found_for_a_while() {
         assert_eq!(gone, ["0: unindex 2001", "1: unindex 2001", "0: -in 2"]);
         assert_eq!(negotiated.departing.len(), 0);
     }
+}
+
+#[test]
+fn removed_sas_leave_in_the_order_of_their_times() {
+    let mut departing = Departing::default();
+    for (spi, slot, due) in [(0x2000, 0, 9000), (0x2001, 2, 5000), (0x2002, 4, 7000)] {
+        departing.add(departure(spi, slot, due));
+    }
+    let left = |departing: &Departing| -> Vec<_> {
+        let each = departing.iter();
+        each.map(|d| (d.config.name.clone(), d.due)).collect()
+    };
+    let of = |name: &str, due| (name.to_owned(), due);
+    assert_eq!(
+        left(&departing),
+        [of("2001", 5000), of("2002", 7000), of("2000", 9000)]
+    );
+    assert_eq!(
+        words(&departing.due(5000, 1)),
+        ["0: unindex 2001", "0: -in 2"]
+    );
+    // A later reload ends what its discard entries, or no overlap at all, do not go with.
+    departing.hasten(6000);
+    assert_eq!(left(&departing), [of("2000", 6000), of("2002", 6000)]);
+    assert_eq!(departing.name(0, SaSide::Inbound(4)), Some("2002"));
+    assert_eq!(words(&departing.due(5999, 1)), [""; 0]);
+    let gone = words(&departing.due(6000, 1));
+    assert_eq!(
+        gone,
+        ["0: unindex 2000", "0: -in 0", "0: unindex 2002", "0: -in 4"]
+    );
+    assert_eq!(departing.len(), 0);
+    assert_eq!(departing.name(0, SaSide::Inbound(4)), None);
+}
+
+/// However many a reload has removed, control hears its workers between them.
+#[test]
+fn many_removed_sas_leave_in_portions() {
+    let mut departing = Departing::default();
+    (0..1500).for_each(|n| departing.add(departure(0x2000 + n, n, 5000)));
+    assert_eq!(departing.due(5000, 1).len(), 2 * 1024);
+    assert_eq!(departing.due(5000, 1).len(), 2 * 476);
+    assert_eq!(departing.due(5000, 1).len(), 0);
 }

@@ -4,7 +4,8 @@
 //! has one: packets for many SAs at random need as many translations of addresses as lines, and a table of huge pages is
 //! short enough to stay in the CPU's caches. The same is asked for what is large, such as tables of flows.
 //!
-//! A chunk has places of one size and goes back to the system with its last one.
+//! A chunk has places of one size and goes back to the system with its last one, unless no other has room: an SA that comes
+//! and goes by itself costs no mapping each time.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ffi::{c_int, c_void};
@@ -127,7 +128,9 @@ impl Class {
             if was_full {
                 self.link(chunk);
             }
-            if (*chunk).used == 0 {
+            // The only one with room stays for what comes next.
+            let only = self.first == chunk && (*chunk).next.is_null();
+            if (*chunk).used == 0 && !only {
                 self.unlink(chunk);
                 self.chunks -= 1;
                 munmap(chunk.cast(), CHUNK);

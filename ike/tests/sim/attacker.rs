@@ -190,3 +190,29 @@ fn of_quick_mode_with_perfect_forward_secrecy() {
     }
     attack(&connections);
 }
+
+/// Whoever has the key tells by the header alone which messages are for an IKE SA: all but the first one of each, in both
+/// directions, and none at another gateway.
+#[test]
+fn each_end_knows_what_is_for_it_by_the_cookies() {
+    for exchange in [Phase1Exchange::Main, Phase1Exchange::Aggressive] {
+        let connections = gateways().map(|connection| Connection {
+            exchange,
+            ..connection
+        });
+        let mut pair = Pair::new(21, connections);
+        live(&mut pair);
+        pair.initiate(1);
+        pair.run(Duration::from_millis(500));
+        assert!(pair.ends[0].established() > 0);
+        let keys = [0, 1].map(|end: usize| pair.ends[end].endpoint.cookie_key());
+        let firsts = pair.log.iter().filter(|(from, message)| {
+            // RFC 2408 3.1: the initiator's first message has no responder's cookie.
+            let is_first = message[8..16] == [0; 8];
+            assert_eq!(keys[1 - from].is_for_us(message), !is_first);
+            assert!(keys[*from].is_for_us(message), "its own cookie is in each");
+            is_first
+        });
+        assert!(firsts.count() > 0 && pair.log.len() > 6);
+    }
+}

@@ -332,6 +332,41 @@ fn too_big_for_the_far_lan() {
     assert_eq!(reassemble(&b.sent(LAN)), after(&whole.write(), 2));
 }
 
+/// An error that must itself be protected has room for the longest headers: IPv6, UDP or AH, ESP.
+#[test]
+fn an_error_goes_into_every_tunnel() {
+    let nat = Some(UdpEncapsulation {
+        source_port: 4500,
+        destination_port: 4500,
+    });
+    for transform in transforms().into_iter().filter(|t| is_esp(*t)) {
+        let esp = (transform, Mode::Tunnel);
+        for (bundle, udp) in [
+            (vec![esp], None),
+            (vec![esp], nat),
+            (vec![esp, (AH_SHA2, Mode::Transport)], None),
+        ] {
+            let mut sites = Sites::default();
+            sites.mtu(9600, 1400);
+            // What comes in clear is told of in a tunnel.
+            let clear = between(&["fd01::/64"], &["fd02::/64"]);
+            sites.both(clear, Action::Bypass);
+            let errors = between(&["2001:db8::1/128"], &["fd02::/64"]);
+            sites.protect(errors, &bundle, V6_ENDS, |sa| sa.udp = udp);
+            let (mut a, _) = sites.build();
+            let large = Ip::new("fd02::20", "fd01::10", 253, vec![0; 2000]).write();
+            // The second one finds the SA's way known.
+            for _ in 0..2 {
+                a.on_wire(&large);
+                let wire = a.sent(WIRE);
+                assert_eq!(wire.len(), 1, "{transform:?} {udp:?}: {:?}", a.reasons());
+                assert_eq!(source(&wire[0]), bytes(V6_ENDS.0));
+            }
+            assert_eq!(a.drops(DropReason::NoRoomInBuffer), 0);
+        }
+    }
+}
+
 /// Clear traffic that a bypass entry lets through.
 #[test]
 fn bypassed_traffic_has_the_mtu_of_its_link() {
