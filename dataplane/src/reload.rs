@@ -15,13 +15,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::Instant;
 
-use portcullis_config::{Store, load_with};
+use portcullis_config::Store;
 
 use crate::agent::store::Fetched;
 use crate::control::Control;
 use crate::events::Event;
 use crate::install::Plan;
 use crate::metrics::{Metrics, Place, Served};
+use crate::policy_file;
 use crate::prepare::{Basis, Prepared, prepare};
 use crate::report::{
     Difference, Outcome, ReloadReport, fixed_differences, is_reordered, settings_differences,
@@ -170,7 +171,7 @@ fn read(
     let begun = Instant::now();
     let documents = source.documents.as_deref();
     let documents = documents.map_or(&[][..], |fetched| &fetched.documents);
-    let loaded = match load_with(file, documents) {
+    let loaded = match policy_file::load(file, documents) {
         Ok(loaded) => loaded,
         Err(mistakes) => {
             let reasons = mistakes.iter().map(ToString::to_string).collect();
