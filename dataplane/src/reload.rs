@@ -98,7 +98,8 @@ impl Reloader {
         let served = control.metrics.as_ref().map(Metrics::served);
         let (sender, receiver) = channel();
         let body = move || {
-            let (ready, report) = read((&file, &source), (basis, served), &engine, now, trial);
+            let (ready, mut report) = read((&file, &source), (basis, served), &engine, now, trial);
+            report.dry_run = trial;
             let answer = Answer {
                 engine,
                 ready: ready.map(Box::new),
@@ -337,8 +338,11 @@ fn sent(control: &Control) -> Vec<u64> {
     control.workers.iter().map(|link| link.sent).collect()
 }
 
-/// Tells of a reload.
+/// Tells of a reload. A dry run is of interest to whom it answers, and to nobody else.
 pub fn tell(control: &mut Control, now: u64, report: &ReloadReport) {
+    if report.dry_run {
+        return;
+    }
     for warning in &report.warnings {
         tracing::warn!("{warning}");
     }
