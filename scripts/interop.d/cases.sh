@@ -56,7 +56,7 @@ case_aggressive_refused() { # aggressive mode where main mode is configured: ref
     SS_AGGRESSIVE=yes
     wire && strongswan && gateway
     ! swan_initiate 5 || fail "established"
-    expect_gateway 'negotiation failed.*(Exchange|NoConnection)'
+    expect_gateway 'negotiation failed.*(compare .exchange.|is meant for this peer)'
 }
 
 case_rsa_initiator() { # main mode, RSA signatures and certificates: we begin
@@ -380,7 +380,7 @@ case_no_common_proposal() { # phase 1 without a common proposal: the log tells w
     SS_PROPOSALS=aes256-sha512-modp3072
     wire && strongswan && gateway
     ! swan_initiate 8 || fail "established"
-    expect_gateway 'negotiation failed.*NoProposal'
+    expect_gateway 'negotiation failed.*no proposal in common'
     expect_gateway 'mismatches=.*not '
     expect_swan 'NO_PROPOSAL_CHOSEN|NO_PROP'
 }
@@ -389,7 +389,7 @@ case_no_common_child_proposal() { # quick mode without a common proposal
     SS_ESP=aes256-sha512
     wire && strongswan && gateway
     ! swan_initiate 8 || fail "established"
-    expect_gateway 'negotiation failed.*NoProposal'
+    expect_gateway 'negotiation failed.*no proposal in common'
     expect_gateway 'mismatches=.*not '
 }
 
@@ -397,7 +397,7 @@ case_wrong_traffic() { # quick mode for traffic that is not ours
     SS_LOCAL_TS=10.9.0.0/24
     wire && strongswan && gateway
     ! swan_initiate 8 || fail "established"
-    expect_gateway 'negotiation failed.*Traffic'
+    expect_gateway 'negotiation failed.*no child has this traffic'
 }
 
 case_narrowed() { # the peer asks for a part of our traffic: it gets SAs for that

@@ -46,7 +46,7 @@ pub(super) fn initiate(name: &str, wait: u64, socket: &Path) -> ExitCode {
             failure.at_ms >= begun.at_ms && failure.connection.as_deref() == Some(connection)
         };
         if let Some(failure) = ike.failures.iter().find(recent) {
-            eprintln!("portcullis: {name}: {}", failure.reason);
+            eprintln!("portcullis: {name}: {}", failure.explanation);
             for mismatch in &failure.mismatches {
                 eprintln!("    offered {mismatch}");
             }
