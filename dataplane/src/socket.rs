@@ -121,7 +121,7 @@ impl ControlSocket {
             error,
         };
         if UnixStream::connect(path).is_ok() {
-            return Err(failed(ErrorKind::AddrInUse.into()));
+            return Err(Error::Running(path.to_owned()));
         }
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error)),
@@ -314,7 +314,11 @@ fn open(path: &Path, request: &Request) -> Result<UnixStream, Error> {
     };
     let mut line = serde_json::to_vec(request).map_err(|error| failed(error.into()))?;
     line.push(b'\n');
-    let mut stream = UnixStream::connect(path).map_err(failed)?;
+    let mut stream = UnixStream::connect(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused => Error::NoGateway(path.to_owned()),
+        ErrorKind::PermissionDenied => Error::NotAllowed(path.to_owned()),
+        _ => failed(error),
+    })?;
     stream.write_all(&line).map_err(failed)?;
     Ok(stream)
 }
