@@ -259,8 +259,8 @@ impl Desk {
             Request::Initiate { connection, child } => {
                 Reply::Answer(json(&control.initiate(now, connection, child)))
             }
-            Request::Terminate { connection } => {
-                Reply::Answer(json(&control.terminate(now, connection)))
+            Request::Terminate { connection, peer } => {
+                Reply::Answer(json(&control.terminate(now, connection, peer)))
             }
             Request::RestartIke => {
                 control.restart_ike(now);

@@ -3,6 +3,7 @@
 //! A line is a [`Request`] in JSON; the word `show` asks for the whole status.
 
 use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -64,11 +65,25 @@ pub enum Request {
         /// One of its children; `None`: all.
         child: Option<String>,
     },
-    /// End a connection.
+    /// End a connection, or what one peer has of it.
     Terminate {
         /// Connection.
         connection: String,
+        /// One of its peers; `None`: all.
+        peer: Option<Whom>,
     },
+}
+
+/// One peer of a connection that has many.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Whom {
+    /// Whoever is at this address.
+    Address(IpAddr),
+    /// At this address and port.
+    Place(SocketAddr),
+    /// Who has proved to be this user.
+    User(String),
 }
 
 impl Request {
@@ -295,10 +310,10 @@ pub fn initiate(path: &Path, connection: &str, child: Option<&str>) -> Result<Be
     request(path, &Request::Initiate { connection, child }, PATIENCE)
 }
 
-/// Has a running gateway end a connection.
-pub fn terminate(path: &Path, connection: &str) -> Result<Begun, Error> {
+/// Has a running gateway end a connection, or what one peer has of it.
+pub fn terminate(path: &Path, connection: &str, peer: Option<Whom>) -> Result<Begun, Error> {
     let connection = connection.to_owned();
-    request(path, &Request::Terminate { connection }, PATIENCE)
+    request(path, &Request::Terminate { connection, peer }, PATIENCE)
 }
 
 /// Has a running gateway copy frames: the stream that they come from.
