@@ -7,6 +7,7 @@ use std::path::Path;
 use ipnet::IpNet;
 
 use crate::address::{self, family};
+use crate::examine::examine;
 use crate::ports::{Interfaces, Names};
 use crate::reader::{Item, Section};
 use crate::reference::{CHILD, CONNECTION, DPD};
@@ -16,7 +17,7 @@ use crate::spd::Entry;
 use crate::{
     Action, AddressRange, Authentication, ChildPolicy, ChildProposal, Connection, Dpd, DpdAction,
     Identity, Limits, Mode, NatTraversal, Phase1Exchange, Profile, RemoteAddress, Selector, Side,
-    Start, UpperLayer, credentials, identity, proposals,
+    Start, Topology, UpperLayer, credentials, identity, proposals,
 };
 
 /// Less is most likely a mistake.
@@ -118,6 +119,22 @@ impl<'a> Connections<'a> {
         self.list.iter().map(|peer| peer.section)
     }
 
+    /// Warns of peers that no packet can reach.
+    pub(crate) fn check_ways(&self, topology: &Topology) {
+        let known = self.list.iter().filter_map(|peer| {
+            let connection = peer.connection.as_ref()?;
+            match connection.remote {
+                RemoteAddress::Host(remote) => Some((peer.section, remote)),
+                RemoteAddress::Ranges(_) | RemoteAddress::Any => None,
+            }
+        });
+        for (section, remote) in known.filter(|(_, remote)| !topology.reaches(*remote)) {
+            let message =
+                format!("no port and no [[route]] leads to {remote}: IKE cannot reach this peer");
+            section.warning("remote", message);
+        }
+    }
+
     /// Gives each child the selector of the entry that names it. Exactly one must, and quick mode must have words
     /// for it.
     pub(crate) fn select(&mut self, entries: &[Entry<'_>]) {
@@ -217,6 +234,7 @@ fn read_connection(
             .get("local-id")
             .and_then(|i| i.parse(identity::read)),
     };
+    examine(section, authentication.as_ref(), local_id.as_ref());
     let remote_id = read_remote_id(section, remote.as_ref());
     let remote_access = pools.read_access(section, authentication.as_ref(), remote.as_ref(), base);
     let ike_proposals = proposals::read_ike(section, exchange.unwrap_or_default(), profile);

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::examine::examine;
 use crate::keys::{decode, read_closed};
 use crate::pem::{self, Part};
 use crate::ports::members;
@@ -217,8 +218,10 @@ fn read_one_further(table: Section<'_>, base: &Path) -> Option<Method> {
             subject.map(Identity::DistinguishedName)
         }
     };
+    let authentication = Authentication::Certificates(credentials);
+    examine(table, Some(&authentication), local_id.as_ref());
     Some(Method {
-        authentication: Authentication::Certificates(credentials),
+        authentication,
         local_id: local_id?,
     })
 }

@@ -20,7 +20,8 @@ use crate::rules::RuleSections;
 use crate::sa::{Sa, Sas};
 use crate::spd::Entry;
 use crate::{
-    Document, Mistake, Policy, Store, Topology, lints, routes, rules, sad, settings, spd, store,
+    Document, Examine, Mistake, Policy, Store, Topology, lints, routes, rules, sad, settings, spd,
+    store,
 };
 
 /// A larger file is not a policy; a million SAs fit.
@@ -45,6 +46,15 @@ pub fn load(path: &Path) -> Result<Loaded, Vec<Mistake>> {
 /// Loads a machine's own file with the documents that its store has brought: of the file counts only what belongs to
 /// the machine then. Without documents it is all that there is.
 pub fn load_with(path: &Path, documents: &[Document]) -> Result<Loaded, Vec<Mistake>> {
+    load_examined(path, documents, None)
+}
+
+/// The same, and certificates and their keys are judged by `examine`.
+pub fn load_examined(
+    path: &Path,
+    documents: &[Document],
+    examine: Option<Examine>,
+) -> Result<Loaded, Vec<Mistake>> {
     let (text, mode) = read_text(path)?;
     let base = path.parent().unwrap_or(Path::new(""));
     let machine = Part {
@@ -52,7 +62,7 @@ pub fn load_with(path: &Path, documents: &[Document]) -> Result<Loaded, Vec<Mist
         text: &text,
         mode: Some(mode),
     };
-    read(&Parts::new(machine, documents), base)
+    read(&Parts::new(machine, documents), base, examine)
 }
 
 /// The store that a machine's own file names, whatever else stands in the file.
@@ -83,7 +93,7 @@ pub fn parse(text: &str, file: &Path, base: &Path) -> Result<Loaded, Vec<Mistake
         text,
         mode: None,
     };
-    read(&Parts::new(machine, &[]), base)
+    read(&Parts::new(machine, &[]), base, None)
 }
 
 /// The text of a file and its mode.
@@ -116,8 +126,9 @@ fn read_file(path: &Path) -> std::io::Result<(Zeroizing<Vec<u8>>, u32)> {
     Ok((text, metadata.permissions().mode()))
 }
 
-fn read(parts: &Parts<'_>, base: &Path) -> Result<Loaded, Vec<Mistake>> {
+fn read(parts: &Parts<'_>, base: &Path, examine: Option<Examine>) -> Result<Loaded, Vec<Mistake>> {
     let mut report = parts.report();
+    report.examine = examine;
     let mut table = Table::parse(parts.machine(), 0, &mut report);
     let alone = parts.documents().next().is_none();
     if !alone {
@@ -171,6 +182,9 @@ fn read_policy(
         sad::check_unused(&sas, &written);
     }
     let topology = Topology::new(&interfaces.list, &routes);
+    if !root.is_broken() && interfaces.is_complete() {
+        connections.check_ways(&topology);
+    }
     let mut connections = connections.finish();
     let made = rules.compile(&topology, profile, connections.len());
     let spd = rules::place(root, &settings, &places, written, made, &mut connections);

@@ -6,6 +6,8 @@ use std::fmt;
 use std::iter::once;
 use std::path::{Path, PathBuf};
 
+use crate::Examine;
+
 /// How bad a [`Mistake`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Severity {
@@ -57,6 +59,8 @@ pub(crate) struct Report<'a> {
     found: RefCell<Vec<Found>>,
     /// Lines with a syntax error.
     broken_lines: HashSet<usize>,
+    /// Who judges the credentials that the text names.
+    pub(crate) examine: Option<Examine>,
 }
 
 impl<'a> Report<'a> {
@@ -72,6 +76,7 @@ impl<'a> Report<'a> {
             line_starts: OnceCell::new(),
             found: RefCell::default(),
             broken_lines: HashSet::new(),
+            examine: None,
         }
     }
 

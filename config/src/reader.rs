@@ -1,6 +1,7 @@
 //! A small reader over a parsed TOML document: types, ranges and names are checked where they stand,
 //! against the same key tables that the reference is written from.
 
+use crate::Examine;
 use crate::document::{Node, Table as Members, Value};
 use crate::mistake::{Report, did_you_mean, shown};
 use crate::reference::Table;
@@ -99,6 +100,11 @@ impl<'a> Section<'a> {
     /// Byte offset of a key's value, or of the table's header if the key is not there.
     pub(crate) fn place(self, name: &str) -> usize {
         self.table.get(name).map_or(self.at, |node| node.at)
+    }
+
+    /// Who judges credentials, if somebody does.
+    pub(crate) fn examine(self) -> Option<Examine> {
+        self.report.examine
     }
 
     /// The line of the table's header.

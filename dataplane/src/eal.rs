@@ -1,6 +1,7 @@
 //! How DPDK is started for a policy: cores, memory, devices.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use dpdk::{Eal, Mempool};
 use portcullis_config::Policy;
@@ -128,9 +129,48 @@ fn arguments(policy: &Policy, cores: &[usize]) -> Vec<String> {
     args
 }
 
+/// What a device may lack that DPDK knows of and has not made.
+pub fn what_it_lacks(device: &str) -> String {
+    if !is_virtual(device) {
+        return ": is it in this machine, and bound to vfio-pci? See `dpdk-devbind.py --status`"
+            .into();
+    }
+    let mut options = device.split(',').skip(1);
+    let iface = options.find_map(|option| option.strip_prefix("iface="));
+    // A tap makes its interface; these two take one that is there.
+    let taken = iface.filter(|_| device.starts_with("net_af_"));
+    match taken.filter(|name| !Path::new("/sys/class/net").join(name).exists()) {
+        Some(name) => format!(": there is no network interface {name}"),
+        None => {
+            ": DPDK says why; devices other than files need root, or CAP_NET_ADMIN and CAP_NET_RAW"
+                .into()
+        }
+    }
+}
+
 /// Starts DPDK.
 pub fn start(policy: &Policy, cores: &[usize]) -> Result<Eal, Error> {
     let args = arguments(policy, cores);
     tracing::debug!(args = args.join(" "), "starting DPDK");
     Ok(Eal::init(args)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::what_it_lacks;
+
+    #[test]
+    fn a_missing_device_is_told_from_a_missing_interface() {
+        let lacks = |device: &str, what: &str| {
+            let said = what_it_lacks(device);
+            assert!(said.contains(what), "{device}: {said}");
+        };
+        lacks("0000:3b:00.0", "vfio-pci");
+        lacks(
+            "net_af_packet0,iface=nothere0",
+            "no network interface nothere0",
+        );
+        lacks("net_af_packet0,qpairs=1,iface=lo", "CAP_NET_RAW");
+        lacks("net_tap0,iface=nothere0", "CAP_NET_ADMIN");
+    }
 }

@@ -1,5 +1,7 @@
 //! What can go wrong between a valid policy and a running gateway.
 
+use std::path::PathBuf;
+
 use portcullis_ipsec::engine::KeyError;
 
 /// An error of the gateway.
@@ -40,6 +42,28 @@ pub enum Error {
         /// Why not.
         error: std::io::Error,
     },
+    /// DPDK has not made a device.
+    #[error("port {port}: there is no device {device}{hint}")]
+    NoDevice {
+        /// Port of the policy.
+        port: String,
+        /// Its device, as DPDK calls it.
+        device: String,
+        /// What to look at.
+        hint: String,
+    },
+    /// Nobody listens at the control socket.
+    #[error(
+        "no gateway listens at {}: is it running, with this `control-socket`? (`--socket` names another)",
+        .0.display()
+    )]
+    NoGateway(PathBuf),
+    /// The control socket is another user's.
+    #[error("the gateway at {} answers only root and the user it runs as", .0.display())]
+    NotAllowed(PathBuf),
+    /// Two gateways cannot have one control socket.
+    #[error("another gateway runs already: it listens at {}", .0.display())]
+    Running(PathBuf),
     /// A worker's thread could not be set up.
     #[error("worker {0} did not start")]
     Worker(usize),

@@ -42,7 +42,6 @@ use crate::offload::Offloads;
 use crate::port::Ports;
 use crate::prepare::{Basis, Prepared, prepare};
 use crate::reclaim::Reclaimer;
-use crate::reload;
 use crate::report::ReloadReport;
 use crate::ring::{Receiver, Sender, ring};
 use crate::service_manager::{self, Watchdog};
@@ -260,8 +259,8 @@ impl Desk {
             Request::Initiate { connection, child } => {
                 Reply::Answer(json(&control.initiate(now, connection, child)))
             }
-            Request::Terminate { connection } => {
-                Reply::Answer(json(&control.terminate(now, connection)))
+            Request::Terminate { connection, peer } => {
+                Reply::Answer(json(&control.terminate(now, connection, peer)))
             }
             Request::RestartIke => {
                 control.restart_ike(now);
@@ -281,7 +280,6 @@ impl Desk {
             control.begin_capture(now, stream, order);
         }
         if let Some(report) = agent.advance(control, now) {
-            reload::tell(control, now, &report);
             socket.answer(&json(&report));
             telemetry.note_reload(&report);
         }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use portcullis_config::{Connection, Direction, Mode, Policy, RemoteAddress, Start};
 use portcullis_ike::{
-    AddSa, ChildId, CloseReason, Command, Endpoint, Event as News, Failure, Settings, Transmit,
+    AddSa, ChildId, CloseReason, Command, Endpoint, Event as News, Failure, Peer, Settings,
+    Transmit,
 };
 use portcullis_ipsec::command::{Command as Order, Negotiated as NegotiatedOrder};
 use portcullis_ipsec::ip::{Address, IpHeader};
@@ -26,6 +27,7 @@ use crate::negotiated::{Inbound, Limit, NegotiatedSa, Orders};
 use crate::numbers::ChildNumbers;
 use crate::packet::Packet;
 use crate::pool::{self, Pool, SystemRandom};
+use crate::socket::Whom;
 use crate::spi::Spis;
 use crate::worker::{GatewayEngine, ToWorker};
 
@@ -124,6 +126,16 @@ impl Ike {
     }
 }
 
+impl From<Whom> for Peer {
+    fn from(whom: Whom) -> Peer {
+        match whom {
+            Whom::Address(address) => Peer::Address(address),
+            Whom::Place(place) => Peer::Place(place),
+            Whom::User(user) => Peer::User(user),
+        }
+    }
+}
+
 fn time(now: u64) -> Duration {
     Duration::from_millis(now)
 }
@@ -173,17 +185,22 @@ impl Control {
         Begun { error, at_ms: now }
     }
 
-    /// Ends a connection for an operator.
-    pub fn terminate(&mut self, now: u64, connection: String) -> Begun {
+    /// Ends a connection, or what one peer has of it, for an operator.
+    pub fn terminate(&mut self, now: u64, connection: String, peer: Option<Whom>) -> Begun {
         let known = self
             .installed
             .policy
             .connections
             .iter()
             .any(|c| c.name == connection);
-        let error = (!known).then(|| format!("there is no connection `{connection}`"));
-        if known {
-            self.command_ike(now, Command::Terminate { connection });
+        let mut error = (!known).then(|| format!("there is no connection `{connection}`"));
+        match peer.map(Peer::from) {
+            _ if !known => {}
+            None => self.command_ike(now, Command::Terminate { connection }),
+            Some(peer) if self.ike.endpoint.has_peer(&connection, &peer) => {
+                self.command_ike(now, Command::Dismiss { connection, peer });
+            }
+            Some(_) => error = Some(format!("connection `{connection}` has no such peer now")),
         }
         Begun { error, at_ms: now }
     }

@@ -376,7 +376,7 @@ pub fn reason_text(reason: &CloseReason) -> String {
         CloseReason::Restarted => "IKE began anew".into(),
         CloseReason::NoAnswer => "the peer does not answer at all".into(),
         CloseReason::Overloaded => "too many half-open ones".into(),
-        CloseReason::Error(error) => error.to_string(),
+        CloseReason::Error(_) => explain_reason(reason),
     }
 }
 

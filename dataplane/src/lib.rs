@@ -29,6 +29,7 @@ pub mod neighbor_status;
 pub mod numbers;
 pub mod offload;
 pub mod packet;
+pub mod policy_file;
 pub mod pool;
 pub mod port;
 pub mod prepare;

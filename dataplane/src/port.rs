@@ -9,7 +9,7 @@ use portcullis_config::{Interface, Policy};
 use portcullis_ipsec::InterfaceId;
 use portcullis_ipsec::pipeline::PortInterfaces;
 
-use crate::eal::{Pools, device_name};
+use crate::eal::{Pools, device_name, what_it_lacks};
 use crate::offload::Device;
 use crate::worker::{PortCounters, WorkerPort};
 use crate::{Error, fib, offload};
@@ -105,7 +105,15 @@ impl Ports {
                 .iter()
                 .filter(|i| i.device == first.device)
         };
-        let device = dpdk::Device::open(device_name(&first.device)).map_err(failed)?;
+        let device =
+            dpdk::Device::open(device_name(&first.device)).map_err(|error| match error {
+                dpdk::Error::NoSuchDevice(device) => Error::NoDevice {
+                    port: first.name.clone(),
+                    device,
+                    hint: what_it_lacks(&first.device),
+                },
+                error => failed(error),
+            })?;
         let workers = policy.runtime.workers;
         let room = |i: &Interface| i.mtu.saturating_add(if i.vlan.is_some() { TAG } else { 0 });
         let config = PortConfig {

@@ -106,7 +106,9 @@ fn local(what: &Local) -> String {
     let words = match what {
         Local::NoSpi => "no SPI was left here",
         Local::Crypto => "a key could not be made or used here",
-        Local::Credentials => "our own certificate or its key cannot be used",
+        Local::Credentials => {
+            "our own certificate or its key cannot be used: `portcullis check` says why"
+        }
         Local::OwnCertificate(which) => {
             return format!("our own certificate cannot be used: {which}");
         }

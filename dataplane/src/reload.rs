@@ -15,13 +15,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::Instant;
 
-use portcullis_config::{Store, load_with};
+use portcullis_config::Store;
 
 use crate::agent::store::Fetched;
 use crate::control::Control;
 use crate::events::Event;
 use crate::install::Plan;
 use crate::metrics::{Metrics, Place, Served};
+use crate::policy_file;
 use crate::prepare::{Basis, Prepared, prepare};
 use crate::report::{
     Difference, Outcome, ReloadReport, fixed_differences, is_reordered, settings_differences,
@@ -97,7 +98,8 @@ impl Reloader {
         let served = control.metrics.as_ref().map(Metrics::served);
         let (sender, receiver) = channel();
         let body = move || {
-            let (ready, report) = read((&file, &source), (basis, served), &engine, now, trial);
+            let (ready, mut report) = read((&file, &source), (basis, served), &engine, now, trial);
+            report.dry_run = trial;
             let answer = Answer {
                 engine,
                 ready: ready.map(Box::new),
@@ -170,7 +172,7 @@ fn read(
     let begun = Instant::now();
     let documents = source.documents.as_deref();
     let documents = documents.map_or(&[][..], |fetched| &fetched.documents);
-    let loaded = match load_with(file, documents) {
+    let loaded = match policy_file::load(file, documents) {
         Ok(loaded) => loaded,
         Err(mistakes) => {
             let reasons = mistakes.iter().map(ToString::to_string).collect();
@@ -336,8 +338,11 @@ fn sent(control: &Control) -> Vec<u64> {
     control.workers.iter().map(|link| link.sent).collect()
 }
 
-/// Tells of a reload.
+/// Tells of a reload. A dry run is of interest to whom it answers, and to nobody else.
 pub fn tell(control: &mut Control, now: u64, report: &ReloadReport) {
+    if report.dry_run {
+        return;
+    }
     for warning in &report.warnings {
         tracing::warn!("{warning}");
     }

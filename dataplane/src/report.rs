@@ -32,6 +32,9 @@ pub enum Outcome {
 pub struct ReloadReport {
     /// How it ended.
     pub outcome: Outcome,
+    /// Only to know what would change.
+    #[serde(default)]
+    pub dry_run: bool,
     /// Why it was refused.
     pub reasons: Vec<String>,
     /// What is most likely not meant so.

@@ -3,6 +3,7 @@
 //! A line is a [`Request`] in JSON; the word `show` asks for the whole status.
 
 use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -64,11 +65,25 @@ pub enum Request {
         /// One of its children; `None`: all.
         child: Option<String>,
     },
-    /// End a connection.
+    /// End a connection, or what one peer has of it.
     Terminate {
         /// Connection.
         connection: String,
+        /// One of its peers; `None`: all.
+        peer: Option<Whom>,
     },
+}
+
+/// One peer of a connection that has many.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Whom {
+    /// Whoever is at this address.
+    Address(IpAddr),
+    /// At this address and port.
+    Place(SocketAddr),
+    /// Who has proved to be this user.
+    User(String),
 }
 
 impl Request {
@@ -121,7 +136,7 @@ impl ControlSocket {
             error,
         };
         if UnixStream::connect(path).is_ok() {
-            return Err(failed(ErrorKind::AddrInUse.into()));
+            return Err(Error::Running(path.to_owned()));
         }
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error)),
@@ -295,10 +310,10 @@ pub fn initiate(path: &Path, connection: &str, child: Option<&str>) -> Result<Be
     request(path, &Request::Initiate { connection, child }, PATIENCE)
 }
 
-/// Has a running gateway end a connection.
-pub fn terminate(path: &Path, connection: &str) -> Result<Begun, Error> {
+/// Has a running gateway end a connection, or what one peer has of it.
+pub fn terminate(path: &Path, connection: &str, peer: Option<Whom>) -> Result<Begun, Error> {
     let connection = connection.to_owned();
-    request(path, &Request::Terminate { connection }, PATIENCE)
+    request(path, &Request::Terminate { connection, peer }, PATIENCE)
 }
 
 /// Has a running gateway copy frames: the stream that they come from.
@@ -314,7 +329,11 @@ fn open(path: &Path, request: &Request) -> Result<UnixStream, Error> {
     };
     let mut line = serde_json::to_vec(request).map_err(|error| failed(error.into()))?;
     line.push(b'\n');
-    let mut stream = UnixStream::connect(path).map_err(failed)?;
+    let mut stream = UnixStream::connect(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused => Error::NoGateway(path.to_owned()),
+        ErrorKind::PermissionDenied => Error::NotAllowed(path.to_owned()),
+        _ => failed(error),
+    })?;
     stream.write_all(&line).map_err(failed)?;
     Ok(stream)
 }

@@ -398,8 +398,11 @@ impl Telemetry {
 
     /// Counts a reload.
     pub fn note_reload(&mut self, report: &ReloadReport) {
+        if report.dry_run {
+            return;
+        }
         match report.outcome {
-            Outcome::Planned => return,
+            Outcome::Planned => (),
             Outcome::Applied => self.reloads.applied += 1,
             Outcome::Refused => self.reloads.refused += 1,
             Outcome::Unchanged => {}

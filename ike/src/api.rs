@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use portcullis_config::{Connection, Direction, Identity, SaConfig, Secret, Selector};
 
+use crate::endpoint::Peer;
 use crate::show::Mismatch;
 
 /// Time since an origin of the caller's choice; it never goes back.
@@ -104,6 +105,13 @@ pub enum Command {
     Terminate {
         /// Which connection.
         connection: String,
+    },
+    /// Deletes the SAs that one peer has of a connection, at both ends.
+    Dismiss {
+        /// Which connection.
+        connection: String,
+        /// Which peer.
+        peer: Peer,
     },
     /// An address is no longer ours: what begins or ends there is deleted at both ends.
     LeaveAddress(IpAddr),

@@ -5,6 +5,7 @@ mod agenda;
 mod commands;
 mod configure;
 mod directory;
+mod dismiss;
 mod half_open;
 
 use std::collections::hash_map::Entry;
@@ -17,6 +18,7 @@ use portcullis_config::{Connection, Phase1Exchange, RemoteAddress};
 
 use self::agenda::{Agenda, Item};
 use self::directory::Directory;
+pub use self::dismiss::Peer;
 use self::half_open::HalfOpen;
 use crate::cookie::CookieKey;
 use crate::core::{Core, Path};

@@ -33,7 +33,7 @@ pub use api::{
 };
 pub use cookie::CookieKey;
 pub use crypto::RandomSource;
-pub use endpoint::{Endpoint, Settings};
+pub use endpoint::{Endpoint, Peer, Settings};
 pub use error::{Error, InvalidMessage, Local, PeerIncompatible, PeerMisbehaved};
 pub use proposal::ipsec::has_names as ikev1_has_names;
 pub use work::{Work, WorkDone};

@@ -62,7 +62,7 @@ deactivated() {
     ACTIVE=false write_gateway
     pc reload
     ! swan_initiate 5 || fail "established without the rule"
-    expect_gateway 'negotiation failed.*NoConnection'
+    expect_gateway 'negotiation failed.*is meant for this peer'
     expect_children 0
 }
 

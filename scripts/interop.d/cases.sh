@@ -56,7 +56,7 @@ case_aggressive_refused() { # aggressive mode where main mode is configured: ref
     SS_AGGRESSIVE=yes
     wire && strongswan && gateway
     ! swan_initiate 5 || fail "established"
-    expect_gateway 'negotiation failed.*(Exchange|NoConnection)'
+    expect_gateway 'negotiation failed.*(compare .exchange.|is meant for this peer)'
 }
 
 case_rsa_initiator() { # main mode, RSA signatures and certificates: we begin
@@ -379,7 +379,7 @@ case_wrong_identity() { # a certificate that is believed, but of somebody else
 
 # The log tells what the peer offered and which attribute of it differs from ours, and so does `show ike`.
 expect_mismatch() {
-    expect_gateway 'negotiation failed.*NoProposal'
+    expect_gateway 'negotiation failed.*no proposal in common'
     expect_gateway "mismatches=.*$1"
     pc show ike >"$WORK/show-ike"
     grep -E "offered .*$1" "$WORK/show-ike" || fail "show ike: $(<"$WORK/show-ike")"
@@ -404,7 +404,7 @@ case_wrong_traffic() { # quick mode for traffic that is not ours
     SS_LOCAL_TS=10.9.0.0/24
     wire && strongswan && gateway
     ! swan_initiate 8 || fail "established"
-    expect_gateway 'negotiation failed.*Traffic'
+    expect_gateway 'negotiation failed.*no child has this traffic'
 }
 
 case_narrowed() { # the peer asks for a part of our traffic: it gets SAs for that

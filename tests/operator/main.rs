@@ -428,12 +428,16 @@ fn top(lab: &Lab) -> Result<(), String> {
 
 fn refused(lab: &Lab) -> Result<(), String> {
     let file = lab.scratch.path("no.pcapng");
+    std::fs::write(&file, "of a capture before").map_err(|e| e.to_string())?;
     let mut command = lab.command(&["capture", "--tunnel", "nowhere", "-w"]);
     let done = command.arg(&file).output().map_err(|e| e.to_string())?;
     let said = String::from_utf8_lossy(&done.stderr).into_owned();
-    match !done.status.success() && said.contains("there is no tunnel `nowhere`") {
+    let kept = std::fs::read(&file).is_ok_and(|text| text == b"of a capture before");
+    let no_keys = !lab.scratch.path("no.pcapng.keys").exists();
+    let refused = !done.status.success() && said.contains("there is no tunnel `nowhere`");
+    match refused && kept && no_keys {
         true => Ok(()),
-        false => Err(said),
+        false => Err(format!("{said}, kept {kept}, no keys {no_keys}")),
     }
 }
 

@@ -91,13 +91,14 @@ fn await_text(file: &Path, text: &str) -> Result<(), String> {
 
 /// The lines of the event log about the store.
 fn told(log: &Path) -> Vec<Value> {
+    told_of(log, "store-")
+}
+
+/// The lines of the event log whose events begin with `kind`.
+fn told_of(log: &Path, kind: &str) -> Vec<Value> {
     let text = fs::read_to_string(log).unwrap_or_default();
     let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
-    let about = |event: &Value| {
-        event["event"]
-            .as_str()
-            .is_some_and(|e| e.starts_with("store-"))
-    };
+    let about = |event: &Value| event["event"].as_str().is_some_and(|e| e.starts_with(kind));
     lines.filter(about).collect()
 }
 
@@ -168,5 +169,49 @@ pub fn away_and_back() -> Result<(), String> {
         away["policy"] == "from the cache" && away["policy_age_s"].as_u64() >= Some(2),
         || away.to_string(),
     )?;
+    gateway.stop().success().map(drop)
+}
+
+/// A policy that stays wrong is told of once, however often it is polled, and a dry run is no event at all.
+pub fn wrong_for_long() -> Result<(), String> {
+    let lab = Lab::new();
+    let authority = Authority::new(&lab.scratch, "ours");
+    lab.publish(&policy("1", ""));
+    let server = Server::start(&lab.scratch, &authority, None);
+    let log = lab.scratch.path("events.jsonl");
+    let runtime = format!("{RUNTIME}\nevent-log = {log:?}");
+    let machine = lab.machine(&server, "policy.toml", &authority, "poll-interval = 1");
+    let gateway = Gateway::start(None, &runtime, &machine);
+    await_policy(&gateway, "central-downloaded", "1")?;
+    let refused = || told_of(&log, "policy-refused").len();
+
+    gateway.rewrite(&runtime, &format!("{machine}[wrong]\n"));
+    let trial = gateway.reload(&["--dry-run"])?;
+    expect(
+        trial["outcome"] == "refused" && trial["dry_run"] == true,
+        || trial.to_string(),
+    )?;
+    let counted = gateway.show("workers")?["reloads"]["refused"].clone();
+    expect(refused() == 0 && counted == 0, || {
+        format!("{} events of a dry run, {counted} counted", refused())
+    })?;
+
+    gateway.rewrite(&runtime, &machine);
+    lab.publish("[[spd]]\nname = \"entry-2\"\naction = \"discrad\"\n");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while refused() == 0 && Instant::now() < deadline {
+        sleep(Duration::from_millis(20));
+    }
+    sleep(Duration::from_millis(2500));
+    let counted = gateway.show("workers")?["reloads"]["refused"].as_u64();
+    expect(refused() == 1 && counted >= Some(2), || {
+        format!("{} events, {counted:?} counted", refused())
+    })?;
+    // Another mistake is news, and so is what somebody asks for.
+    lab.publish("[[spd]]\nname = \"entry-2\"\naction = \"discra\"\n");
+    sleep(Duration::from_millis(1500));
+    expect(refused() == 2, || format!("{} events", refused()))?;
+    expect_poll(&gateway, "refused", "discra")?;
+    expect(refused() == 3, || format!("{} events", refused()))?;
     gateway.stop().success().map(drop)
 }

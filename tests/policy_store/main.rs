@@ -52,6 +52,7 @@ fn policies_come_from_stores() {
     cases.run("scopes", scopes);
     cases.run("another store", changes::another_store);
     cases.run("a store that goes and comes back", changes::away_and_back);
+    cases.run("a policy that stays wrong", changes::wrong_for_long);
     cases.run("a directory", a_directory);
     cases.run("export and import", export_and_import);
     cases.finish();

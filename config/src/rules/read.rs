@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::connections::{self, integer};
+use crate::examine::examine;
 use crate::ports::{Interfaces, Names, members};
 use crate::reader::{Item, Section};
 use crate::reference::{
@@ -378,6 +379,7 @@ fn read_methods<'a>(
                 local,
                 around.interfaces,
             )?;
+            examine(table, Some(&authentication), Some(&local_id));
             Some(Method {
                 authentication,
                 local_id,

@@ -116,6 +116,14 @@ impl Topology {
         }
     }
 
+    /// True if a port or a route leads there.
+    pub(crate) fn reaches(&self, address: IpAddr) -> bool {
+        let range = [single(address)];
+        !self
+            .through(&range, |interface| interface.is_some())
+            .is_empty()
+    }
+
     fn is_of(&self, interface: usize, class: Option<InterfaceClass>) -> bool {
         let own = self.interfaces.get(interface);
         class.is_none_or(|class| own.is_some_and(|(_, own)| *own == class))

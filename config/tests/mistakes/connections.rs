@@ -713,3 +713,13 @@ fn clear_text_passes_in_the_old_profile_only() {
     );
     assert!(read(&edited(&[(END, &text)])).is_err());
 }
+
+#[test]
+fn a_peer_that_no_route_leads_to() {
+    let far = [
+        ("remote = \"192.0.2.9\"", "remote = ^\"203.0.113.9\""),
+        ("local = \"192.0.2.1\"\n", ""),
+    ];
+    let message = "no port and no [[route]] leads to 203.0.113.9: IKE cannot reach this peer";
+    warned(&far, message);
+}

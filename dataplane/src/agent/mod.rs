@@ -46,6 +46,10 @@ pub struct Agent {
     candidate: Option<Arc<Fetched>>,
     /// Why the store was of no help the last time.
     failure: Option<(String, u64)>,
+    /// Why the last policy was refused, if it was.
+    refused: Vec<String>,
+    /// Why the cache was of no help the last time.
+    no_cache: Option<String>,
     loaded_at: u64,
     polled_at: Option<u64>,
 }
@@ -64,6 +68,8 @@ impl Agent {
             in_force: None,
             candidate: None,
             failure: None,
+            refused: Vec::new(),
+            no_cache: None,
             loaded_at: 0,
             polled_at: None,
         })
@@ -104,18 +110,41 @@ impl Agent {
         let task = task.or_else(|| self.machine.handle_timeout(now));
         self.carry_out(control, now, task);
         if let Some(refusal) = self.refusal.take() {
+            reload::tell(control, now, &refusal);
             return Some(refusal);
         }
         let mut report = self.reloader.advance(control, now)?;
+        if self.is_news(&report) {
+            reload::tell(control, now, &report);
+        }
         let task = self.conclude(control, now, &report);
         let last = self.machine.is_idle();
         self.carry_out(control, now, task);
         if !last {
-            reload::tell(control, now, &report);
             return None;
         }
         report.store_failure = self.failure.as_ref().map(|(failure, _)| failure.clone());
         Some(report)
+    }
+
+    /// Polls that come to the same again are not told of again: a store may stay away, or wrong, for days.
+    fn is_news(&mut self, report: &ReloadReport) -> bool {
+        if report.dry_run {
+            return false;
+        }
+        let due = self.machine.is_due();
+        match report.outcome {
+            Outcome::Refused => {
+                let known = self.refused == report.reasons;
+                self.refused.clone_from(&report.reasons);
+                !due || !known
+            }
+            Outcome::Unchanged => !due,
+            Outcome::Applied | Outcome::Planned => {
+                self.refused.clear();
+                true
+            }
+        }
     }
 
     fn take(&mut self, control: &mut Control, now: u64, done: Return) -> Option<Task> {
@@ -128,7 +157,10 @@ impl Agent {
             }
             Return::Fetched(Err(failure)) if self.other.take().is_some() => {
                 let reason = format!("[store] brings no policy: {failure}");
-                self.refusal = Some(ReloadReport::refused(vec![reason]));
+                self.refusal = Some(ReloadReport {
+                    dry_run: self.machine.is_trial(),
+                    ..ReloadReport::refused(vec![reason])
+                });
                 self.machine.fetched(now, Fetch::Failed)
             }
             Return::Fetched(fetched) => {
@@ -165,12 +197,19 @@ impl Agent {
                 let found = read.is_ok();
                 match read {
                     Ok((policy, written)) => {
+                        self.no_cache = None;
                         self.candidate = Some(Arc::new(policy));
                         if let Some(store) = &mut control.store {
                             store.cache_read(written);
                         }
                     }
-                    Err(failure) => tracing::warn!("{failure}"),
+                    Err(failure) => {
+                        let failure = failure.to_string();
+                        if self.no_cache.as_ref() != Some(&failure) {
+                            tracing::warn!("{failure}");
+                            self.no_cache = Some(failure);
+                        }
+                    }
                 }
                 self.machine.cache_read(found)
             }

@@ -191,6 +191,17 @@ impl Machine {
         }
     }
 
+    /// True while something is done that nobody asked for.
+    pub fn is_due(&self) -> bool {
+        match self.step {
+            Step::Idle => false,
+            Step::Looking(reason)
+            | Step::Fetching(reason)
+            | Step::ReadingCache(reason)
+            | Step::Applying(_, reason) => reason == Reason::Due,
+        }
+    }
+
     /// Ports, workers and IKE run. Without a store the policy came with the machine's own file.
     pub fn start(&mut self) -> Option<Task> {
         if !self.terms.store {

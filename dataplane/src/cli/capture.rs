@@ -160,16 +160,7 @@ fn run(arguments: &Arguments, order: &Order) -> Result<String, Error> {
     stream
         .set_read_timeout(Some(LOOK))
         .map_err(failed(socket))?;
-    let out: Box<dyn Write> = match file == Path::new("-") {
-        true => Box::new(std::io::stdout()),
-        false => Box::new(create(file)?),
-    };
-    let keys = arguments.keys().filter(|_| order.keys);
-    let mut files = Files {
-        packets: BufWriter::new(out),
-        keys: keys.as_deref().map(create_keys).transpose()?,
-        written: 0,
-    };
+    let mut files: Option<Files> = None;
     let begun = std::time::Instant::now();
     let (mut buffer, mut ended) = (Zeroizing::new(Vec::new()), false);
     let mut chunk = Zeroizing::new([0; 65536]);
@@ -177,7 +168,8 @@ fn run(arguments: &Arguments, order: &Order) -> Result<String, Error> {
         let late = arguments
             .seconds
             .is_some_and(|s| begun.elapsed() >= Duration::from_secs(s));
-        let enough = late || files.written >= most || stop.load(Ordering::Relaxed);
+        let written = files.as_ref().map_or(0, |files| files.written);
+        let enough = late || written >= most || stop.load(Ordering::Relaxed);
         if enough && !ended {
             ended = true;
             stream.shutdown(Shutdown::Write).map_err(failed(socket))?;
@@ -188,16 +180,27 @@ fn run(arguments: &Arguments, order: &Order) -> Result<String, Error> {
             Err(error)
                 if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
             {
-                files.packets.flush().map_err(failed(file))?;
+                if let Some(files) = &mut files {
+                    files.packets.flush().map_err(failed(file))?;
+                }
             }
             Err(error) => return Err(failed(socket)(error)),
         }
+        if files.is_none() {
+            match part(&buffer) {
+                None => continue,
+                Some((b'P' | b'K', _)) => files = Some(Files::create(arguments, order)?),
+                // It is refused: what a capture before has left stays.
+                Some((_, words)) => {
+                    let words = String::from_utf8_lossy(words).into_owned();
+                    return Err(failed(socket)(std::io::Error::other(words)));
+                }
+            }
+        }
+        let Some(files) = &mut files else { continue };
         if let Some(words) = files.take(&mut buffer).map_err(failed(file))? {
             files.packets.flush().map_err(failed(file))?;
-            return match files.written {
-                0 => Err(failed(socket)(std::io::Error::other(words))),
-                _ => Ok(words),
-            };
+            return Ok(words);
         }
     }
 }
@@ -209,6 +212,20 @@ struct Files {
 }
 
 impl Files {
+    fn create(arguments: &Arguments, order: &Order) -> Result<Files, Error> {
+        let file = arguments.write.as_path();
+        let out: Box<dyn Write> = match file == Path::new("-") {
+            true => Box::new(std::io::stdout()),
+            false => Box::new(create(file)?),
+        };
+        let keys = arguments.keys().filter(|_| order.keys);
+        Ok(Files {
+            packets: BufWriter::new(out),
+            keys: keys.as_deref().map(create_keys).transpose()?,
+            written: 0,
+        })
+    }
+
     /// Writes the parts that are whole. The words at the end, when it is there.
     fn take(&mut self, buffer: &mut Zeroizing<Vec<u8>>) -> std::io::Result<Option<String>> {
         let mut used = 0;

@@ -3,12 +3,14 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use portcullis_config::{Mistake, Policy, load};
+use portcullis_config::{Mistake, Policy};
+
+use crate::policy_file;
 
 /// Loads a policy, printing every mistake and warning to standard error.
 pub(super) fn load_and_tell(file: &Path) -> Option<Policy> {
     let tell = |mistakes: &[Mistake]| mistakes.iter().for_each(|mistake| eprintln!("{mistake}"));
-    match load(file) {
+    match policy_file::load(file, &[]) {
         Ok(loaded) => {
             tell(&loaded.warnings);
             Some(loaded.policy)

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::fail;
 use crate::Error;
 use crate::ike_status::{FailureStatus, IkeStatus};
-use crate::socket;
+use crate::socket::{self, Whom};
 use crate::status::{Query, What};
 
 /// How often the gateway is asked how far it is.
@@ -46,7 +46,7 @@ pub(super) fn initiate(name: &str, wait: u64, socket: &Path) -> ExitCode {
             failure.at_ms >= begun.at_ms && failure.connection.as_deref() == Some(connection)
         };
         if let Some(failure) = ike.failures.iter().find(recent) {
-            eprintln!("portcullis: {name}: {}", failure.reason);
+            eprintln!("portcullis: {name}: {}", failure.explanation);
             for mismatch in &failure.mismatches {
                 eprintln!("    offered {mismatch}");
             }
@@ -69,9 +69,16 @@ fn ask(socket: &Path, connection: &str) -> Result<IkeStatus, Error> {
     Ok(socket::ask(socket, query, 0)?.ike)
 }
 
-/// Ends a connection.
-pub(super) fn terminate(name: &str, socket: &Path) -> ExitCode {
-    match socket::terminate(socket, name) {
+/// `ADDRESS` or `ADDRESS:PORT`, an IPv6 address with a port in brackets.
+pub(super) fn peer(text: &str) -> Result<Whom, String> {
+    let place = |_| text.parse().map(Whom::Place);
+    let read = text.parse().map(Whom::Address).or_else(place);
+    read.map_err(|_| "expected an address, or an address and a port".to_owned())
+}
+
+/// Ends a connection, or what one peer has of it.
+pub(super) fn terminate(name: &str, peer: Option<Whom>, socket: &Path) -> ExitCode {
+    match socket::terminate(socket, name, peer) {
         Ok(begun) => match begun.error {
             Some(error) => {
                 eprintln!("portcullis: {error}");

@@ -22,7 +22,7 @@ use std::sync::atomic::AtomicBool;
 
 use clap::{Parser, Subcommand};
 
-use crate::socket;
+use crate::socket::{self, Whom};
 use crate::status::What;
 
 /// A bare-metal IPsec VPN concentrator on DPDK.
@@ -124,6 +124,12 @@ enum Command {
     Terminate {
         /// Connection.
         name: String,
+        /// Only what the peer at this address has of it, or at this address and port; as `show ike` has it.
+        #[arg(long, value_name = "ADDRESS[:PORT]", value_parser = connection::peer)]
+        peer: Option<Whom>,
+        /// Only what this user has of it.
+        #[arg(long, conflicts_with = "peer")]
+        user: Option<String>,
         /// Control socket of the gateway.
         #[arg(long, value_name = "PATH", default_value = "/run/portcullis.sock")]
         socket: PathBuf,
@@ -206,7 +212,12 @@ pub fn main() -> ExitCode {
             socket,
         } => events::events(follow, json, &socket),
         Command::Initiate { name, wait, socket } => connection::initiate(&name, wait, &socket),
-        Command::Terminate { name, socket } => connection::terminate(&name, &socket),
+        Command::Terminate {
+            name,
+            peer,
+            user,
+            socket,
+        } => connection::terminate(&name, peer.or(user.map(Whom::User)), &socket),
         Command::Restart {
             what: Part::Ike,
             socket,

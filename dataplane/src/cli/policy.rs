@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use portcullis_config::{Document, load_with};
+use portcullis_config::Document;
 
 use super::{fail, reload, show};
 use crate::agent::cache;
+use crate::agent::state::State;
 use crate::agent::status::PolicyStatus;
 use crate::agent::store::{Fetched, read_document};
+use crate::policy_file;
 use crate::report::Outcome;
 use crate::socket;
 
@@ -112,7 +114,9 @@ fn print(status: &PolicyStatus) {
             .map_or("now".into(), |ms| format!("in {}", seconds(ms)));
         line("poll", &format!("every {poll}, next {next}"));
     }
-    line("loaded", &format!("{} ago", seconds(status.loaded_ms_ago)));
+    if status.state != State::Initial {
+        line("loaded", &format!("{} ago", seconds(status.loaded_ms_ago)));
+    }
     if let Some(failure) = &status.failure {
         line(
             "failure",
@@ -182,7 +186,7 @@ fn import(file: &Path, socket: &Path) -> Done {
         ..read_document(file).map_err(said)?
     };
     let checked = match status.store {
-        Some(_) => load_with(&status.file, std::slice::from_ref(&new)),
+        Some(_) => policy_file::load(&status.file, std::slice::from_ref(&new)),
         None => portcullis_config::parse(
             &new.text,
             file,

@@ -3,7 +3,7 @@
 mod history;
 mod picture;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -44,6 +44,12 @@ enum Wish {
 
 /// Watches the gateway behind `socket` until `q`.
 pub(super) fn top(name: Option<String>, socket: &Path) -> ExitCode {
+    if !std::io::stdout().is_terminal() {
+        eprintln!(
+            "portcullis: top needs a terminal; to a file or a pipe goes `portcullis show tunnels`"
+        );
+        return ExitCode::FAILURE;
+    }
     let query = Query {
         what: What::Tunnels,
         name,

@@ -39,6 +39,7 @@ impl Endpoint {
             Command::Terminate { connection } => {
                 self.terminate(now, &connection, CloseReason::Terminated);
             }
+            Command::Dismiss { connection, peer } => self.dismiss(now, &connection, &peer),
             Command::LeaveAddress(address) => self.leave_address(now, address),
             Command::RekeyIke { connection } => {
                 let ids = self.directory.of_connection(&connection);

@@ -81,7 +81,7 @@ impl Endpoint {
         }
     }
 
-    fn delete_ike(&mut self, now: Time, id: IkeId) {
+    pub(super) fn delete_ike(&mut self, now: Time, id: IkeId) {
         self.with(now, id, |sa, core| {
             informational::delete_ike(sa, core);
             sa.close(core, now, CloseReason::Terminated);

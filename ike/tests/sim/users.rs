@@ -7,7 +7,7 @@ use std::time::Duration;
 use portcullis_config::{
     Connection, Identity, ModeConfig, Phase1Exchange, RemoteAccess, Users, Xauth,
 };
-use portcullis_ike::{CloseReason, Command, Event};
+use portcullis_ike::{CloseReason, Command, Event, Peer};
 
 use crate::harness::{Pair, range};
 use crate::road_warrior::{HASH, address_of, client, connections, pool, stands};
@@ -235,4 +235,69 @@ fn a_changed_pool_ends_what_hangs_on_it() {
     pair.command(1, Command::Configure(vec![Arc::new(gateway)]));
     pair.run(SECOND);
     assert!(pair.ends[1].installed.inbound.is_empty());
+}
+
+/// One of several goes, at both ends; who is not there is told from who is.
+#[test]
+fn one_user_is_dismissed() {
+    let [warrior, gateway] = connections();
+    let mut pair = Pair::new(410, [warrior.clone(), gateway]);
+    pair.initiate(0);
+    stands(&mut pair);
+    let remote = pair.ends[1].endpoint.snapshot().ikes[0].remote;
+    let mut elsewhere = remote;
+    elsewhere.set_port(remote.port() ^ 1);
+    let user = |name: &str| Peer::User(name.to_owned());
+    for peer in [
+        user("bob"),
+        Peer::Place(elsewhere),
+        Peer::Address("203.0.113.1".parse().unwrap()),
+    ] {
+        assert!(!pair.ends[1].endpoint.has_peer("peer", &peer), "{peer:?}");
+        let connection = "peer".to_owned();
+        pair.command(1, Command::Dismiss { connection, peer });
+        pair.run(SECOND);
+        stands(&mut pair);
+    }
+    assert!(!pair.ends[1].endpoint.has_peer("other", &user("alice")));
+
+    for (seed, peer) in [
+        (411, user("alice")),
+        (412, Peer::Place(remote)),
+        (413, Peer::Address(remote.ip())),
+    ] {
+        let mut pair = Pair::new(seed, connections());
+        pair.initiate(0);
+        stands(&mut pair);
+        assert!(pair.ends[1].endpoint.has_peer("peer", &peer), "{peer:?}");
+        let connection = "peer".to_owned();
+        pair.command(1, Command::Dismiss { connection, peer });
+        pair.run(SECOND);
+        for end in &pair.ends {
+            assert!(end.installed.inbound.is_empty());
+            assert!(end.endpoint.snapshot().ikes.is_empty());
+        }
+        pair.no_leak();
+    }
+}
+
+#[test]
+fn who_stays_when_another_is_dismissed() {
+    let [warrior, gateway] = connections();
+    let mut pair = Pair::new(414, [warrior.clone(), gateway]);
+    pair.initiate(0);
+    stands(&mut pair);
+    let bob = Connection {
+        remote_access: RemoteAccess {
+            xauth: Some(client("bob", "wonderland")),
+            ..warrior.remote_access.clone()
+        },
+        ..named(&warrior, Identity::Fqdn("bob.example".to_owned()))
+    };
+    become_another(&mut pair, &bob);
+    assert_eq!(leased(&pair).len(), 2, "{:?}", leased(&pair));
+    let (connection, peer) = ("peer".to_owned(), Peer::User("bob".to_owned()));
+    pair.command(1, Command::Dismiss { connection, peer });
+    pair.run(SECOND);
+    assert_eq!(leased(&pair), ["10.1.0.10".to_owned()].into());
 }
