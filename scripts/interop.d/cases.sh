@@ -264,6 +264,16 @@ case_rekey_ike() { # phase 1 is renewed while phase 2 goes on
     expect_traffic
 }
 
+case_short_life() { # the peer wants phase 2 to live for seconds: it gets a minute, is told of it, and so is the log
+    SS_CHILD=$'life_time = 20s\n                rekey_time = 0'
+    wire && strongswan && gateway
+    swan_initiate
+    expect_children 1
+    expect_gateway 'too short a life'
+    expect_swan 'N\(\(24576\)\)' # RESPONDER-LIFETIME
+    expect_traffic
+}
+
 case_delete_by_gateway() { # terminate: both sides are without SAs
     wire && strongswan && gateway
     pc initiate peer --wait 15
