@@ -103,8 +103,8 @@ impl Place {
     /// What a policy with `new` settings takes beyond what `old` ones have. An error is one of that policy, which is
     /// refused then as a whole.
     ///
-    /// All addresses and one of them do not go together at one port: what is served now is closed before. If the new one
-    /// fails, [`Control::keep_metrics`] takes it back. A `trial` does not go as far.
+    /// All addresses and one of them do not go together at one port: what is served now is closed before, and taken
+    /// back if the new one fails, if need be later by [`Control::keep_metrics`]. A `trial` does not go as far.
     pub fn beyond(
         old: &Settings,
         new: &Settings,
@@ -115,14 +115,15 @@ impl Place {
             return Ok(None);
         };
         let in_the_way = old.listen.filter(|old| overlap(*old, at));
-        let Some(served) = served.filter(|_| in_the_way.is_some()) else {
+        let Some((served, before)) = served.zip(in_the_way) else {
             return Place::take(at).map(Some);
         };
         if trial {
             return Ok(None);
         }
         set(&served.0, None);
-        Place::take(at).map(Some)
+        let place = Place::take(at).map(Some);
+        place.inspect_err(|_| set(&served.0, listen(before).ok()))
     }
 }
 
@@ -413,8 +414,8 @@ mod tests {
         let _stranger = TcpListener::bind(("127.0.0.2", port)).unwrap();
         let everywhere = at("0.0.0.0", port);
         Place::beyond(&old, &everywhere, Some(server.served()), false).unwrap_err();
+        assert!(answers(&old), "before anybody looks");
         assert_eq!(server.keep(0), None);
-        assert!(answers(&old));
     }
 
     #[test]
