@@ -331,7 +331,7 @@ case_wrong_certificate() { # the peer's certificate is of another authority
     cp "$WORK/other.crt" "$WORK/swanctl/x509ca/"
     wire && strongswan && gateway
     ! swan_initiate 8 || fail "established"
-    expect_gateway 'authentication failed.*Certificate'
+    expect_gateway 'authentication failed.*certificate is not believed'
 }
 
 case_revoked_certificate() { # the peer's certificate is on the revocation list
@@ -341,7 +341,7 @@ case_revoked_certificate() { # the peer's certificate is on the revocation list
     GW_CONNECTION='crls = ["@WORK@/ca.crl"]'
     wire && strongswan && gateway
     ! swan_initiate 8 || fail "established"
-    expect_gateway 'authentication failed.*Certificate'
+    expect_gateway 'authentication failed.*certificate is not believed'
 }
 
 case_revocation_by_reload() { # how strictly revocation is checked changes while the gateway runs, both ways
@@ -356,7 +356,7 @@ case_revocation_by_reload() { # how strictly revocation is checked changes while
     pc reload
     expect_children 0
     ! pc initiate peer --wait 15 || fail "established with a revoked certificate"
-    expect_gateway 'authentication failed.*Certificate'
+    expect_gateway 'authentication failed.*certificate is not believed'
     [[ $(field 'd["config"]["revocation"][0]["check"]' config) == known ]] || fail "the settings in force are others"
     sed -i 's/^revocation = .*/revocation = "off"/' "$WORK/gateway.toml"
     pc reload
