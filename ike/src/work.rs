@@ -124,11 +124,13 @@ impl Verification {
     /// The certificate first: it says with which key the signature is verified.
     fn run(&self, unix_time: u64) -> Result<(), Error> {
         let certificates: Vec<_> = self.certificates.iter().map(Vec::as_slice).collect();
-        let expected = self.expected.as_ref();
-        let verify = |entry: &LoadedCredentials| {
-            entry.verify(&certificates, unix_time, &self.presented, expected)
-        };
-        let verified = credentials::first_believed(&self.believed, verify);
+        let verified = credentials::first_believed(
+            &self.believed,
+            &certificates,
+            unix_time,
+            &self.presented,
+            self.expected.as_ref(),
+        );
         let key = verified.map_err(|e| PeerIncompatible::Certificate(e.to_string()))?;
         // RFC 4754 4: the method names the curve.
         if Method::of(key.algorithm()) != self.method {

@@ -10,7 +10,7 @@ use rustls_pki_types::{
     TrustAnchor, UnixTime, alg_id,
 };
 use webpki::{
-    Cert, CertRevocationList, EndEntityCert, ExpirationPolicy, ExtendedKeyUsageValidator,
+    CertRevocationList, EndEntityCert, ExpirationPolicy, ExtendedKeyUsageValidator,
     KeyPurposeIdIter, KeyUsage, OwnedCertRevocationList, RequiredEkuNotFoundContext,
     RevocationCheckDepth, RevocationOptions, RevocationOptionsBuilder, UnknownStatusPolicy,
     VerifiedPath,
@@ -25,28 +25,11 @@ use super::hash::hash;
 /// id-kp-ipsecIKE (RFC 4945 5.1.3.12), the content of its DER.
 const IPSEC_IKE: [u8; 8] = [0x2b, 6, 1, 5, 5, 7, 3, 17];
 
-/// What revocation lists call a certificate (RFC 5280 5.1): its issuer's name, and its number there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Serial {
-    issuer: Vec<u8>,
-    number: Vec<u8>,
-}
-
-impl Serial {
-    fn of(certificate: &Cert<'_>) -> Self {
-        Serial {
-            issuer: certificate.issuer().to_vec(),
-            number: certificate.serial().to_vec(),
-        }
-    }
-}
-
 /// A root that peers' chains may end at.
 struct Root {
+    der: Vec<u8>,
     certificate: Certificate,
     anchor: TrustAnchor<'static>,
-    /// None for one of X.509 version 1.
-    serial: Option<Serial>,
 }
 
 /// Roots and revocation lists.
@@ -97,36 +80,23 @@ impl Chains {
         self.roots.iter().map(|root| &root.certificate)
     }
 
+    /// The roots, in DER.
+    pub(super) fn encoded_roots(&self) -> impl Iterator<Item = &[u8]> {
+        self.roots.iter().map(|root| root.der.as_slice())
+    }
+
     /// Numbers of the lists that are passed over.
     pub(super) fn unsupported_crls(&self) -> &[usize] {
         &self.unsupported
     }
 
-    /// True if a list says that one of these is revoked, whoever's chain it is in. Of lists for the same certificates
-    /// the newest counts.
-    pub(super) fn revoke(&self, chain: &[Serial]) -> bool {
-        let revoked = |serial: &Serial| {
-            let mut seen = Vec::new();
-            let lists = self.crls.iter().filter(|crl| crl.issuer() == serial.issuer);
-            let mut newest = lists.filter(|crl| {
-                let about = crl.issuing_distribution_point();
-                let is_new = !seen.contains(&about);
-                seen.push(about);
-                is_new
-            });
-            newest.any(|crl| !matches!(crl.find_serial(&serial.number), Ok(None)))
-        };
-        self.revocation != Revocation::Off && chain.iter().any(revoked)
-    }
-
     /// Verifies that an end entity's certificate leads to a root that is valid itself, at this second since 1970.
-    /// Gives all on the way, the root too.
     pub(super) fn verify(
         &self,
         end_entity: &[u8],
         others: &[&[u8]],
         now: u64,
-    ) -> Result<Vec<Serial>, CertificateError> {
+    ) -> Result<(), CertificateError> {
         let end_entity = CertificateDer::from(end_entity);
         let end_entity = EndEntityCert::try_from(&end_entity).map_err(blame)?;
         let others: Vec<_> = others
@@ -149,17 +119,7 @@ impl Chains {
             self.revocation(&crls)?,
             Some(&issuers_may_issue),
         );
-        let path = path.map_err(blame)?;
-        let mut all = vec![Serial::of(path.end_entity())];
-        all.extend(path.intermediate_certificates().map(Serial::of));
-        let subject = &path.anchor().subject;
-        let mut roots = self.roots.iter();
-        let root = roots.find(|root| {
-            let key = &root.anchor.subject_public_key_info;
-            root.anchor.subject == *subject && *key == path.anchor().subject_public_key_info
-        });
-        all.extend(root.and_then(|root| root.serial.clone()));
-        Ok(all)
+        path.map(|_| ()).map_err(blame)
     }
 
     fn revocation<'a>(
@@ -208,12 +168,10 @@ fn read_root(der: &[u8]) -> Option<Root> {
     let anchor = CertificateDer::from(der);
     let anchor = webpki::anchor_from_trusted_cert(&anchor).ok()?.to_owned();
     let certificate = Certificate::from_der(der).ok()?;
-    let named = CertificateDer::from(der);
-    let named = EndEntityCert::try_from(&named).ok();
     Some(Root {
+        der: der.to_vec(),
         certificate,
         anchor,
-        serial: named.map(|named| Serial::of(&named)),
     })
 }
 

@@ -7,7 +7,7 @@ use aws_lc::signature::{Algorithm, PrivateKey, PublicKey};
 use portcullis_config::{Credentials, Identity};
 
 use super::certificate::{Certificate, CertificateError};
-use super::chain::{Chains, Serial, Unusable};
+use super::chain::{Chains, Unusable};
 use super::distinguished_name;
 
 /// Certificates of one peer that are looked at.
@@ -92,20 +92,6 @@ impl fmt::Display for CredentialsWarning {
                 )
             }
         }
-    }
-}
-
-/// A peer's key, and the chain for which it is believed.
-#[derive(Debug)]
-pub struct Believed {
-    key: PublicKey,
-    chain: Vec<Serial>,
-}
-
-impl Believed {
-    /// The key of the end entity.
-    pub fn key(&self) -> &PublicKey {
-        &self.key
     }
 }
 
@@ -221,7 +207,19 @@ impl LoadedCredentials {
         now: u64,
         presented: &Identity,
         expected: Option<&Identity>,
-    ) -> Result<Believed, CertificateError> {
+    ) -> Result<PublicKey, CertificateError> {
+        self.verify_knowing(certificates, &[], now, presented, expected)
+    }
+
+    /// The same, if we know these certificates of issuers as well.
+    fn verify_knowing(
+        &self,
+        certificates: &[&[u8]],
+        issuers: &[&[u8]],
+        now: u64,
+        presented: &Identity,
+        expected: Option<&Identity>,
+    ) -> Result<PublicKey, CertificateError> {
         if certificates.len() > MOST_CERTIFICATES {
             return Err(CertificateError::TooMany);
         }
@@ -232,11 +230,9 @@ impl LoadedCredentials {
         certificate.check_use()?;
         let (before, after) = certificates.split_at(position);
         let (der, after) = after.split_first().ok_or(CertificateError::Missing)?;
-        let chain = self.chains.verify(der, &[before, after].concat(), now)?;
-        Ok(Believed {
-            key: certificate.into_public_key(),
-            chain,
-        })
+        let others = [before, after, issuers].concat();
+        self.chains.verify(der, &others, now)?;
+        Ok(certificate.into_public_key())
     }
 
     /// What the operator should be told at this second since 1970.
@@ -259,15 +255,21 @@ impl LoadedCredentials {
 }
 
 /// What several entries of a connection say of the same certificates, in their order: one that believes is enough,
-/// unless another, which knows the issuers too, must know of revocation and does not, or any knows of one. That need not
-/// know the issuers: the peer may have left them out.
+/// unless another, which knows the issuers too, knows of a revocation or must and does not. What the roots of the others
+/// are each of them knows, so that it does not hang on whether the peer sends them along.
 pub(crate) fn first_believed(
     entries: &[Arc<LoadedCredentials>],
-    verify: impl Fn(&LoadedCredentials) -> Result<Believed, CertificateError>,
+    certificates: &[&[u8]],
+    now: u64,
+    presented: &Identity,
+    expected: Option<&Identity>,
 ) -> Result<PublicKey, CertificateError> {
     let mut result = Err(CertificateError::UnknownIssuer);
     for entry in entries {
-        match (&result, verify(entry)) {
+        let others = entries.iter().filter(|other| !Arc::ptr_eq(other, entry));
+        let issuers: Vec<_> = others.flat_map(|e| e.chains.encoded_roots()).collect();
+        let said = entry.verify_knowing(certificates, &issuers, now, presented, expected);
+        match (&result, said) {
             (_, Err(error @ (CertificateError::Revoked | CertificateError::RevocationUnknown))) => {
                 return Err(error);
             }
@@ -276,11 +278,7 @@ pub(crate) fn first_believed(
             _ => {}
         }
     }
-    let Believed { key, chain } = result?;
-    match entries.iter().any(|entry| entry.chains.revoke(&chain)) {
-        true => Err(CertificateError::Revoked),
-        false => Ok(key),
-    }
+    result
 }
 
 /// The private key, if it goes with the own certificate, and that is fit for its purpose.

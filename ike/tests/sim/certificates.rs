@@ -215,21 +215,21 @@ fn no_certificate_in_its_time_is_an_error_that_names_it() {
 /// would lead to the first one's root.
 #[test]
 fn revocation_is_not_evaded_by_leaving_an_issuer_out() {
-    let entry = |own, roots: &[&str], crls: &[&str]| {
+    let entry = |own, roots: &[&str], crls: &[&str], revocation| {
         let mut method = with_key(own, "p256.pk8", roots);
         if let Authentication::Certificates(credentials) = &mut method.authentication {
             credentials.crls = crls.iter().map(|crl| read(crl)).collect();
-            credentials.revocation = Revocation::Known;
+            credentials.revocation = revocation;
         }
         method
     };
-    let stands = |sent: &[&str], crls: &[&str]| {
+    let stands = |sent: &[&str], crls: &[&str], revocation| {
         let [a, b] = gateways();
         let both = vec![
-            entry("gateway.crt", &["root.crt"], crls),
-            entry("ike.crt", &["middle.crt"], &[]),
+            entry("gateway.crt", &["root.crt"], crls, revocation),
+            entry("ike.crt", &["middle.crt"], &[], Revocation::Off),
         ];
-        let mut theirs = entry("by_middle.crt", &["root.crt"], &[]);
+        let mut theirs = entry("by_middle.crt", &["root.crt"], &[], Revocation::Off);
         if let Authentication::Certificates(credentials) = &mut theirs.authentication {
             credentials.chain = sent.iter().map(|file| read(file)).collect();
         }
@@ -240,8 +240,17 @@ fn revocation_is_not_evaded_by_leaving_an_issuer_out() {
         pair.ends[0].established() == 1
     };
     for sent in [&["by_middle.crt", "middle.crt"][..], &["by_middle.crt"]] {
-        assert!(!stands(sent, &["root_middle.crl"]), "{sent:?}");
-        assert!(stands(sent, &["root.crl"]), "{sent:?}");
-        assert!(stands(sent, &[]), "{sent:?}");
+        let known = |crls| stands(sent, crls, Revocation::Known);
+        assert!(!known(&["root_middle.crl"]), "{sent:?}");
+        assert!(known(&["root.crl"]), "{sent:?}");
+        assert!(known(&[]), "{sent:?}");
+        // A list of somebody who only has the same name says nothing.
+        assert!(known(&["root_forged.crl"]), "{sent:?}");
+        // Lists must be there for all on the way, and are not.
+        assert!(
+            !stands(sent, &["root_expired.crl"], Revocation::Required),
+            "{sent:?}"
+        );
+        assert!(!stands(sent, &[], Revocation::Required), "{sent:?}");
     }
 }
