@@ -21,7 +21,7 @@ pub(crate) enum Queue {
     /// ARP and neighbour discovery: a ring of their own, since without neighbours nothing else arrives, whatever comes
     /// over IKE.
     Neighbors,
-    /// IKE with a cookie of ours: from those whom we have sent one.
+    /// IKE with a cookie of ours: from the addresses to which we have sent one.
     Urgent,
     /// All other IKE, first messages above all. Anybody can send as much of it as they like: a ring of its own.
     First,
@@ -38,10 +38,10 @@ pub(crate) fn queue<B: PacketBuf>(punt: &Punt<B>, cookies: &CookieKey) -> Queue 
             let packet = packet.data();
             match IpHeader::parse(packet) {
                 Ok(header) if is_ike(packet, &header) => {
-                    match message(packet, &header).is_some_and(|message| cookies.is_for_us(message))
-                    {
-                        true => Queue::Urgent,
-                        false => Queue::First,
+                    let source = header.source.to_ip();
+                    match message(packet, &header) {
+                        Some(message) if cookies.is_for_us(message, source) => Queue::Urgent,
+                        _ => Queue::First,
                     }
                 }
                 _ => Queue::Usual,
@@ -121,14 +121,16 @@ mod tests {
     #[test]
     fn what_has_no_cookie_of_ours_waits_by_itself() {
         let key = CookieKey::new([7; 16]);
-        let ours = key.cookie([1; 6]);
+        let ours = key.cookie([1; 6], [192, 0, 2, 2].into());
+        let stolen = key.cookie([1; 6], [192, 0, 2, 3].into());
         let header = |initiator, responder| [initiator, responder, [0; 8]].concat();
         for (message, expected) in [
             (header([1; 8], ours), Queue::Urgent),
             (header(ours, [2; 8]), Queue::Urgent),
-            // A first message, made-up cookies, and what is no message.
+            // A first message, cookies made up or from elsewhere, and what is no message.
             (header([1; 8], [0; 8]), Queue::First),
             (header([1; 8], [2; 8]), Queue::First),
+            (header([1; 8], stolen), Queue::First),
             (ours.to_vec(), Queue::First),
         ] {
             let plain = with_payload(17, 500, &message);

@@ -298,7 +298,7 @@ impl Endpoint {
         }
         let cookies = Cookies {
             initiator: initiator_cookie,
-            responder: self.cookie(),
+            responder: self.cookie(incoming.path),
         };
         let id = self.next_id();
         let role = (Role::Responder, cookies);
@@ -341,9 +341,10 @@ impl Endpoint {
     }
 
     /// A cookie that no other IKE SA has. Its first bytes are not zero, lest it look like a non-ESP marker.
-    fn cookie(&mut self) -> [u8; 8] {
+    fn cookie(&mut self, path: Path) -> [u8; 8] {
         loop {
-            let cookie = self.cookie_key.cookie(self.core.random());
+            let random = self.core.random();
+            let cookie = self.cookie_key.cookie(random, path.remote.ip());
             if !cookie.starts_with(&[0; 4]) && !self.by_cookie.contains_key(&cookie) {
                 return cookie;
             }
@@ -427,7 +428,7 @@ impl Endpoint {
             return Err(Local::OnlyPeer.into());
         }
         let cookies = Cookies {
-            initiator: self.cookie(),
+            initiator: self.cookie(path),
             responder: [0; 8],
         };
         let id = self.next_id();

@@ -137,9 +137,9 @@ drop_reasons! {
     // To and from the slow path.
     /// The ring to the slow path was full.
     PuntFull = "punt-ring-full",
-    /// The ring to the slow path for ARP and neighbour discovery, or that for IKE, was full.
+    /// The ring to the slow path for ARP and neighbour discovery, or that for IKE with a cookie of ours, was full.
     UrgentFull = "urgent-ring-full",
-    /// The ring to the slow path for first messages of IKE was full.
+    /// The ring to the slow path for other IKE, first messages above all, was full.
     FirstFull = "first-message-ring-full",
     /// The ring from the slow path was full.
     InjectFull = "inject-ring-full",
