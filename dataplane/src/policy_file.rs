@@ -17,6 +17,19 @@ pub fn load(path: &Path, documents: &[Document]) -> Result<Loaded, Vec<Mistake>>
     load_examined(path, documents, Some(examine))
 }
 
+/// Loads the machine's own file for a start. Credentials that cannot be used are only warned of, since all other
+/// connections can go on; theirs fail, as one whose certificate has expired meanwhile does.
+pub fn load_to_run(path: &Path) -> Result<Loaded, Vec<Mistake>> {
+    let warn = |credentials: &Credentials, local_id: Option<&Identity>| {
+        let mut found = examine(credentials, local_id);
+        for finding in &mut found {
+            finding.severity = Severity::Warning;
+        }
+        found
+    };
+    load_examined(path, &[], Some(warn))
+}
+
 /// What cannot be used is an error here, not a connection that fails later; what peers may not believe is a warning.
 fn examine(credentials: &Credentials, local_id: Option<&Identity>) -> Vec<Finding> {
     let loaded = match LoadedCredentials::new(credentials) {
@@ -42,7 +55,8 @@ fn examine(credentials: &Credentials, local_id: Option<&Identity>) -> Vec<Findin
     let unproven = local_id.filter(|id| loaded.subject().is_some() && !loaded.vouch_for(id));
     found.extend(unproven.map(|id| {
         let id = identity_text(id);
-        let message = format!("the own certificate is not for {id}: no peer will believe it");
+        let message =
+            format!("the own certificate is not for {id}: most peers will not believe it");
         warning("local-id", message)
     }));
     found

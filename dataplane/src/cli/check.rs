@@ -3,14 +3,19 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use portcullis_config::{Mistake, Policy};
+use portcullis_config::{Loaded, Mistake, Policy};
 
 use crate::policy_file;
 
 /// Loads a policy, printing every mistake and warning to standard error.
 pub(super) fn load_and_tell(file: &Path) -> Option<Policy> {
+    tell(policy_file::load(file, &[]))
+}
+
+/// The policy, if it was loaded; prints every mistake and warning to standard error.
+pub(super) fn tell(loaded: Result<Loaded, Vec<Mistake>>) -> Option<Policy> {
     let tell = |mistakes: &[Mistake]| mistakes.iter().for_each(|mistake| eprintln!("{mistake}"));
-    match policy_file::load(file, &[]) {
+    match loaded {
         Ok(loaded) => {
             tell(&loaded.warnings);
             Some(loaded.policy)

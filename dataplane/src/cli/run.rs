@@ -7,11 +7,12 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::{check, fail, show, table};
 use crate::gateway::{self, Signals};
+use crate::policy_file;
 use crate::status::{Status, What};
 
 /// Runs a gateway and prints its final report.
 pub(super) fn run(config: &Path, drain: bool, json: bool) -> ExitCode {
-    let Some(policy) = check::load_and_tell(config) else {
+    let Some(policy) = check::tell(policy_file::load_to_run(config)) else {
         return ExitCode::FAILURE;
     };
     let signals = Signals::default();

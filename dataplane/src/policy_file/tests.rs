@@ -5,7 +5,9 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::load;
+use portcullis_config::{Loaded, Mistake};
+
+use super::{load, load_to_run};
 
 const FILES: [(&str, &str); 4] = [
     ("expired.crt", include_str!("expired.crt")),
@@ -45,6 +47,14 @@ name = "c"
 
 /// All that is wrong with a policy with these credentials, without the name of the file, and whether it is refused.
 fn said(test: &str, credentials: &str) -> (bool, Vec<String>) {
+    said_by(test, credentials, |file| load(file, &[]))
+}
+
+fn said_by(
+    test: &str,
+    credentials: &str,
+    load: impl Fn(&Path) -> Result<Loaded, Vec<Mistake>>,
+) -> (bool, Vec<String>) {
     let name = format!("portcullis-{test}-{}", std::process::id());
     let folder = std::env::temp_dir().join(name);
     fs::create_dir_all(&folder).unwrap();
@@ -53,7 +63,7 @@ fn said(test: &str, credentials: &str) -> (bool, Vec<String>) {
     }
     let file = folder.join("policy.toml");
     write(&file, &policy(credentials));
-    let (refused, said) = match load(&file, &[]) {
+    let (refused, said) = match load(&file) {
         Ok(loaded) => (false, loaded.warnings),
         Err(mistakes) => (true, mistakes),
     };
@@ -95,6 +105,18 @@ lifetime = 1"#;
 }
 
 #[test]
+fn a_gateway_starts_without_a_connection_whose_key_does_not_fit() {
+    let mixed = r#"certificate = "good.crt"
+private-key-file = "expired.pem"
+roots = "good.crt""#;
+    let wanted = "15:20: warning: the private key does not belong to the own certificate";
+    let started = said_by("starts", mixed, load_to_run);
+    assert_eq!(started, (false, vec![wanted.to_owned()]));
+    let (refused, _) = said_by("starts-not", &format!("{mixed}\nlifetime = 1"), load_to_run);
+    assert!(refused, "other mistakes are mistakes");
+}
+
+#[test]
 fn what_peers_will_not_believe_is_warned_of() {
     let old = r#"certificate = "expired.crt"
 private-key-file = "expired.pem"
@@ -104,7 +126,7 @@ local-id = "other.example""#;
     assert!(!refused, "{said:?}");
     let wanted = [
         "14:15: warning: the own certificate: the certificate, or one of its issuers, has expired",
-        "17:12: warning: the own certificate is not for other.example: no peer will believe it",
+        "17:12: warning: the own certificate is not for other.example: most peers will not believe it",
     ];
     assert_eq!(said, wanted);
 }
