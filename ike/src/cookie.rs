@@ -1,10 +1,11 @@
-//! Our own cookies (RFC 2408 2.5.3): six random bytes, and two of a keyed hash of them and the peer's address. Whoever has the
-//! key tells at once, without the IKE SAs, whether a message can be for one of them. That is no proof of anything: it keeps
-//! the messages of those who have a cookie of ours apart from those of others, who guess one in 65536.
+//! Our own cookies (RFC 2408 2.5.3): six random bytes, and two of a keyed hash of them and the peer's address.
+//! Whoever has the key tells at once, without the IKE SAs, whether a message can be for one of them. That is no proof
+//! of anything: it keeps the messages of those who have a cookie of ours apart from those of others, who guess one in
+//! 65536.
 //!
-//! Requirement 1 there: a cookie depends on the parties, lest somebody gets one by a real address and swamps us with it from
-//! others. The port is not in it, since NATs change ports as they like; nor is a peer lost whose address changes: its messages
-//! only wait with those of strangers until it has another IKE SA.
+//! Requirement 1 there: a cookie depends on the parties, lest somebody gets one by a real address and swamps us with
+//! it from others. The port is not in it, since NATs change ports as they like; nor is a peer lost whose address
+//! changes: its messages only wait with those of strangers until it has another IKE SA.
 
 use std::net::IpAddr;
 

@@ -197,8 +197,8 @@ const V6_TRAILERS: [u64; 16] = trailers(IpVersion::V6.tunnel_protocol());
 /// The longest padding, and one more.
 const PADDING: [u8; 16] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
 
-/// Padding, pad length and next header behind the first `at` bytes of `body` (RFC 4303 2.4 to 2.6); an ICV of eight bytes
-/// or more follows, so there is room to write whole words.
+/// Padding, pad length and next header behind the first `at` bytes of `body` (RFC 4303 2.4 to 2.6); an ICV of eight
+/// bytes or more follows, so there is room to write whole words.
 #[inline(always)]
 fn write_trailer(body: &mut [u8], at: usize, pad: usize, version: IpVersion) -> Result<(), NoRoom> {
     let words = match version {

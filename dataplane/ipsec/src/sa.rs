@@ -1,5 +1,6 @@
 //! Security associations as a worker uses them: everything precomputed, one owner, no atomics but counters.
 
+use std::mem::offset_of;
 use std::sync::Arc;
 
 use portcullis_config::{
@@ -248,8 +249,14 @@ pub struct InboundSa<K> {
     pub original: Option<Original>,
 }
 
+const _: () = {
+    type Sa = InboundSa<[usize; 4]>;
+    let end = offset_of!(Sa, life) + offset_of!(Life, soft);
+    assert!(end <= Sa::FRONT * 64 && offset_of!(Sa, replay) < end && offset_of!(Sa, key) < end);
+};
+
 impl<K> InboundSa<K> {
-    /// Cache lines that each packet needs, with a key of four words.
+    /// Cache lines that each packet of a plain tunnel needs, with a key of four words.
     pub(crate) const FRONT: usize = 3;
 
     /// A fresh SA from its configuration and an engine's key. Bundle fields start unset.
@@ -368,8 +375,14 @@ pub struct OutboundSa<K> {
     pub serial: u32,
 }
 
+const _: () = {
+    type Sa = OutboundSa<[usize; 4]>;
+    let end = offset_of!(Sa, life) + offset_of!(Life, soft);
+    assert!(end <= Sa::FRONT * 64 && offset_of!(Sa, envelope) < end && offset_of!(Sa, key) < end);
+};
+
 impl<K> OutboundSa<K> {
-    /// Cache lines that each packet needs, with a key of four words.
+    /// Cache lines that each packet in an envelope needs, with a key of four words.
     pub(crate) const FRONT: usize = 4;
 
     /// A fresh SA from its configuration and an engine's key. Bundle fields start unset.

@@ -7,19 +7,29 @@ mod pool;
 #[cfg(target_os = "linux")]
 pub use pool::Heap;
 
-/// Has small pieces that are freed joined at once with those beside them. Else the allocator saves them up and joins all,
-/// which may be a million, again and again whenever something larger is asked for. Call it before other threads begin.
+/// Bytes of what lies in pages of its own.
+const LARGE: usize = 4 << 20;
+
+/// Has small pieces that are freed joined at once with those beside them. Else the allocator saves them up and joins
+/// all, which may be a million, again and again whenever something larger is asked for. And what is large, for which
+/// `pool` asks for huge pages, lies in pages of its own: else where it was, small pieces would later have huge pages,
+/// too. Call it before other threads begin.
 pub fn join_at_once() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
         use std::ffi::c_int;
         /// The largest piece that is saved up (mallopt(3)).
         const M_MXFAST: c_int = 1;
+        /// What is as large comes from the system and goes back to it.
+        const M_MMAP_THRESHOLD: c_int = -3;
         unsafe extern "C" {
             fn mallopt(parameter: c_int, value: c_int) -> c_int;
         }
         // SAFETY: the C library's function takes any values, and refuses those that it does not know.
-        unsafe { mallopt(M_MXFAST, 0) };
+        unsafe {
+            mallopt(M_MXFAST, 0);
+            mallopt(M_MMAP_THRESHOLD, LARGE as c_int);
+        }
     }
 }
 

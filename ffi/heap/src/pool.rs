@@ -1,16 +1,19 @@
-//! The program's allocator: the system's, but for what each SA has on cache lines of its own (the SA, its key schedule).
-//! There may be a million of them, and the system's allocator loses time and memory with each: it looks for room, and cuts
-//! off what is before and behind a line. Here they lie close together in chunks, each of which is one huge page if the system
-//! has one: packets for many SAs at random need as many translations of addresses as lines, and a table of huge pages is
-//! short enough to stay in the CPU's caches. The same is asked for what is large, such as tables of flows.
+//! The program's allocator: the system's, but for what each SA has on cache lines of its own (the SA, its key
+//! schedule). There may be a million of them, and the system's allocator loses time and memory with each: it looks for
+//! room, and cuts off what is before and behind a line. Here they lie close together in chunks. All but the first chunk
+//! for places of a size are one huge page each, if the system has them: packets for many SAs at random need as many
+//! translations of addresses as lines, and a table of huge pages is short enough to stay in the CPU's caches. The same
+//! is asked for what is large, such as tables of flows.
 //!
-//! A chunk has places of one size and goes back to the system with its last one, unless no other has room: an SA that comes
-//! and goes by itself costs no mapping each time.
+//! A chunk has places of one size and goes back to the system with its last one, unless no other has room: an SA that
+//! comes and goes by itself costs no mapping each time.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ffi::{c_int, c_void};
 use std::ptr;
 use std::sync::{Mutex, PoisonError};
+
+use super::LARGE;
 
 /// Bytes of a chunk, and its alignment.
 const CHUNK: usize = 2 << 20;
@@ -18,8 +21,6 @@ const CHUNK: usize = 2 << 20;
 const LINE: usize = 64;
 /// The largest place.
 const LARGEST: usize = 4096;
-/// What is at least as large lies in pages that nothing else shares.
-const LARGE: usize = 2 * CHUNK;
 
 /// Linux's values for x86-64 and AArch64 (mmap(2), madvise(2)).
 const PROT_READ_WRITE: c_int = 3;

@@ -255,8 +255,8 @@ impl LoadedCredentials {
 }
 
 /// What several entries of a connection say of the same certificates, in their order: one that believes is enough,
-/// unless another, which knows the issuers too, knows of a revocation or must and does not. What the roots of the others
-/// are each of them knows, so that it does not hang on whether the peer sends them along.
+/// unless another, which knows the issuers too, knows of a revocation or must and does not. What the roots of the
+/// others are each of them knows, so that it does not hang on whether the peer sends them along.
 pub(crate) fn first_believed(
     entries: &[Arc<LoadedCredentials>],
     certificates: &[&[u8]],

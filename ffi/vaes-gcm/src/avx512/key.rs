@@ -113,7 +113,7 @@ impl Key {
         for line in powers[first..POWERS + BLOCKS].chunks(BLOCKS) {
             prefetch::soon(line);
         }
-        // The tenth round key and the first counters share a line.
+        // What follows of longer keys shares a line with the first counters.
         for line in rounds.chunks(BLOCKS).take(3) {
             prefetch::soon(line);
         }
