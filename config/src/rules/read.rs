@@ -171,7 +171,7 @@ fn read_ike(root: Section<'_>, profile: Profile) -> IkeSettings {
     settings().unwrap_or(usual)
 }
 
-fn read_filters<'a>(section: Section<'a>, profile: Profile) -> (Vec<Filter>, Vec<Section<'a>>) {
+fn read_filters(section: Section<'_>, profile: Profile) -> (Vec<Filter>, Vec<Section<'_>>) {
     let sections = section.sections("filter", &FILTER);
     if sections.is_empty() {
         section.error("filter", "expected at least one [[filter-list.filter]]");
