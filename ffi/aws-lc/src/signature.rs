@@ -342,14 +342,14 @@ fn verify_rsa(key: &RsaPublic, hash: &[u8], signature: &[u8]) -> Result<(), Erro
         )
     };
     check(done, Error::Signature)?;
-    // SAFETY: what is compared is as long as the hash, and inside both.
-    let same = out
-        .get(..length)
-        .filter(|signed| signed.len() == hash.len())
-        .is_some_and(|signed| unsafe {
-            sys::CRYPTO_memcmp(signed.as_ptr().cast(), hash.as_ptr().cast(), hash.len()) == 0
-        });
-    if same { Ok(()) } else { Err(Error::Signature) }
+    let signed = out.get(..length).filter(|it| it.len() == hash.len());
+    let signed = signed.ok_or(Error::Signature)?;
+    let (ours, theirs) = (hash.as_ptr().cast(), signed.as_ptr().cast());
+    // SAFETY: both are as long as the hash.
+    match unsafe { sys::CRYPTO_memcmp(theirs, ours, hash.len()) } {
+        0 => Ok(()),
+        _ => Err(Error::Signature),
+    }
 }
 
 impl EcdsaSignature {
