@@ -1,6 +1,7 @@
 //! Addresses of road warriors. A peer that comes again gets the address that it had, as long as no other needs it.
 //! Each step takes time in the logarithm of the pool's size, or less.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -124,10 +125,10 @@ impl Family {
         let Some(number) = self.known.get(peer).copied() else {
             return;
         };
-        if !self.turns.contains_key(&number) {
+        if let Entry::Vacant(turn) = self.turns.entry(number) {
             self.turn += 1;
             self.idle.insert(self.turn, number);
-            self.turns.insert(number, self.turn);
+            turn.insert(self.turn);
         }
     }
 
