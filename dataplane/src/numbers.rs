@@ -2,6 +2,7 @@
 //! runs, whatever becomes of the policy, so that its SAs stay where they are.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use portcullis_config::{Action, Policy, SpdEntry};
 
@@ -20,10 +21,10 @@ impl ChildNumbers {
         for connection in &policy.connections {
             for child in &connection.children {
                 let name = (connection.name.clone(), child.name.clone());
-                if !numbers.known.contains_key(&name) {
+                if let Entry::Vacant(place) = numbers.known.entry(name) {
                     let number = numbers.names.len() as u32;
-                    numbers.names.push(name.clone());
-                    numbers.known.insert(name, number);
+                    numbers.names.push(place.key().clone());
+                    place.insert(number);
                 }
             }
         }
