@@ -189,7 +189,7 @@ pub fn run(file: &Path, policy: Policy, drain: bool, signals: &Signals) -> Resul
     open_for_business(&mut control, clock.now());
     let policy = control.installed.policy.clone();
     let place = Place::beyond(&Default::default(), &policy.metrics, None, false)?;
-    control.serve_metrics(place);
+    control.serve_metrics(clock.now(), place);
     service_manager::ready();
     let mut desk = Desk {
         socket,

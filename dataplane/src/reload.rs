@@ -297,7 +297,7 @@ impl Change {
         }
         control.configure_ike(now);
         control.leave_old_addresses(now);
-        control.serve_metrics(metrics);
+        control.serve_metrics(now, metrics);
         let removals = last.into_iter().zip(index.late);
         let removals = removals.map(|(last, late)| last.into_iter().chain(late).collect());
         Change {
