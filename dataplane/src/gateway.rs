@@ -186,10 +186,11 @@ pub fn run(file: &Path, policy: Policy, drain: bool, signals: &Signals) -> Resul
         control.round(clock.now());
         all_live(&threads)?;
     }
-    open_for_business(&mut control, clock.now());
+    // An address that cannot be had ends us: before anybody is told that we run.
     let policy = control.installed.policy.clone();
     let place = Place::beyond(&Default::default(), &policy.metrics, None, false)?;
-    control.serve_metrics(place);
+    open_for_business(&mut control, clock.now());
+    control.serve_metrics(clock.now(), place);
     service_manager::ready();
     let mut desk = Desk {
         socket,

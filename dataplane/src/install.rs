@@ -21,7 +21,7 @@ use portcullis_ipsec::spd::CompiledSelector;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
-use crate::departing::Departure;
+use crate::departing::{Departure, Departures};
 use crate::engine::cryptodev::CryptoDevices;
 use crate::engine::{Choice, Key};
 use crate::offload::Standing;
@@ -131,7 +131,7 @@ pub struct IndexChange {
     /// Those that are new.
     pub added: Vec<SpiEntry>,
     /// Those that go, now or later.
-    pub removed: Vec<Departure>,
+    pub removed: Departures,
 }
 
 /// An index with these entries and room for so many more.
@@ -427,7 +427,7 @@ impl Installed {
             let due = match entry((config, sa)) {
                 Some(entry) => {
                     let due = now + stays(&config.selectors);
-                    plan.index.removed.push(Departure {
+                    plan.index.removed.add(Departure {
                         config: config.clone(),
                         sa: sa.clone(),
                         entry,

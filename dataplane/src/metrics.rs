@@ -200,6 +200,19 @@ impl Metrics {
         }
     }
 
+    /// What ends the alert of one that was away and goes: figures are served elsewhere, or nobody wants them any more.
+    fn leave(self, now: u64, elsewhere: Option<SocketAddr>) -> Option<Event> {
+        let (since, attempts) = self.away?;
+        if elsewhere.is_none() {
+            tracing::info!("figures are no longer wanted at {}", self.at);
+        }
+        Some(Event::MetricsBack {
+            address: elsewhere.unwrap_or(self.at).to_string(),
+            away_s: now.saturating_sub(since) / 1000,
+            attempts,
+        })
+    }
+
     /// For who needs its address.
     pub fn served(&self) -> Served {
         Served(self.door.clone())
@@ -208,13 +221,16 @@ impl Metrics {
 
 impl Control {
     /// Serves figures where the policy in force says: at `place` if it is another one than before.
-    pub fn serve_metrics(&mut self, place: Option<Place>) {
+    pub fn serve_metrics(&mut self, now: u64, place: Option<Place>) {
         let policy = &self.installed.policy;
-        if policy.metrics.listen.is_none() {
-            self.metrics = None;
+        let listen = policy.metrics.listen;
+        if place.is_none() && listen.is_some() {
+            return;
         }
-        if let Some(place) = place {
-            self.metrics = Some(Metrics::serve(place, &policy.runtime.control_socket));
+        let new = place.map(|place| Metrics::serve(place, &policy.runtime.control_socket));
+        let old = std::mem::replace(&mut self.metrics, new);
+        if let Some(event) = old.and_then(|old| old.leave(now, listen)) {
+            self.raise(now, event);
         }
     }
 
@@ -444,5 +460,23 @@ mod tests {
         assert_eq!(server.keep(9000), Some(back));
         assert!(answers(&old));
         assert_eq!(server.keep(20_000), None);
+        assert_eq!(server.leave(30_000, None), None);
+    }
+
+    #[test]
+    fn a_server_that_is_away_when_a_reload_moves_or_removes_it_is_so_no_longer() {
+        for elsewhere in [None, Some(free())] {
+            let (mut server, old) = server();
+            set(&server.served().0, None);
+            let _stranger = TcpListener::bind(old.listen.unwrap()).unwrap();
+            assert!(server.keep(5000).is_some());
+            assert_eq!(server.keep(7000), None);
+            let back = Event::MetricsBack {
+                address: elsewhere.or(old.listen).unwrap().to_string(),
+                away_s: 3,
+                attempts: 2,
+            };
+            assert_eq!(server.leave(8000, elsewhere), Some(back));
+        }
     }
 }

@@ -711,9 +711,7 @@ impl Negotiated {
         self.indexed.0 = policy.entries().count();
         let taken: HashSet<_> = change.added.iter().map(identity).collect();
         // One whose place another takes goes now; what is on its way may still need the others.
-        for departure in change.removed {
-            self.departing.add(departure);
-        }
+        self.departing.add(change.removed);
         let displaced = self.departing.displaced(&taken);
         let count = self.indexed.0 + self.departing.len() + self.indexed.1;
         let whole = match change.whole {

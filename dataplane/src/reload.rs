@@ -45,7 +45,10 @@ struct Ready {
 
 enum Work {
     Idle,
-    Preparing(Receiver<Answer>),
+    Preparing {
+        answer: Receiver<Answer>,
+        trial: bool,
+    },
     Applying(Change, Box<ReloadReport>, Instant),
 }
 
@@ -96,7 +99,7 @@ impl Reloader {
         };
         let (file, basis) = (self.file.clone(), control.basis());
         let served = control.metrics.as_ref().map(Metrics::served);
-        let (sender, receiver) = channel();
+        let (sender, answer) = channel();
         let body = move || {
             let (ready, mut report) = read((&file, &source), (basis, served), &engine, now, trial);
             report.dry_run = trial;
@@ -115,7 +118,7 @@ impl Reloader {
                 .name("reload".into())
                 .spawn(body),
         );
-        self.work = Work::Preparing(receiver);
+        self.work = Work::Preparing { answer, trial };
         true
     }
 
@@ -123,14 +126,14 @@ impl Reloader {
     pub fn advance(&mut self, control: &mut Control, now: u64) -> Option<ReloadReport> {
         match &mut self.work {
             Work::Idle => None,
-            Work::Preparing(receiver) => match receiver.try_recv() {
+            Work::Preparing { answer, trial } => match answer.try_recv() {
                 Err(TryRecvError::Empty) => None,
                 Err(TryRecvError::Disconnected) => {
+                    let report = not_back(*trial);
                     self.work = Work::Idle;
                     let order = &control.installed.policy.runtime.engines;
                     self.engine = Some(GatewayEngine::with_order(order));
-                    let reason = "the thread that reads the policy did not come back";
-                    Some(ReloadReport::refused(vec![reason.into()]))
+                    Some(report)
                 }
                 Ok(answer) => {
                     self.engine = Some(answer.engine);
@@ -154,6 +157,15 @@ impl Reloader {
                 Some(report)
             }
         }
+    }
+}
+
+/// Of the thread that died, or did not start.
+fn not_back(trial: bool) -> ReloadReport {
+    let reason = "the thread that reads the policy did not come back";
+    ReloadReport {
+        dry_run: trial,
+        ..ReloadReport::refused(vec![reason.into()])
     }
 }
 
@@ -285,7 +297,7 @@ impl Change {
         }
         control.configure_ike(now);
         control.leave_old_addresses(now);
-        control.serve_metrics(metrics);
+        control.serve_metrics(now, metrics);
         let removals = last.into_iter().zip(index.late);
         let removals = removals.map(|(last, late)| last.into_iter().chain(late).collect());
         Change {

@@ -29,7 +29,8 @@ pub struct Statistics {
     /// Packets under ESP and AH, since the start.
     #[serde(flatten)]
     pub sums: Sums,
-    /// SAs, each direction counted for itself.
+    /// SAs, each direction counted for itself, with those that a reload has removed and that still receive
+    /// (`leaves_ms`).
     pub sas: usize,
     /// IKE SAs that were established since the start.
     pub ike_established: u64,

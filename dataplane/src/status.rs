@@ -637,7 +637,7 @@ impl Telemetry {
         let negotiated = control.negotiated.sas();
         let negotiated = negotiated.map(|sa| (sa.mbps, (&sa.config, &sa.sa), None));
         let departing = control.negotiated.departing.iter();
-        let departing = departing.map(|sa| (0.0, (&sa.config, &sa.sa), Some(sa.due)));
+        let departing = departing.map(|(sa, due)| (0.0, (&sa.config, &sa.sa), Some(due)));
         let sas = manual.chain(negotiated).chain(departing);
         let sas = sas.skip(page.start).take(page.len());
         let sas = sas.filter(|(_, (config, _), _)| query.is_about(&config.name));

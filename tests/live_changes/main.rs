@@ -162,7 +162,16 @@ fn metrics() -> Result<(), String> {
     await_silence(second)?;
     let known = fs::read_to_string(gateway.policy_file()).unwrap();
     expect(!known.contains("[metrics]"), || known)?;
-    gateway.stop().success().map(drop)
+    gateway.stop().success()?;
+    // Who cannot have its address at the start does not say that it runs.
+    let mut gateway = Gateway::spawn(None, RUNTIME, &at(taken), &[]);
+    let status = gateway.wait(Duration::from_secs(30));
+    let log = gateway.log();
+    expect(
+        !status.success() && log.contains(&taken.to_string()),
+        || log.clone(),
+    )?;
+    expect(!log.contains("portcullis: running"), || log.clone())
 }
 
 /// From one address to all of them and back, at the same port: the one does not bind while the other listens.

@@ -217,5 +217,20 @@ pub fn wrong_for_long() -> Result<(), String> {
         sleep(Duration::from_millis(50));
     }
     expect(refused() == 3, || format!("{} events", refused()))?;
+    // Good meanwhile, to the byte or in other words: the same mistake once more is news.
+    for (good, told) in [(policy("1", ""), 4), (policy("1", "") + "# as before\n", 5)] {
+        lab.publish(&good);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !status(&gateway)?["failure"].is_null() && Instant::now() < deadline {
+            sleep(Duration::from_millis(20));
+        }
+        lab.publish("[[spd]]\nname = \"entry-2\"\naction = \"discra\"\n");
+        while refused() < told && Instant::now() < deadline {
+            sleep(Duration::from_millis(20));
+        }
+        expect(refused() == told, || {
+            format!("{} events, not {told}", refused())
+        })?;
+    }
     gateway.stop().success().map(drop)
 }

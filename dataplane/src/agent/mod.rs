@@ -9,6 +9,7 @@
 pub mod cache;
 pub mod hands;
 pub mod health;
+pub mod refusals;
 pub mod state;
 pub mod status;
 pub mod store;
@@ -20,6 +21,7 @@ use portcullis_config::{Store, StorePlace};
 
 use self::hands::{Errand, Hands, Return};
 use self::health::Health;
+use self::refusals::Refusals;
 use self::state::{Fetch, Machine, Origin, State, Task, Terms, Verdict};
 use self::status::{Failure, PolicyStatus};
 use self::store::Fetched;
@@ -46,8 +48,7 @@ pub struct Agent {
     candidate: Option<Arc<Fetched>>,
     /// Why the store was of no help the last time.
     failure: Option<(String, u64)>,
-    /// Why the last policy was refused, if it was.
-    refused: Vec<String>,
+    refusals: Refusals,
     /// Why the cache was of no help the last time.
     no_cache: Option<String>,
     loaded_at: u64,
@@ -68,7 +69,7 @@ impl Agent {
             in_force: None,
             candidate: None,
             failure: None,
-            refused: Vec::new(),
+            refusals: Refusals::default(),
             no_cache: None,
             loaded_at: 0,
             polled_at: None,
@@ -132,19 +133,10 @@ impl Agent {
         if report.dry_run {
             return false;
         }
-        let due = self.machine.is_due();
-        match report.outcome {
-            Outcome::Refused => {
-                let known = self.refused == report.reasons;
-                self.refused.clone_from(&report.reasons);
-                !due || !known
-            }
-            Outcome::Unchanged => !due,
-            Outcome::Applied | Outcome::Planned => {
-                self.refused.clear();
-                true
-            }
-        }
+        // What an asked store has is no word of the one whose place it would take.
+        let origin = self.machine.origin().filter(|_| self.other.is_none());
+        let is_other = origin.is_none_or(|origin| self.refusals.note(origin, report));
+        is_other || !self.machine.is_due()
     }
 
     fn take(&mut self, control: &mut Control, now: u64, done: Return) -> Option<Task> {
@@ -182,6 +174,7 @@ impl Agent {
                     }
                     None => {
                         if matches!(fetch, Fetch::Same) {
+                            self.refusals.end(Origin::Store);
                             store.confirm();
                         }
                         store.answered(now)
@@ -242,6 +235,7 @@ impl Agent {
         let from_store = taken && (candidate.is_some() || moved.is_some());
         if let Some(other) = moved {
             (self.store, self.failure) = (other, None);
+            self.refusals.clear();
             control.store = self.store.as_ref().map(health);
         }
         let from_store = from_store && self.machine.state() == State::CentralDownloaded;

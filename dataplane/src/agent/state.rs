@@ -48,7 +48,7 @@ impl State {
 }
 
 /// From where a policy is put into force.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// What the store has brought.
     Store,
@@ -188,6 +188,14 @@ impl Machine {
             | Step::Fetching(reason)
             | Step::ReadingCache(reason)
             | Step::Applying(_, reason) => reason == trial,
+        }
+    }
+
+    /// From where what is tried comes.
+    pub fn origin(&self) -> Option<Origin> {
+        match self.step {
+            Step::Applying(origin, _) => Some(origin),
+            _ => None,
         }
     }
 

@@ -137,7 +137,8 @@ fn traffic(out: &mut Exposition, status: &Status) {
     out.single(
         "portcullis_sas",
         "gauge",
-        "SAs, each direction counted for itself.",
+        "SAs, each direction counted for itself, with those that a reload has removed and that still receive; the series \
+         of single SAs leave these out.",
         figures.sas,
     );
     out.single(

@@ -8,7 +8,7 @@ use portcullis_config::{
 use portcullis_ike::IkeId;
 
 use super::*;
-use crate::departing::Departure;
+use crate::departing::{Departure, Departures};
 use crate::install::Links;
 
 const WORKERS: usize = 2;
@@ -466,6 +466,13 @@ fn traffic_is_told_when_it_changes() {
     assert_eq!(rig.negotiated.traffic(1000), []);
 }
 
+/// Those that one reload has removed.
+fn departures(each: impl IntoIterator<Item = Departure>) -> Departures {
+    let mut departures = Departures::default();
+    each.into_iter().for_each(|one| departures.add(one));
+    departures
+}
+
 /// An inbound SA of the policy that a reload has removed.
 fn departure(spi: u32, slot: u32, due: u64) -> Departure {
     let place = SaRef { worker: 0, slot };
@@ -508,7 +515,7 @@ fn what_a_change_removes_is_found_for_a_while() {
         let change = IndexChange {
             whole,
             added: vec![entry(0x2000, 4)],
-            removed: vec![departure(0x2000, 0), departure(0x2001, 2)],
+            removed: departures([departure(0x2000, 0), departure(0x2001, 2)]),
         };
         let orders = negotiated.change_index(change, &rig.policy);
         let words_of = |orders: Vec<Vec<WorkerCommand>>| {
@@ -537,12 +544,13 @@ fn what_a_change_removes_is_found_for_a_while() {
 #[test]
 fn removed_sas_leave_in_the_order_of_their_times() {
     let mut departing = Departing::default();
-    for (spi, slot, due) in [(0x2000, 0, 9000), (0x2001, 2, 5000), (0x2002, 4, 7000)] {
-        departing.add(departure(spi, slot, due));
-    }
+    let three = [(0x2000, 0, 9000), (0x2001, 2, 5000), (0x2002, 4, 7000)];
+    departing.add(departures(
+        three.map(|(spi, slot, due)| departure(spi, slot, due)),
+    ));
     let left = |departing: &Departing| -> Vec<_> {
         let each = departing.iter();
-        each.map(|d| (d.config.name.clone(), d.due)).collect()
+        each.map(|(d, due)| (d.config.name.clone(), due)).collect()
     };
     let of = |name: &str, due| (name.to_owned(), due);
     assert_eq!(
@@ -555,14 +563,22 @@ fn removed_sas_leave_in_the_order_of_their_times() {
     );
     // A later reload ends what its discard entries, or no overlap at all, do not go with.
     departing.hasten(6000);
-    assert_eq!(left(&departing), [of("2000", 6000), of("2002", 6000)]);
+    // What it removes itself has its own time.
+    departing.add(departures([departure(0x2003, 6, 8000)]));
+    assert_eq!(
+        left(&departing),
+        [of("2002", 6000), of("2000", 6000), of("2003", 8000)]
+    );
     assert_eq!(departing.name(0, SaSide::Inbound(4)), Some("2002"));
     assert_eq!(words(&departing.due(5999, 1)), [""; 0]);
     let gone = words(&departing.due(6000, 1));
     assert_eq!(
         gone,
-        ["0: unindex 2000", "0: -in 0", "0: unindex 2002", "0: -in 4"]
+        ["0: unindex 2002", "0: -in 4", "0: unindex 2000", "0: -in 0"]
     );
+    assert_eq!(left(&departing), [of("2003", 8000)]);
+    assert_eq!(words(&departing.due(7999, 1)), [""; 0]);
+    assert_eq!(departing.due(8000, 1).len(), 2);
     assert_eq!(departing.len(), 0);
     assert_eq!(departing.name(0, SaSide::Inbound(4)), None);
 }
@@ -571,7 +587,9 @@ fn removed_sas_leave_in_the_order_of_their_times() {
 #[test]
 fn many_removed_sas_leave_in_portions() {
     let mut departing = Departing::default();
-    (0..1500).for_each(|n| departing.add(departure(0x2000 + n, n, 5000)));
+    departing.add(departures(
+        (0..1500).map(|n| departure(0x2000 + n, n, 5000)),
+    ));
     assert_eq!(departing.due(5000, 1).len(), 2 * 1024);
     assert_eq!(departing.due(5000, 1).len(), 2 * 476);
     assert_eq!(departing.due(5000, 1).len(), 0);
