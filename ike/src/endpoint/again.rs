@@ -58,6 +58,13 @@ impl Endpoint {
         }
     }
 
+    /// A connection is not to stand any more.
+    pub(super) fn give_up(&mut self, name: &str) {
+        self.agenda.set(Item::Restart(name.to_owned()), None);
+        self.restarts.remove(name);
+        self.coming_again.remove(name);
+    }
+
     /// Begins anew: all of a connection without a phase 1, else what is not there.
     pub(super) fn restart(&mut self, now: Time, name: &str) {
         let has_phase_1 = self.ikes_of(name).next().is_some();

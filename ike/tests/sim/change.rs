@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use portcullis_config::{Connection, Dpd, DpdAction, Start};
-use portcullis_ike::{ChildId, Command, Event};
+use portcullis_ike::{ChildId, Command, Event, Peer};
 
 use crate::harness::{Pair, gateways, range};
 
@@ -306,4 +306,31 @@ fn what_comes_again_narrower_has_come() {
     pair.run(1000 * SECOND);
     assert_eq!(pair.ends[0].failures(), failures);
     assert_eq!(children(&pair, 0, "lan").len(), 1);
+}
+
+/// A restart that is still to come, for a child that was refused, does not bring back who was dismissed.
+#[test]
+fn a_restart_does_not_bring_back_who_is_dismissed() {
+    let [mut a, b] = two_children();
+    a.start = Start::Load;
+    let mut narrow = b;
+    narrow.children.pop();
+    let mut pair = Pair::new(374, [a, narrow]);
+    pair.initiate(0);
+    pair.run(SECOND);
+    assert_eq!((pair.agreed(), children(&pair, 0, "lan").len()), (1, 1));
+    let dismiss = |address: &str| Command::Dismiss {
+        connection: "peer".to_owned(),
+        peer: Peer::Address(address.parse().unwrap()),
+    };
+    // Somebody else is not there, and nothing changes.
+    let failures = pair.ends[0].failures();
+    pair.command(0, dismiss("192.0.2.3"));
+    pair.run(300 * SECOND);
+    assert!(pair.ends[0].failures() > failures, "it is tried again");
+    pair.command(0, dismiss("192.0.2.2"));
+    let sent = pair.log.len();
+    pair.run(1000 * SECOND);
+    assert!(ikes(&pair).is_empty() && children(&pair, 0, "lan").is_empty());
+    assert_eq!(pair.log.len(), sent, "nobody begins anew");
 }
