@@ -98,6 +98,8 @@ pub(crate) struct Core {
     pub(crate) calendar: Option<u64>,
     /// Certificates of the connections that have some, by name.
     pub(crate) credentials: HashMap<String, Vec<KnownCredentials>>,
+    /// Lives that peers wanted and did not get, as told last: by connection, and by child but for phase 1.
+    pub(crate) short_lives: HashMap<(String, Option<String>), Lifetime>,
     /// IKE SAs by the peer's address, half-open ones too.
     pub(crate) peers: HashMap<IpAddr, usize>,
     pub(crate) children: Children,
@@ -126,6 +128,7 @@ impl Core {
             connections: Vec::new(),
             calendar: None,
             credentials: HashMap::new(),
+            short_lives: HashMap::new(),
             peers: HashMap::new(),
             children: Children::default(),
             leases: Leases::default(),
@@ -169,14 +172,19 @@ impl Core {
         self.works.push_back(Work { ike, exchange, job });
     }
 
-    /// The peer wants so short a life, and does not get it.
+    /// The peer wants so short a life, and does not get it: told once, not at each renewal.
     pub(crate) fn note_short_life(
         &mut self,
         connection: &str,
         child: Option<&str>,
         wanted: Option<Lifetime>,
     ) {
-        if let Some(Lifetime { seconds, kilobytes }) = wanted {
+        let Some(wanted) = wanted else {
+            return;
+        };
+        let of = (connection.to_owned(), child.map(str::to_owned));
+        if self.short_lives.insert(of, wanted) != Some(wanted) {
+            let Lifetime { seconds, kilobytes } = wanted;
             self.events.push_back(Event::ShortLife {
                 connection: connection.to_owned(),
                 child: child.map(str::to_owned),

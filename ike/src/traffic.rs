@@ -180,6 +180,15 @@ pub(crate) fn contains(policy: &Selector, asked: &Selector) -> bool {
         && upper_contains(&policy.upper, &asked.upper)
 }
 
+/// True if two selectors have addresses in common, on both sides.
+pub(crate) fn meet(one: &Selector, other: &Selector) -> bool {
+    let common = |one: &[AddressRange], other: &[AddressRange]| {
+        one.iter()
+            .any(|a| other.iter().any(|b| a.start <= b.end && b.start <= a.end))
+    };
+    common(&one.local, &other.local) && common(&one.remote, &other.remote)
+}
+
 fn upper_contains(policy: &UpperLayer, asked: &UpperLayer) -> bool {
     match (policy, asked) {
         (UpperLayer::Any, _) => true,
@@ -272,6 +281,23 @@ mod tests {
         let packet = |l: &str, r: &str| piece_for(&lan(), l.parse().unwrap(), r.parse().unwrap());
         assert_eq!(packet("fd01::1", "fd02::1").as_ref(), pieces.get(1));
         assert_eq!(packet("10.1.0.1", "10.3.0.1"), None);
+    }
+
+    #[test]
+    fn traffic_meets_on_both_sides() {
+        let with = |local, remote| Selector {
+            local: vec![local],
+            remote: vec![remote],
+            upper: UpperLayer::Any,
+        };
+        let (near, far) = (
+            range("10.1.0.7", "10.1.0.7"),
+            range("10.2.0.0", "10.2.255.255"),
+        );
+        assert!(meet(&lan(), &with(near, far)) && meet(&with(near, far), &lan()));
+        assert!(!meet(&lan(), &with(near, range("10.2.1.0", "10.2.1.255"))));
+        assert!(!meet(&lan(), &with(range("10.3.0.1", "10.3.0.1"), far)));
+        assert!(!meet(&lan(), &with(near, range("fd03::", "fd03::ffff"))));
     }
 
     #[test]

@@ -175,6 +175,10 @@ fn run(arguments: &Arguments, order: &Order) -> Result<String, Error> {
             stream.shutdown(Shutdown::Write).map_err(failed(socket))?;
         }
         match stream.read(&mut *chunk) {
+            Ok(0) if files.is_none() => {
+                let words = "the gateway has ended before the capture began";
+                return Err(failed(socket)(std::io::Error::other(words)));
+            }
             Ok(0) => return Ok("the gateway has ended".into()),
             Ok(length) => buffer.extend_from_slice(chunk.get(..length).unwrap_or_default()),
             Err(error)

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use portcullis_config::Document;
+use portcullis_config::{Document, Loaded, Mistake};
 
 use super::{fail, reload, show};
 use crate::agent::cache;
@@ -185,15 +185,10 @@ fn import(file: &Path, socket: &Path) -> Done {
         mode: None,
         ..read_document(file).map_err(said)?
     };
-    let checked = match status.store {
-        Some(_) => policy_file::load(&status.file, std::slice::from_ref(&new)),
-        None => portcullis_config::parse(
-            &new.text,
-            file,
-            status.file.parent().unwrap_or(Path::new("")),
-        ),
+    match status.store {
+        Some(_) => policy_file::load(&status.file, std::slice::from_ref(&new)).map_err(words)?,
+        None => check_as(&place, &new)?,
     };
-    checked.map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect::<Vec<_>>())?;
     let old = read_document(&place).ok();
     replace(&place, &new)?;
     let report = socket::reload(socket, false).map_err(said)?;
@@ -210,8 +205,35 @@ fn import(file: &Path, socket: &Path) -> Done {
     }
 }
 
+/// Checks a document as what is to take the place of the machine's own file, beside which keys are looked for.
+fn check_as(place: &Path, document: &Document) -> Result<Loaded, Vec<String>> {
+    let beside = write_beside(place, document)?;
+    let checked = policy_file::load(&beside, &[]);
+    fs::remove_file(&beside).map_err(about(&beside))?;
+    checked.map_err(|mut mistakes| {
+        for mistake in &mut mistakes {
+            mistake.file = document.name.clone();
+        }
+        words(mistakes)
+    })
+}
+
+fn words(mistakes: Vec<Mistake>) -> Vec<String> {
+    mistakes.iter().map(ToString::to_string).collect()
+}
+
 /// Puts a document into the place of a file, as a whole or not at all.
 fn replace(place: &Path, document: &Document) -> Done {
+    let beside = write_beside(place, document)?;
+    fs::rename(&beside, place).map_err(|error| {
+        // What is half done is of no use; the error says enough.
+        let _ = fs::remove_file(&beside);
+        about(place)(error)
+    })
+}
+
+/// Writes a document into a new file beside another one, as a whole or not at all.
+fn write_beside(place: &Path, document: &Document) -> Result<PathBuf, Vec<String>> {
     let beside = place.with_extension(format!("new-{}", std::process::id()));
     let written = || {
         let mut new = fs::OpenOptions::new();
@@ -220,12 +242,69 @@ fn replace(place: &Path, document: &Document) -> Done {
         if let Some(mode) = document.mode {
             new.set_permissions(fs::Permissions::from_mode(mode))?;
         }
-        new.sync_all()?;
-        fs::rename(&beside, place)
+        new.sync_all()
     };
-    written().map_err(|error| {
-        // What is half written is of no use; the error says enough.
-        let _ = fs::remove_file(&beside);
-        about(place)(error)
-    })
+    match written() {
+        Ok(()) => Ok(beside),
+        Err(error) => {
+            // What is half written is of no use; the error says enough.
+            let _ = fs::remove_file(&beside);
+            Err(about(place)(error))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The certificate is that of the examples, and the key another one's.
+    const POLICY: &str = r#"[[port]]
+name = "wan"
+device = "net_null0"
+side = "unprotected"
+addresses = ["192.0.2.1/24"]
+[[spd]]
+name = "x"
+remote = "10.2.0.0/24"
+action = "protect"
+connection = "b"
+[[connection]]
+name = "b"
+remote = "192.0.2.2"
+certificate = "good.crt"
+private-key-file = "other.pem"
+roots = ["good.crt"]
+[[connection.child]]
+name = "c"
+"#;
+
+    #[test]
+    fn a_key_that_does_not_fit_is_refused_before_anything_is_replaced() {
+        let folder = std::env::temp_dir().join(format!("portcullis-import-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let write = |name: &str, text: &str| {
+            let path = folder.join(name);
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        };
+        let certificate = include_str!("../../../config/examples/keys/gateway.crt");
+        write("good.crt", certificate);
+        write("other.pem", include_str!("../policy_file/expired.pem"));
+        let document = Document {
+            name: "elsewhere/new.toml".into(),
+            mode: None,
+            text: POLICY.to_owned().into(),
+        };
+        let said = check_as(&folder.join("policy.toml"), &document).unwrap_err();
+        let wanted = "elsewhere/new.toml:15:20: error: the private key does not belong to the own certificate";
+        assert!(said.contains(&wanted.to_owned()), "{said:?}");
+        let mut left: Vec<_> = fs::read_dir(&folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["good.crt", "other.pem"]);
+        fs::remove_dir_all(&folder).unwrap();
+    }
 }

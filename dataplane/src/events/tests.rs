@@ -176,21 +176,14 @@ fn the_journal_gets_a_field_for_each_of_the_events() {
     std::fs::remove_dir_all(directory).expect("removed");
 }
 
-/// One of each kind, with something in every field.
-fn one_of_each() -> Vec<Event> {
+/// What becomes of peers and of SAs.
+fn of_peers_and_sas() -> Vec<Event> {
     let text = |text: &str| text.to_owned();
     let (connection, name) = (text("b"), text("lans"));
     let (remote, reason) = (text("192.0.2.2:500"), text("for a reason"));
     let (transform, sa) = (text("aes128-gcm16"), text("to-b"));
     let spis = || vec![text("0x00000100"), text("0x00000200")];
-    let (source, destination) = (text("192.0.2.1"), text("192.0.2.2"));
     vec![
-        Event::Started {
-            version: text("1.0.0"),
-            workers: 2,
-            entries: 3,
-        },
-        Event::Stopping {},
         Event::IkeUp {
             ike: 1,
             connection: connection.clone(),
@@ -250,6 +243,23 @@ fn one_of_each() -> Vec<Event> {
             children: 2,
             remote: remote.clone(),
         },
+        Event::ShortLife {
+            connection: connection.clone(),
+            child: Some(name.clone()),
+            seconds: Some(10),
+            kilobytes: Some(20),
+        },
+    ]
+}
+
+/// What fails with a peer or a packet, and what is learnt of a path.
+fn of_failures() -> Vec<Event> {
+    let text = |text: &str| text.to_owned();
+    let (connection, name) = (text("b"), text("lans"));
+    let (remote, reason) = (text("192.0.2.2:500"), text("for a reason"));
+    let (source, destination) = (text("192.0.2.1"), text("192.0.2.2"));
+    let sa = text("to-b");
+    vec![
         bad_spi(),
         Event::AuthenticationFailed {
             connection: Some(connection.clone()),
@@ -281,6 +291,20 @@ fn one_of_each() -> Vec<Event> {
             reason: reason.clone(),
         },
         Event::PathMtu { sa, mtu: 1400 },
+    ]
+}
+
+/// What the gateway itself does, and those that it depends on.
+fn of_the_gateway() -> Vec<Event> {
+    let text = |text: &str| text.to_owned();
+    let reason = text("for a reason");
+    vec![
+        Event::Started {
+            version: text("1.0.0"),
+            workers: 2,
+            entries: 3,
+        },
+        Event::Stopping {},
         Event::PolicyChanged {
             sas_added: 1,
             sas_removed: 2,
@@ -327,6 +351,11 @@ fn one_of_each() -> Vec<Event> {
             count: 3,
         },
     ]
+}
+
+/// One of each kind, with something in every field.
+fn one_of_each() -> Vec<Event> {
+    [of_peers_and_sas(), of_failures(), of_the_gateway()].concat()
 }
 
 /// What the published schema has of each kind: its name, and those of its fields.

@@ -27,11 +27,19 @@ impl Endpoint {
         self.plan_restart(now, name, |c| c.start == Start::Load || comes_again);
     }
 
-    /// True if each child of a connection stands, for each piece of its traffic.
+    /// True if each child of a connection stands, for as much of each piece of its traffic as the peer wants.
     fn is_complete(&self, connection: &Connection) -> bool {
+        let stands = |name: &str, piece: &Selector| {
+            let mut children = self.core.children.of_connection(&connection.name);
+            children.any(|child| {
+                child.policy.name == name
+                    && !child.is_replaced()
+                    && traffic::meet(piece, &child.selector)
+            })
+        };
         connection.children.iter().all(|policy| {
             let mut pieces = traffic::pieces(&policy.selector).into_iter();
-            pieces.all(|piece| self.has_child(&connection.name, &policy.name, &piece))
+            pieces.all(|piece| stands(&policy.name, &piece))
         })
     }
 
@@ -48,6 +56,13 @@ impl Endpoint {
             let at = self.core.again(now, *failures);
             self.agenda.set(item, Some(at));
         }
+    }
+
+    /// A connection is not to stand any more.
+    pub(super) fn give_up(&mut self, name: &str) {
+        self.agenda.set(Item::Restart(name.to_owned()), None);
+        self.restarts.remove(name);
+        self.coming_again.remove(name);
     }
 
     /// Begins anew: all of a connection without a phase 1, else what is not there.

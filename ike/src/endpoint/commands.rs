@@ -395,9 +395,7 @@ impl Endpoint {
                 sa.close(core, now, reason.clone());
             });
         }
-        self.agenda.set(Item::Restart(name.to_owned()), None);
-        self.restarts.remove(name);
-        self.coming_again.remove(name);
+        self.give_up(name);
     }
 
     fn soft_expired(&mut self, now: Time, id: ChildId) {

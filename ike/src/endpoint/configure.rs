@@ -38,6 +38,7 @@ impl Endpoint {
         let pools = connections.iter().filter_map(|c| c.remote_access.pool());
         self.core.leases.retain(&pools.collect::<Vec<_>>());
         self.core.credentials.clear();
+        self.core.short_lives.clear();
         for connection in &connections {
             self.load_credentials(now, connection);
         }

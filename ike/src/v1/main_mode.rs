@@ -384,9 +384,10 @@ fn receive_authentication(
         keys.iv = iv;
     }
     sa.phase1.accepted(incoming.bytes);
-    // RFC 2407 4.6.3 lets a responder say its lifetime here as well. The hash covers nothing beside the identity, so
-    // that anybody on the path may have changed it: it is heard only in exchanges that are authentic to their end. INITIAL-CONTACT, which peers
-    // say here and nowhere else, is heard once the proof holds.
+    // RFC 2407 4.6.3 lets a responder say its lifetime here as well. The hash covers nothing beside the identity
+    // (RFC 2409 5), so that anybody on the path may have changed it: it is heard only in exchanges that are authentic to
+    // their end. No hash covers INITIAL-CONTACT here either. It is taken nevertheless, once the peer has proved who it
+    // is: it is encrypted, and peers say it nowhere else in main mode.
     // RFC 3947 4: the initiator goes over to the other port with this message.
     sa.path = incoming.path;
     let identified = phase1::identify(sa, core, identity);

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use portcullis_config::{Connection, Dpd, DpdAction, Start};
-use portcullis_ike::{ChildId, Command, Event};
+use portcullis_ike::{ChildId, Command, Event, Peer};
 
 use crate::harness::{Pair, gateways, range};
 
@@ -241,24 +241,32 @@ fn nobody_starts_what_only_a_dead_peer_restarts() {
     );
 }
 
-/// What a dead peer took down comes again with each of its children: two of one, which the peer has split, are not one
-/// of each.
-#[test]
-fn a_child_that_stands_twice_is_not_another_that_does_not() {
-    let [mut a, b] = two_children();
+/// The second end has gone away for a minute, and what stood at the first, which begins again by itself, went with it.
+fn lost(seed: u64, [mut a, b]: [Connection; 2]) -> Pair {
+    let children = a.children.len();
     a.dpd = Some(Dpd {
         delay: 10,
         on_traffic_only: false,
         action: DpdAction::Restart,
     });
-    let mut pair = Pair::new(372, [a, b.clone()]);
+    let mut pair = Pair::new(seed, [a, b]);
     pair.initiate(0);
     pair.run(SECOND);
-    assert_eq!(pair.agreed(), 2);
+    assert_eq!(pair.agreed(), children);
     let fair = pair.weather;
     pair.weather.loss = 100;
     pair.run(60 * SECOND);
     assert_eq!(pair.ends[0].installed.outbound.len(), 0);
+    pair.weather = fair;
+    pair
+}
+
+/// What a dead peer took down comes again with each of its children: two of one, which the peer has split, are not one
+/// of each.
+#[test]
+fn a_child_that_stands_twice_is_not_another_that_does_not() {
+    let [a, b] = two_children();
+    let mut pair = lost(372, [a, b.clone()]);
     // The peer comes back with a part of the first child beside it, and without the other.
     let mut split = b.clone();
     split.children[1] = split.children[0].clone();
@@ -267,7 +275,6 @@ fn a_child_that_stands_twice_is_not_another_that_does_not() {
     let (connection, child) = ("peer".to_owned(), Some("part".to_owned()));
     let part = Command::Initiate { connection, child };
     pair.command(1, Command::Configure(vec![Arc::new(split)]));
-    pair.weather = fair;
     pair.run(100 * SECOND);
     pair.command(1, part);
     pair.run(300 * SECOND);
@@ -276,4 +283,54 @@ fn a_child_that_stands_twice_is_not_another_that_does_not() {
     pair.command(1, Command::Configure(vec![Arc::new(b)]));
     pair.run(600 * SECOND);
     assert_eq!(children(&pair, 0, "other").len(), 1);
+}
+
+/// RFC 2409 5.5: a peer asks for what it likes of the traffic. That is what comes again, and nobody goes on to ask for
+/// the rest, which it refuses.
+#[test]
+fn what_comes_again_narrower_has_come() {
+    let [a, b] = gateways();
+    let mut pair = lost(373, [a, b.clone()]);
+    let mut narrow = b;
+    narrow.children[0].selector.local = vec![range("10.2.0.7", "10.2.0.7")];
+    pair.command(1, Command::Configure(vec![Arc::new(narrow)]));
+    pair.run(100 * SECOND);
+    assert!(children(&pair, 0, "lan").is_empty());
+    let failures = pair.ends[0].failures();
+    pair.run(100 * SECOND);
+    assert!(pair.ends[0].failures() > failures, "it is tried again");
+    pair.initiate(1);
+    pair.run(300 * SECOND);
+    assert_eq!(children(&pair, 0, "lan").len(), 1);
+    let failures = pair.ends[0].failures();
+    pair.run(1000 * SECOND);
+    assert_eq!(pair.ends[0].failures(), failures);
+    assert_eq!(children(&pair, 0, "lan").len(), 1);
+}
+
+/// A restart that is still to come, for a child that was refused, does not bring back who was dismissed.
+#[test]
+fn a_restart_does_not_bring_back_who_is_dismissed() {
+    let [mut a, b] = two_children();
+    a.start = Start::Load;
+    let mut narrow = b;
+    narrow.children.pop();
+    let mut pair = Pair::new(374, [a, narrow]);
+    pair.initiate(0);
+    pair.run(SECOND);
+    assert_eq!((pair.agreed(), children(&pair, 0, "lan").len()), (1, 1));
+    let dismiss = |address: &str| Command::Dismiss {
+        connection: "peer".to_owned(),
+        peer: Peer::Address(address.parse().unwrap()),
+    };
+    // Somebody else is not there, and nothing changes.
+    let failures = pair.ends[0].failures();
+    pair.command(0, dismiss("192.0.2.3"));
+    pair.run(300 * SECOND);
+    assert!(pair.ends[0].failures() > failures, "it is tried again");
+    pair.command(0, dismiss("192.0.2.2"));
+    let sent = pair.log.len();
+    pair.run(1000 * SECOND);
+    assert!(ikes(&pair).is_empty() && children(&pair, 0, "lan").is_empty());
+    assert_eq!(pair.log.len(), sent, "nobody begins anew");
 }

@@ -14,6 +14,7 @@ use portcullis_config::{
 };
 use portcullis_ike::{
     AddSa, ChildId, Command, Datagram, Endpoint, Event, RandomSource, Settings, SpiSource, Time,
+    Work,
 };
 
 /// Random numbers from a seed (splitmix64): the same seed gives the same run.
@@ -86,6 +87,8 @@ pub(crate) struct End {
     pub(crate) reserved: Arc<AtomicU32>,
     /// Without SPIs it refuses whatever quick mode asks for.
     pub(crate) exhausted: Arc<AtomicBool>,
+    /// It has no time for work: what there is waits.
+    pub(crate) is_busy: bool,
     /// Packets received and sent, by child.
     counts: HashMap<ChildId, (u64, u64)>,
     random: Seeded,
@@ -107,6 +110,7 @@ impl End {
             installed: Installed::default(),
             reserved,
             exhausted,
+            is_busy: false,
             counts: HashMap::new(),
             random: Seeded(!seed),
         }
@@ -144,6 +148,13 @@ impl End {
         self.installed.outbound.remove(&child);
         if self.installed.current == Some(child) {
             self.installed.current = self.installed.outbound.keys().next_back().copied();
+        }
+    }
+
+    fn next_work(&mut self) -> Option<Work> {
+        match self.is_busy {
+            true => None,
+            false => self.endpoint.poll_work(),
         }
     }
 
@@ -253,7 +264,7 @@ impl Pair {
                 self.ends[from].take(event);
                 more = true;
             }
-            while let Some(work) = self.ends[from].endpoint.poll_work() {
+            while let Some(work) = self.ends[from].next_work() {
                 let done = work.run(&mut self.ends[from].random, CALENDAR);
                 let now = self.now;
                 self.ends[from].endpoint.handle_work_done(now, done);

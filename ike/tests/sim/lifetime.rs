@@ -165,6 +165,15 @@ fn a_second_is_no_life() {
             assert_eq!((sa.hard.seconds, sa.hard.bytes), (Some(60), Some(1 << 20)));
             assert!(sa.soft.seconds >= Some(48), "{:?}", sa.soft);
         }
+        // Once, however often there are new ones.
+        for _ in 0..3 {
+            pair.initiate(0);
+            pair.run(SECOND / 2);
+        }
+        let us = &pair.ends[1 - greedy];
+        let installed = us.events.iter();
+        let installed = installed.filter(|event| matches!(event, Event::AddSa(_)));
+        assert!(installed.count() > 6);
         let told = us.events.iter().filter_map(|event| match event {
             Event::ShortLife {
                 child,

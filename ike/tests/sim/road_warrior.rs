@@ -15,7 +15,7 @@ use crate::harness::{Pair, gateways, range};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// The exchange type of draft-dukes-ike-mode-cfg-02 3.1.
-const TRANSACTION: u8 = 6;
+pub(crate) const TRANSACTION: u8 = 6;
 /// `openssl passwd -6 -salt abcdefgh wonderland`.
 pub(crate) const HASH: &str = "$6$abcdefgh$e1o..VsKRS0O4M9J1Qb9u.strxNEAfDkCXcaYc5TsDrJFctQCTMkPeis45vy3ZQtqt4dqG4vXTonFJKbQgR2Q1";
 

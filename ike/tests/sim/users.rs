@@ -10,7 +10,7 @@ use portcullis_config::{
 use portcullis_ike::{CloseReason, Command, Event, Peer};
 
 use crate::harness::{Pair, range};
-use crate::road_warrior::{HASH, address_of, client, connections, pool, stands};
+use crate::road_warrior::{HASH, TRANSACTION, address_of, client, connections, pool, stands};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// `openssl passwd -6 -salt stuvwxyz wonderland`.
@@ -300,4 +300,31 @@ fn who_stays_when_another_is_dismissed() {
     pair.command(1, Command::Dismiss { connection, peer });
     pair.run(SECOND);
     assert_eq!(leased(&pair), ["10.1.0.10".to_owned()].into());
+}
+
+/// Who is dismissed while its password is checked does not come in a moment later.
+#[test]
+fn who_is_in_check_is_dismissed() {
+    let mut pair = Pair::new(415, connections());
+    // The password comes when there is no time for it.
+    pair.tamper = Some(Box::new(|from, bytes| match (from, bytes[18]) {
+        (0, TRANSACTION) => Vec::new(),
+        _ => vec![bytes.to_vec()],
+    }));
+    pair.initiate(0);
+    pair.run(SECOND);
+    pair.tamper = None;
+    pair.ends[1].is_busy = true;
+    pair.run(20 * SECOND);
+    assert_eq!(leased(&pair), BTreeSet::new());
+    let user = |name: &str| Peer::User(name.to_owned());
+    let has_peer = |pair: &Pair, name| pair.ends[1].endpoint.has_peer("peer", &user(name));
+    assert!(has_peer(&pair, "alice") && !has_peer(&pair, "bob"));
+    let (connection, peer) = ("peer".to_owned(), user("alice"));
+    pair.command(1, Command::Dismiss { connection, peer });
+    pair.ends[1].is_busy = false;
+    pair.run(SECOND);
+    assert!(pair.ends[1].endpoint.snapshot().ikes.is_empty());
+    assert_eq!(leased(&pair), BTreeSet::new());
+    pair.no_leak();
 }
