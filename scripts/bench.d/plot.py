@@ -1,6 +1,6 @@
 """Cycles per packet as bars: a small SVG without a library."""
 
-BAR, GAP, LEFT, WIDTH = 14, 10, 230, 560
+BAR, GAP, LEFT, WIDTH = 14, 10, 280, 560
 OURS, PEER, INK = "#1f6feb", "#9aa4af", "#57606a"
 
 
