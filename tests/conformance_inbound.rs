@@ -101,10 +101,10 @@ fn step_02_isakmp_passes_unmodified() {
 
 /// A pair whose A has its outbound SA, and whose B its inbound SA, on a NIC; and a packet as A's NIC gets it: with all
 /// headers, and in clear.
-fn offloaded<'a>(
+fn offloaded(
     traffic: Traffic,
-    nics: &'a [RefCell<FakeNic>; 2],
-) -> (Pair, [Offers<Driver<'a>>; 2], Vec<u8>) {
+    nics: &[RefCell<FakeNic>; 2],
+) -> (Pair, [Offers<Driver<'_>>; 2], Vec<u8>) {
     let mut pair = Pair::protected(traffic);
     let [a, b] = nics;
     let mut offers = [Offers::new(Driver(a)), Offers::new(Driver(b))];
