@@ -12,7 +12,7 @@
 
 use std::time::Duration;
 
-use portcullis_config::{Secret, Xauth};
+use portcullis_config::{ModeConfig, Secret, Xauth};
 
 use crate::core::Core;
 use crate::peer_id::PeerId;
@@ -64,6 +64,8 @@ pub(crate) enum Admission {
     },
     /// Server: the acknowledgement of a refusal.
     AwaitFarewell { user: String },
+    /// Server that pushes an address: the acknowledgement of the verdict.
+    AwaitPush,
     /// Client: a question, or the verdict.
     AwaitVerdict,
     /// Client: the verdict has come.
@@ -80,6 +82,7 @@ impl Admission {
             Admission::Checking { .. } => "xauth: checks the password",
             Admission::Delaying { .. } => "xauth: lets a wrong password wait",
             Admission::AwaitFarewell { .. } => "xauth: has refused",
+            Admission::AwaitPush => "xauth: has admitted",
             Admission::AwaitVerdict | Admission::Judged { .. } => "xauth: awaits the verdict",
             Admission::AwaitAddress => "mode config: awaits an address",
         }
@@ -126,6 +129,7 @@ pub(super) fn is_due(sa: &IkeSa) -> bool {
                 | Admission::Checking { .. }
                 | Admission::Delaying { .. }
                 | Admission::AwaitFarewell { .. }
+                | Admission::AwaitPush
         )
     )
 }
@@ -167,6 +171,7 @@ pub(super) fn answered(
             farewell(sa, core, now);
             Ok(())
         }
+        IkeState::Admission(Admission::AwaitPush) => mode_config::begin(sa, core, now),
         _ => Ok(()),
     }
 }
@@ -277,7 +282,8 @@ pub(super) fn computed(
     Ok(())
 }
 
-/// Server: the user is who they say. The acknowledgement of that ends its repetition, and nothing else waits for it.
+/// Server: the user is who they say. The acknowledgement of that ends its repetition, and nothing waits for it but a push:
+/// a client to which that comes first may take it for the verdict.
 fn admit(
     sa: &mut IkeSa,
     core: &mut Core,
@@ -289,7 +295,13 @@ fn admit(
     core.counters.users += 1;
     sa.peer_id = Some(PeerId::of_user(&connection, &identity, user));
     transaction::begin(sa, core, now, &status(identifier, OK))?;
-    mode_config::begin(sa, core, now)
+    match &connection.remote_access.mode_config {
+        Some(ModeConfig::Give { push: true, .. }) => {
+            enter(sa, Admission::AwaitPush);
+            Ok(())
+        }
+        _ => mode_config::begin(sa, core, now),
+    }
 }
 
 /// Server: no more tries.
