@@ -167,8 +167,8 @@ impl FastEngine {
         None
     }
 
-    /// Seals or opens the packets of up to [`BURST`] items: the kernel takes its own as they come, the others are
-    /// listed. Bit i of the answer is item i's `ok`.
+    /// Seals or opens the packets of up to [`BURST`] items: the kernel takes those of AES-GCM as they come, the
+    /// others are listed. Bit i of the answer is item i's `ok`.
     #[inline(always)]
     fn each<'a, T, const SEAL: bool>(
         &mut self,
@@ -179,7 +179,7 @@ impl FastEngine {
         let items = items.iter_mut().take(BURST).enumerate();
         let packets = items.map(|(place, item)| {
             let job = job(item)?;
-            let Algorithm::Kernel(key) = &job.key.algorithm else {
+            let Algorithm::Gcm(key) = &job.key.algorithm else {
                 places.push(place);
                 others.push(job);
                 return None;
@@ -203,26 +203,41 @@ impl FastEngine {
             return done;
         }
         match SEAL {
-            true => self.others(&mut others, MultiBuffer::seal, Portable::seal),
-            false => self.others(&mut others, MultiBuffer::open, Portable::open),
+            true => self.others(
+                &mut others,
+                KernelEngine::seal_cbc_hmac,
+                MultiBuffer::seal,
+                Portable::seal,
+            ),
+            false => self.others(
+                &mut others,
+                KernelEngine::open_cbc_hmac,
+                MultiBuffer::open,
+                Portable::open,
+            ),
         }
         done | engine::answers(&places, &others)
     }
 
-    /// Runs every job that is not the kernel's: those of the library together, those of the portable engine one by
-    /// one.
+    /// Runs every job that is not of AES-GCM by the kernel: those of its other algorithms and of the library together,
+    /// those of the portable engine one by one.
     fn others(
         &mut self,
         jobs: &mut [EspJob<'_, Key>],
+        kernel: impl Fn(&KernelEngine, &mut [EspJob<'_, Key>]),
         multi_buffer: impl Fn(&mut MultiBuffer, &mut [EspJob<'_, Key>]),
         portable: impl Fn(&mut Portable, &mut [EspJob<'_, portable::Key>]),
     ) {
         for jobs in jobs.chunks_mut(BURST) {
+            if let Ok(engine) = &self.kernel {
+                kernel(engine, jobs);
+            }
             if let Ok(engine) = &mut self.multi_buffer {
                 multi_buffer(engine, jobs);
             }
             for job in jobs {
                 match &job.key.algorithm {
+                    Algorithm::CbcHmac(_) if self.kernel.is_ok() => {}
                     Algorithm::MultiBuffer(_) if self.multi_buffer.is_ok() => {}
                     Algorithm::Portable(key) => {
                         let mut one = [EspJob {
@@ -321,7 +336,8 @@ impl fmt::Debug for Key {
 
 // Each has its schedule in a box: an SA is as small as its own fields, however large the other kinds are.
 enum Algorithm {
-    Kernel(kernel::Key),
+    Gcm(vaes::gcm::Key),
+    CbcHmac(vaes::cbc_hmac::Key),
     MultiBuffer(Box<multi_buffer::Key>),
     Portable(Box<portable::Key>),
     Device(Box<DeviceKey>),
@@ -381,9 +397,7 @@ impl Engine for FastEngine {
         check_key_lengths(transform, keys.0, keys.1)?;
         let choice = self.choose(transform).ok_or(KeyError::Unsupported)?;
         let algorithm = match (choice.engine, &self.kernel, &self.multi_buffer) {
-            (EngineKind::Vaes, Ok(engine), _) => {
-                Algorithm::Kernel(engine.key(transform, keys.0, keys.1)?)
-            }
+            (EngineKind::Vaes, Ok(engine), _) => engine.key(transform, keys.0, keys.1)?,
             (EngineKind::IpsecMb, _, Ok(engine)) => {
                 Algorithm::MultiBuffer(Box::new(engine.key(transform, keys.0, keys.1)?))
             }
@@ -398,7 +412,8 @@ impl Engine for FastEngine {
     #[inline]
     fn prefetch(&self, key: &Key, payload: usize) {
         match &key.algorithm {
-            Algorithm::Kernel(key) => key.prefetch(payload),
+            Algorithm::Gcm(key) => key.prefetch(payload),
+            Algorithm::CbcHmac(key) => key.prefetch(),
             Algorithm::MultiBuffer(key) => prefetch::front(&**key, 5),
             Algorithm::Portable(key) => prefetch::front(&**key, 5),
             Algorithm::Device(_) => {}

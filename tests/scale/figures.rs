@@ -21,7 +21,7 @@ const START: Duration = Duration::from_secs(600);
 const PAIRS: u32 = 100_000;
 /// Packets that go round over the SAs at random.
 const RANDOM: usize = 60_000;
-/// Bytes of an SA's key schedule: AES-GCM's, as `vaes-gcm` keeps it.
+/// Bytes of an SA's key schedule: AES-GCM's, as `vaes` keeps it.
 const SCHEDULE: f64 = 1408.0;
 
 /// Resident bytes of a gateway.

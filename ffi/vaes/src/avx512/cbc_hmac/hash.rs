@@ -1,0 +1,53 @@
+//! The hash functions of HMAC.
+
+use super::words::Word;
+use super::{sha1, sha256};
+use crate::Hash;
+
+/// A state of a hash function; of SHA-1 the first five words.
+pub(super) type State = [u32; 8];
+
+/// What it starts from.
+pub(super) const fn start(hash: Hash) -> State {
+    match hash {
+        Hash::Sha1 => sha1::START,
+        Hash::Sha256 => sha256::START,
+    }
+}
+
+/// Hashes a block of each of thirty-two messages whose bit is set in `taken`.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn compress<const SHA256: bool>(state: &mut [Word; 8], words: &[Word; 16], taken: u32) {
+    if SHA256 {
+        sha256::compress(state, words, taken);
+    } else {
+        sha1::compress(state, words, taken);
+    }
+}
+
+/// Hashes blocks of one message.
+pub(super) fn compress_one(hash: Hash, state: &mut State, blocks: &[[u8; 64]]) {
+    match hash {
+        Hash::Sha256 => sha2::block_api::compress256(state, blocks),
+        Hash::Sha1 => {
+            if let Some(state) = state.first_chunk_mut() {
+                ::sha1::block_api::compress(state, blocks);
+            }
+        }
+    }
+}
+
+/// The block of HMAC's outer hash that has the inner one.
+pub(super) fn last_block(hash: Hash, inner: &State) -> [u8; 64] {
+    let mut block = [0; 64];
+    let words = inner.iter().flat_map(|word| word.to_be_bytes());
+    let (digest, padding) = block.split_at_mut(hash.bytes());
+    digest.iter_mut().zip(words).for_each(|(b, w)| *b = w);
+    // FIPS 180-4 5.1.1: a bit, and the length in bits, that of the key block included.
+    if let [bit, .., high, low] = padding {
+        *bit = 0x80;
+        [*high, *low] = (8 * (64 + hash.bytes()) as u16).to_be_bytes();
+    }
+    block
+}

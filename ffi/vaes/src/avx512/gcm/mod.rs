@@ -1,0 +1,21 @@
+//! AES-GCM (NIST SP 800-38D) as ESP uses it (RFC 4106). It works on vectors of four blocks, several vectors side by side,
+//! and hashes one group of vectors while it enciphers the next:
+//!
+//! * [`ghash`] has the arithmetic of GF(2^128), [`counter`] the counter blocks, [`tag`] the tags,
+//! * [`key`] expands keys: round keys, powers of H, and what the first AES round makes of each counter,
+//! * [`lane`] tells the packets of a burst apart by size, [`short`], [`long`] and [`jumbo`] seal and open them.
+
+mod counter;
+mod ghash;
+mod jumbo;
+mod kernel;
+mod key;
+mod known_answer;
+mod lane;
+mod long;
+mod row;
+mod short;
+mod tag;
+
+pub use kernel::Kernel;
+pub use key::Key;

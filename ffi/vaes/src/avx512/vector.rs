@@ -1,0 +1,181 @@
+//! Vectors of four blocks, and the only reads and writes of memory by vectors: each takes its bounds from a slice or
+//! an array, so that none is outside.
+
+use core::arch::{asm, x86_64::*};
+
+/// Four blocks.
+pub(crate) type V = __m512i;
+/// A block as it lies in memory.
+pub(crate) type Block = [u8; 16];
+
+/// The low bits set that belong to the first 64 of `len` bytes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,bmi2")]
+fn mask(len: usize) -> __mmask64 {
+    _bzhi_u64(!0, len.min(64) as u32)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(crate) fn zero() -> V {
+    _mm512_setzero_si512()
+}
+
+/// One block in all four places.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(crate) fn broadcast(block: &Block) -> V {
+    // SAFETY: reads the 16 bytes of `block`, at any alignment.
+    _mm512_broadcast_i32x4(unsafe { _mm_loadu_si128(block.as_ptr().cast()) })
+}
+
+/// One block in the place that is set in `place` (by dwords), and `v` in the others.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(crate) fn insert(v: V, place: __mmask16, block: &Block) -> V {
+    // SAFETY: reads the 16 bytes of `block`, at any alignment.
+    _mm512_mask_broadcast_i32x4(v, place, unsafe { _mm_loadu_si128(block.as_ptr().cast()) })
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(crate) fn load(bytes: &[u8; 64]) -> V {
+    // SAFETY: reads the 64 bytes of `bytes`, at any alignment.
+    unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(crate) fn store(bytes: &mut [u8; 64], v: V) {
+    // SAFETY: writes the 64 bytes of `bytes`, at any alignment.
+    unsafe { _mm512_storeu_si512(bytes.as_mut_ptr().cast(), v) }
+}
+
+/// The first 64 bytes, or as many as there are and zeros.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,bmi2")]
+pub(crate) fn load_part(bytes: &[u8]) -> V {
+    // SAFETY: the mask selects only bytes of the slice; what it does not select is not accessed (it cannot fault).
+    unsafe { _mm512_maskz_loadu_epi8(mask(bytes.len()), bytes.as_ptr().cast()) }
+}
+
+/// Writes as many bytes of `v` as the slice has.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,bmi2")]
+pub(crate) fn store_part(bytes: &mut [u8], v: V) {
+    // SAFETY: the mask selects only bytes of the slice; what it does not select is not accessed (it cannot fault).
+    unsafe { _mm512_mask_storeu_epi8(bytes.as_mut_ptr().cast(), mask(bytes.len()), v) }
+}
+
+/// Whether the bytes are the first of `v`; in constant time.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,bmi2")]
+pub(crate) fn are_part(bytes: &[u8], v: V) -> bool {
+    let different = _mm512_mask_cmpneq_epi8_mask(mask(bytes.len()), load_part(bytes), v);
+    std::hint::black_box(different) == 0
+}
+
+/// As many bytes of `v` as the slice has, and zeros.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,bmi2")]
+pub(crate) fn keep_part(bytes: &[u8], v: V) -> V {
+    _mm512_maskz_mov_epi8(mask(bytes.len()), v)
+}
+
+/// Four blocks of a table from block `first` on, or the last four if there are not so many.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(crate) fn load_blocks<const N: usize>(table: &[Block; N], first: usize) -> V {
+    const { assert!(N >= 4) };
+    // SAFETY: `first` is at most N - 4, so that the 64 bytes from there on are in the table.
+    unsafe { _mm512_loadu_si512(table.as_ptr().add(first.min(N - 4)).cast()) }
+}
+
+/// Sixteen words of a table from word `first` on, or the last sixteen if there are not so many.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(crate) fn load_words<const N: usize>(table: &[u32; N], first: usize) -> V {
+    const { assert!(N >= 16) };
+    // SAFETY: `first` is at most N - 16, so that the 64 bytes from there on are in the table.
+    unsafe { _mm512_loadu_si512(table.as_ptr().add(first.min(N - 16)).cast()) }
+}
+
+/// Keeps the compiler from computing `v` later than here. Left alone, it undoes the interleaving of independent chains
+/// and moves what is for later to where that is used.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(crate) fn hold(v: &mut V) {
+    // SAFETY: no instruction at all.
+    unsafe {
+        asm!(
+            "/* {0} */",
+            inout(zmm_reg) * v,
+            options(nomem, nostack, preserves_flags)
+        )
+    }
+}
+
+/// Constants in the frame of a function that has more vectors than there are registers. The frame is aligned then, which
+/// the compiler does only for what has an address; and reading a constant does not wait for a vector written to an address
+/// that ends alike, since those are all in this frame, too.
+#[repr(align(64))]
+pub(crate) struct InFrame<T>(T);
+
+impl<T> InFrame<T> {
+    /// To be called on a variable of that function.
+    #[inline(always)]
+    pub(crate) fn new(value: T) -> Self {
+        InFrame(value)
+    }
+
+    /// Makes the compiler forget that it knows the constants.
+    #[inline(always)]
+    pub(crate) fn get(&mut self) -> &T {
+        // SAFETY: no instruction at all.
+        unsafe {
+            asm!(
+                "/* {0} */",
+                in(reg) std::ptr::from_mut(&mut self.0),
+                options(nostack, preserves_flags)
+            )
+        }
+        &self.0
+    }
+}
+
+/// The block as a number whose most significant byte is the first one, and back.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(crate) fn reverse_bytes(v: V) -> V {
+    _mm512_shuffle_epi8(v, reversal())
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn reversal() -> V {
+    _mm512_broadcast_i32x4(_mm_set_epi8(
+        0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,
+    ))
+}
+
+#[inline]
+#[target_feature(enable = "sse2")]
+pub(crate) fn load_block(block: &Block) -> __m128i {
+    // SAFETY: reads the 16 bytes of `block`, at any alignment.
+    unsafe { _mm_loadu_si128(block.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "sse2")]
+pub(crate) fn store_block(block: &mut Block, v: __m128i) {
+    // SAFETY: writes the 16 bytes of `block`, at any alignment.
+    unsafe { _mm_storeu_si128(block.as_mut_ptr().cast(), v) }
+}
+
+/// Sixteen words as they lie in memory.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(crate) fn load_state(states: &[[u32; 8]; 2]) -> V {
+    // SAFETY: reads the 64 bytes of `states`, at any alignment.
+    unsafe { _mm512_loadu_si512(states.as_ptr().cast()) }
+}
