@@ -1,52 +1,53 @@
-//! AES-CBC (RFC 3602): thirty-two chains encrypted side by side, since each block waits for the one before; decrypted, the
+//! AES-CBC (RFC 3602): many chains encrypted side by side, since each block waits for the one before; decrypted, the
 //! blocks of one packet side by side.
 
 use core::arch::x86_64::*;
 
 use super::key::Schedule;
-use super::lane::{LANES, Lanes};
+use super::lane::Lanes;
 use super::words::{transpose_blocks, transpose_words};
 use crate::avx512::vector::{self, Block, V};
 
 /// Chains in a vector. Of sixteen, the first has every fourth, so that words of four vectors are in order when they are
 /// brought together.
 const CHAINS: usize = 4;
-/// Vectors of chains.
-const VECTORS: usize = LANES / CHAINS;
+/// A vector for each four of sixteen chains.
+type Sixteen = [V; 16 / CHAINS];
 /// Blocks of a chain that are encrypted in one go: as much as a block of a hash function.
 const BLOCKS: usize = 4;
 
-/// Thirty-two packets that are encrypted, 64 bytes of each in one go, whose keys have `R` rounds.
-pub(super) struct Chains<const R: usize> {
+/// Sixteen packets, or twice as many (`N`), that are encrypted, 64 bytes of each in one go; their keys have `R` rounds.
+pub(super) struct Chains<const R: usize, const N: usize> {
     /// Of each round, the key of each chain.
-    keys: [[V; VECTORS]; 15],
+    keys: [[Sixteen; N]; 15],
     /// The last blocks that were encrypted, or the IVs; and between, what becomes of the next.
-    last: [V; VECTORS],
-    /// The blocks in hand: of each vector's chains, the n-th.
-    blocks: [[V; BLOCKS]; VECTORS],
+    last: [Sixteen; N],
+    /// The blocks in hand.
+    blocks: [[Sixteen; N]; BLOCKS],
 }
 
-impl<const R: usize> Chains<R> {
+impl<const R: usize, const N: usize> Chains<R, N> {
     #[inline]
     #[target_feature(enable = "avx512f")]
     pub(super) fn none() -> Self {
+        let none = [[vector::zero(); 16 / CHAINS]; N];
         Chains {
-            keys: [[vector::zero(); VECTORS]; 15],
-            last: [vector::zero(); VECTORS],
-            blocks: [[vector::zero(); BLOCKS]; VECTORS],
+            keys: [none; 15],
+            last: none,
+            blocks: [none; BLOCKS],
         }
     }
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
     pub(super) fn begin(&mut self, lanes: &Lanes<'_>) {
-        for g in 0..VECTORS {
-            let lanes_of = [0, 1, 2, 3].map(|i| lane(g, i));
+        for (group, n) in each::<N>() {
+            let lanes_of = [0, 1, 2, 3].map(|i| lane(group, n, i));
             let schedules = lanes_of.map(|lane| lanes.schedules[lane]);
             for (r, keys) in self.keys.iter_mut().enumerate().take(R + 1) {
-                keys[g] = gather(schedules.map(|s| &s.encryption[r]));
+                keys[group][n] = gather(schedules.map(|s| &s.encryption[r]));
             }
-            self.last[g] = gather(lanes_of.map(|lane| lanes.iv(lane)));
+            self.last[group][n] = gather(lanes_of.map(|lane| lanes.iv(lane)));
         }
     }
 
@@ -62,11 +63,10 @@ impl<const R: usize> Chains<R> {
     /// The words of what was encrypted last, of sixteen chains.
     #[inline]
     #[target_feature(enable = "avx512f")]
-    pub(super) fn words(&self, half: usize) -> [V; 16] {
+    pub(super) fn words(&self, group: usize) -> [V; 16] {
         let mut words = [vector::zero(); 16];
-        for (block, words) in words.as_chunks_mut().0.iter_mut().enumerate() {
-            *words =
-                transpose_words([0, 1, 2, 3].map(|g| self.blocks[VECTORS / 2 * half + g][block]));
+        for (blocks, words) in self.blocks.iter().zip(words.as_chunks_mut().0) {
+            *words = transpose_words(blocks[group]);
         }
         words
     }
@@ -75,16 +75,18 @@ impl<const R: usize> Chains<R> {
     #[target_feature(enable = "avx512f,avx512bw,bmi2")]
     fn take(&mut self, lanes: &Lanes<'_>, step: usize) {
         let whole = lanes.payloads_are_whole(step);
-        for (g, blocks) in self.blocks.iter_mut().enumerate() {
+        for (group, n) in each::<N>() {
             let mut rows = [vector::zero(); CHAINS];
             for (i, row) in rows.iter_mut().enumerate() {
                 *row = if whole {
-                    lanes.payload(lane(g, i), step)
+                    lanes.payload(lane(group, n, i), step)
                 } else {
-                    lanes.payload_part(lane(g, i), step)
+                    lanes.payload_part(lane(group, n, i), step)
                 };
             }
-            *blocks = transpose_blocks(rows);
+            for (blocks, row) in self.blocks.iter_mut().zip(transpose_blocks(rows)) {
+                blocks[group][n] = row;
+            }
         }
     }
 
@@ -92,12 +94,13 @@ impl<const R: usize> Chains<R> {
     #[target_feature(enable = "avx512f,avx512bw,bmi2")]
     fn put(&mut self, lanes: &mut Lanes<'_>, step: usize) {
         let whole = lanes.payloads_are_whole(step);
-        for (g, blocks) in self.blocks.iter().enumerate() {
-            for (i, row) in transpose_blocks(*blocks).into_iter().enumerate() {
+        for (group, n) in each::<N>() {
+            let rows = transpose_blocks(self.blocks.map(|blocks| blocks[group][n]));
+            for (i, row) in rows.into_iter().enumerate() {
                 if whole {
-                    lanes.set_payload(lane(g, i), step, row);
+                    lanes.set_payload(lane(group, n, i), step, row);
                 } else {
-                    lanes.set_payload_part(lane(g, i), step, row);
+                    lanes.set_payload_part(lane(group, n, i), step, row);
                 }
             }
         }
@@ -107,30 +110,37 @@ impl<const R: usize> Chains<R> {
     #[inline]
     #[target_feature(enable = "avx512f,vaes")]
     fn encrypt_taken(&mut self) {
+        let [first, keys @ ..] = &self.keys;
         let mut last = self.last;
-        for block in 0..BLOCKS {
-            for g in 0..VECTORS {
-                let clear = self.blocks[g][block];
-                last[g] = _mm512_ternarylogic_epi32::<0x96>(last[g], clear, self.keys[0][g]);
+        for blocks in &mut self.blocks {
+            for (group, n) in each::<N>() {
+                let (block, key) = (blocks[group][n], first[group][n]);
+                last[group][n] = _mm512_ternarylogic_epi32::<0x96>(last[group][n], block, key);
             }
-            for keys in &self.keys[1..R] {
-                for (last, key) in last.iter_mut().zip(keys) {
-                    *last = _mm512_aesenc_epi128(*last, *key);
+            for keys in &keys[..R - 1] {
+                for (group, n) in each::<N>() {
+                    last[group][n] = _mm512_aesenc_epi128(last[group][n], keys[group][n]);
                 }
             }
-            for g in 0..VECTORS {
-                last[g] = _mm512_aesenclast_epi128(last[g], self.keys[R][g]);
-                self.blocks[g][block] = last[g];
+            for (group, n) in each::<N>() {
+                last[group][n] = _mm512_aesenclast_epi128(last[group][n], keys[R - 1][group][n]);
             }
+            *blocks = last;
         }
         self.last = last;
     }
 }
 
-/// The packet of a vector's `i`th chain.
+/// Each vector of chains.
+#[inline(always)]
+fn each<const N: usize>() -> impl Iterator<Item = (usize, usize)> {
+    (0..N * 16 / CHAINS).map(|vector| (vector / 4, vector % 4))
+}
+
+/// The packet of the `i`th chain of a vector.
 #[inline]
-const fn lane(vector: usize, i: usize) -> usize {
-    vector / 4 * 16 + vector % 4 + 4 * i
+const fn lane(group: usize, vector: usize, i: usize) -> usize {
+    16 * group + vector + 4 * i
 }
 
 /// Four blocks in a vector.

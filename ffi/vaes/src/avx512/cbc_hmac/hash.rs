@@ -7,6 +7,11 @@ use crate::Hash;
 /// A state of a hash function; of SHA-1 the first five words.
 pub(super) type State = [u32; 8];
 
+/// The hash function of what is compiled for each.
+pub(super) const fn name<const SHA256: bool>() -> Hash {
+    if SHA256 { Hash::Sha256 } else { Hash::Sha1 }
+}
+
 /// What it starts from.
 pub(super) const fn start(hash: Hash) -> State {
     match hash {
@@ -15,10 +20,14 @@ pub(super) const fn start(hash: Hash) -> State {
     }
 }
 
-/// Hashes a block of each of thirty-two messages whose bit is set in `taken`.
+/// Hashes a block of each message whose bit is set in `taken`.
 #[inline]
 #[target_feature(enable = "avx512f")]
-pub(super) fn compress<const SHA256: bool>(state: &mut [Word; 8], words: &[Word; 16], taken: u32) {
+pub(super) fn compress<const SHA256: bool, const N: usize>(
+    state: &mut [Word<N>; 8],
+    words: &[Word<N>; 16],
+    taken: u32,
+) {
     if SHA256 {
         sha256::compress(state, words, taken);
     } else {

@@ -1,4 +1,4 @@
-//! HMAC (RFC 2104) of thirty-two packets side by side.
+//! HMAC (RFC 2104) of up to thirty-two packets side by side.
 
 use super::chain::Chains;
 use super::hash::compress;
@@ -9,17 +9,17 @@ use crate::avx512::vector::{self, V};
 /// Words of SPI, sequence number and IV; so many are the rest of each 64 bytes of payload.
 const CARRIED: usize = 6;
 
-/// The states of thirty-two packets.
-pub(super) struct Hmac<const SHA256: bool> {
-    inner: [Word; 8],
-    outer: [Word; 8],
+/// The states of sixteen packets, or twice as many (`N`).
+pub(super) struct Hmac<const SHA256: bool, const N: usize> {
+    inner: [Word<N>; 8],
+    outer: [Word<N>; 8],
     /// Of the blocks in hand.
-    words: [Word; 16],
+    words: [Word<N>; 16],
     /// Of the next block, what is known before.
-    carried: [Word; CARRIED],
+    carried: [Word<N>; CARRIED],
 }
 
-impl<const SHA256: bool> Hmac<SHA256> {
+impl<const SHA256: bool, const N: usize> Hmac<SHA256, N> {
     #[inline]
     #[target_feature(enable = "avx512f")]
     pub(super) fn none() -> Self {
@@ -34,7 +34,7 @@ impl<const SHA256: bool> Hmac<SHA256> {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
     pub(super) fn begin(&mut self, lanes: &Lanes<'_>) {
-        for half in 0..2 {
+        for half in 0..N {
             let mut rows = [vector::zero(); 16];
             for (row, schedule) in rows.iter_mut().zip(&lanes.schedules[16 * half..]) {
                 *row = vector::load_state(&schedule.states);
@@ -59,9 +59,9 @@ impl<const SHA256: bool> Hmac<SHA256> {
     /// written.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,vaes,bmi2")]
-    pub(super) fn take_chains<const R: usize>(&mut self, chains: &Chains<R>) {
+    pub(super) fn take_chains<const R: usize>(&mut self, chains: &Chains<R, N>) {
         self.words[..CARRIED].copy_from_slice(&self.carried);
-        for half in 0..2 {
+        for half in 0..N {
             let words = chains.words(half);
             for (n, word) in words.into_iter().enumerate() {
                 let word = big_endian(word);
@@ -78,7 +78,7 @@ impl<const SHA256: bool> Hmac<SHA256> {
     #[target_feature(enable = "avx512f,avx512bw,bmi2")]
     pub(super) fn take(&mut self, lanes: &Lanes<'_>, step: usize) {
         let whole = lanes.blocks_are_whole(step);
-        for half in 0..2 {
+        for half in 0..N {
             let mut rows = [vector::zero(); 16];
             if whole {
                 for (i, row) in rows.iter_mut().enumerate() {
@@ -99,7 +99,7 @@ impl<const SHA256: bool> Hmac<SHA256> {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,bmi2")]
     pub(super) fn step(&mut self, lanes: &Lanes<'_>, step: usize) {
-        compress::<SHA256>(&mut self.inner, &self.words, lanes.with_block(step));
+        compress::<SHA256, N>(&mut self.inner, &self.words, lanes.with_block(step));
     }
 
     /// Hashes the inner hashes behind the outer key block; the outputs of all packets.
@@ -112,8 +112,8 @@ impl<const SHA256: bool> Hmac<SHA256> {
         // FIPS 180-4 5.1.1: a bit, and the length in bits.
         self.words[length] = all(1 << 31);
         self.words[15] = all(8 * (64 + 4 * length as u32));
-        compress::<SHA256>(&mut self.outer, &self.words, !0);
-        for (half, tags) in tags.chunks_exact_mut(16).enumerate() {
+        compress::<SHA256, N>(&mut self.outer, &self.words, !0);
+        for (half, tags) in tags.chunks_exact_mut(16).take(N).enumerate() {
             let mut rows = [vector::zero(); 16];
             for (row, word) in rows.iter_mut().zip(self.outer) {
                 *row = word[half];

@@ -1,11 +1,11 @@
 //! Bursts: the packets that go together, thirty-two at a time.
 
 use super::chain::{self, Chains};
-use super::few::{self, MANY};
 use super::hmac::Hmac;
 use super::key::Key;
 use super::known_answer;
 use super::lane::{LANES, Lanes};
+use super::{few, hash};
 use crate::avx512::vector::{self, V};
 use crate::{BURST, EspPacket, Hash, Unsupported};
 
@@ -88,10 +88,14 @@ fn run<const SEAL: bool>(packets: &mut [EspPacket<'_, Key>]) {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,bmi2")]
 fn group<const SEAL: bool, const SHA256: bool, const R: usize>(lanes: &mut Lanes<'_>) -> u64 {
     let mut tags = [vector::zero(); LANES];
-    if SEAL {
-        seal::<SHA256, R>(lanes, &mut tags);
-    } else {
-        verify::<SHA256>(lanes, &mut tags);
+    let are_many = lanes.count() >= few::many(hash::name::<SHA256>());
+    match (SEAL, lanes.count()) {
+        (true, _) if !are_many => seal_few::<SHA256, R>(lanes, &mut tags),
+        (true, ..=16) => seal::<SHA256, R, 1>(lanes, &mut tags),
+        (true, _) => seal::<SHA256, R, 2>(lanes, &mut tags),
+        (false, _) if !are_many => few::tags::<SHA256>(lanes, &mut tags),
+        (false, ..=16) => verify::<SHA256, 1>(lanes, &mut tags),
+        (false, _) => verify::<SHA256, 2>(lanes, &mut tags),
     }
     let mut done = 0;
     for ((place, schedule, body, icv), tag) in lanes.each().zip(tags) {
@@ -107,19 +111,19 @@ fn group<const SEAL: bool, const SHA256: bool, const R: usize>(lanes: &mut Lanes
     done
 }
 
+/// Encrypts, and makes the tags; `N` times sixteen packets side by side.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,bmi2")]
-fn seal<const SHA256: bool, const R: usize>(lanes: &mut Lanes<'_>, tags: &mut [V; LANES]) {
-    let mut chains = Chains::<R>::none();
+fn seal<const SHA256: bool, const R: usize, const N: usize>(
+    lanes: &mut Lanes<'_>,
+    tags: &mut [V; LANES],
+) {
+    let mut chains = Chains::<R, N>::none();
     chains.begin(lanes);
-    let mut hmac = Hmac::<SHA256>::none();
+    let mut hmac = Hmac::<SHA256, N>::none();
     hmac.begin(lanes);
-    let parts = lanes.most_parts();
-    if lanes.count() < MANY {
-        (0..parts).for_each(|step| chains.encrypt(lanes, step));
-        return few::tags::<SHA256>(lanes, tags);
-    }
     hmac.begin_chains(lanes);
+    let parts = lanes.most_parts();
     for step in 0..lanes.most_blocks() {
         if step < parts {
             chains.encrypt(lanes, step);
@@ -136,11 +140,20 @@ fn seal<const SHA256: bool, const R: usize>(lanes: &mut Lanes<'_>, tags: &mut [V
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,bmi2")]
-fn verify<const SHA256: bool>(lanes: &mut Lanes<'_>, tags: &mut [V; LANES]) {
-    if lanes.count() < MANY {
-        return few::tags::<SHA256>(lanes, tags);
+fn seal_few<const SHA256: bool, const R: usize>(lanes: &mut Lanes<'_>, tags: &mut [V; LANES]) {
+    let mut chains = Chains::<R, 1>::none();
+    chains.begin(lanes);
+    for step in 0..lanes.most_parts() {
+        chains.encrypt(lanes, step);
     }
-    let mut hmac = Hmac::<SHA256>::none();
+    few::tags::<SHA256>(lanes, tags);
+}
+
+/// Makes the tags that are to be there; `N` times sixteen packets side by side.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,bmi2")]
+fn verify<const SHA256: bool, const N: usize>(lanes: &Lanes<'_>, tags: &mut [V; LANES]) {
+    let mut hmac = Hmac::<SHA256, N>::none();
     hmac.begin(lanes);
     for step in 0..lanes.most_blocks() {
         hmac.take(lanes, step);

@@ -3,7 +3,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::few::MANY;
+use super::few;
 use super::{Kernel, Key};
 use crate::{BURST, EspPacket, Hash, Unsupported};
 
@@ -88,7 +88,7 @@ impl Lane {
 /// Seals and opens all lanes, side by side and few at a time, and opens them with a wrong ICV.
 pub(super) fn check(kernel: &Kernel) -> Result<(), Unsupported> {
     for (hash, key_len, expected) in CASES {
-        for burst in [BURST, MANY - 1] {
+        for burst in [BURST, 16, few::many(hash) - 1] {
             let outcome = Lanes::new(kernel, hash, key_len).and_then(|mut lanes| {
                 lanes.run(burst, |packets| kernel.seal(packets));
                 lanes.expect(|lane| lane.ok)?;

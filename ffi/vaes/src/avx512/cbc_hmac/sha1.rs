@@ -1,4 +1,4 @@
-//! SHA-1 (FIPS 180-4 6.1.2) of thirty-two messages at once.
+//! SHA-1 (FIPS 180-4 6.1.2) of many messages at once.
 
 use super::rounds::each_round;
 use super::words::{Word, add, add_taken, all, choose, hold, majority, parity, rotate, xor};
@@ -22,7 +22,7 @@ const K: [u32; 4] = [0x5a82_7999, 0x6ed9_eba1, 0x8f1b_bcdc, 0xca62_c1d6];
 /// Hashes a block into `state`, given its words, of each message whose bit is set in `taken`.
 #[inline(never)]
 #[target_feature(enable = "avx512f")]
-pub(super) fn compress(state: &mut [Word; 8], w: &[Word; 16], taken: u32) {
+pub(super) fn compress<const N: usize>(state: &mut [Word<N>; 8], w: &[Word<N>; 16], taken: u32) {
     let mut k = InFrame::new(K);
     let k = k.get();
     let mut w = *w;
@@ -35,9 +35,9 @@ pub(super) fn compress(state: &mut [Word; 8], w: &[Word; 16], taken: u32) {
         const C: usize = (A + 2) % 5;
         const D: usize = (A + 3) % 5;
         const E: usize = (A + 4) % 5;
-        if T >= 16 {
+        if T / 16 != 0 {
             let mixed = parity(w[(T + 13) % 16], w[(T + 8) % 16], w[(T + 2) % 16]);
-            w[T % 16] = rotate::<1>(xor(mixed, w[T % 16]));
+            w[T % 16] = rotate::<1, N>(xor(mixed, w[T % 16]));
             hold(&mut w[T % 16]);
         }
         let f = match T / 20 {
@@ -47,8 +47,8 @@ pub(super) fn compress(state: &mut [Word; 8], w: &[Word; 16], taken: u32) {
         };
         let k = all(k[T / 20]);
         let rest = add(f, add(add(s[E], w[T % 16]), k));
-        s[E] = add(rotate::<5>(s[A]), rest);
-        s[B] = rotate::<30>(s[B]);
+        s[E] = add(rotate::<5, N>(s[A]), rest);
+        s[B] = rotate::<30, N>(s[B]);
         hold(&mut s[E]);
     });
     for (state, s) in state.iter_mut().zip(s) {

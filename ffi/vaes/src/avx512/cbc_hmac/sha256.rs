@@ -1,4 +1,4 @@
-//! SHA-256 (FIPS 180-4 6.2.2) of thirty-two messages at once.
+//! SHA-256 (FIPS 180-4 6.2.2) of many messages at once.
 
 use super::rounds::each_round;
 use super::words::{Word, add, add_taken, all, choose, hold, majority, parity, rotate, shift};
@@ -42,14 +42,14 @@ const K: [[u32; ROUNDS]; 4] = [
 // Apart, and in a loop: this much code four times would not stay in the CPU's cache of decoded instructions.
 #[inline(never)]
 #[target_feature(enable = "avx512f")]
-pub(super) fn compress(state: &mut [Word; 8], w: &[Word; 16], taken: u32) {
+pub(super) fn compress<const N: usize>(state: &mut [Word<N>; 8], w: &[Word<N>; 16], taken: u32) {
     let mut k = InFrame::new(K);
     let [k @ .., last] = k.get();
     let (mut s, mut w) = (*state, *w);
     for k in k {
-        sixteen_rounds::<true>(&mut s, &mut w, k);
+        sixteen_rounds::<true, N>(&mut s, &mut w, k);
     }
-    sixteen_rounds::<false>(&mut s, &mut w, last);
+    sixteen_rounds::<false, N>(&mut s, &mut w, last);
     for (state, s) in state.iter_mut().zip(s) {
         *state = add_taken(*state, s, taken);
     }
@@ -58,7 +58,11 @@ pub(super) fn compress(state: &mut [Word; 8], w: &[Word; 16], taken: u32) {
 /// Of the words, those of the next sixteen rounds are made if there are more.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn sixteen_rounds<const MORE: bool>(s: &mut [Word; 8], w: &mut [Word; 16], k: &[u32; ROUNDS]) {
+fn sixteen_rounds<const MORE: bool, const N: usize>(
+    s: &mut [Word<N>; 8],
+    w: &mut [Word<N>; 16],
+    k: &[u32; ROUNDS],
+) {
     each_round!(T of ROUNDS => {
         // The working variables stay where they are; their names move on.
         const A: usize = (8 - T % 8) % 8;
@@ -70,16 +74,16 @@ fn sixteen_rounds<const MORE: bool>(s: &mut [Word; 8], w: &mut [Word; 16], k: &[
         const G: usize = (A + 6) % 8;
         const H: usize = (A + 7) % 8;
         let (a, e) = (s[A], s[E]);
-        let sum_1 = parity(rotate::<26>(e), rotate::<21>(e), rotate::<7>(e));
+        let sum_1 = parity(rotate::<26, N>(e), rotate::<21, N>(e), rotate::<7, N>(e));
         let t1 = add(add(add(s[H], w[T]), all(k[T])), add(choose(e, s[F], s[G]), sum_1));
-        let sum_0 = parity(rotate::<30>(a), rotate::<19>(a), rotate::<10>(a));
+        let sum_0 = parity(rotate::<30, N>(a), rotate::<19, N>(a), rotate::<10, N>(a));
         s[D] = add(s[D], t1);
         s[H] = add(t1, add(sum_0, majority(a, s[B], s[C])));
         hold(&mut s[H]);
         if MORE {
             let (w1, w14) = (w[(T + 1) % 16], w[(T + 14) % 16]);
-            let sigma_0 = parity(rotate::<25>(w1), rotate::<14>(w1), shift::<3>(w1));
-            let sigma_1 = parity(rotate::<15>(w14), rotate::<13>(w14), shift::<10>(w14));
+            let sigma_0 = parity(rotate::<25, N>(w1), rotate::<14, N>(w1), shift::<3, N>(w1));
+            let sigma_1 = parity(rotate::<15, N>(w14), rotate::<13, N>(w14), shift::<10, N>(w14));
             w[T] = add(add(w[T], w[(T + 9) % 16]), add(sigma_0, sigma_1));
             hold(&mut w[T]);
         }

@@ -1,99 +1,105 @@
-//! Arithmetic of the hash functions, for thirty-two messages at once, and the way of their words into vectors.
+//! Arithmetic of the hash functions, for many messages at once, and the way of their words into vectors.
 
 use core::arch::x86_64::*;
 
 use crate::avx512::vector::{self, V};
 
-/// A word of each of thirty-two messages: of the first sixteen, and of the others. Each round of a hash function waits for
-/// the one before; the CPU has time for a second one meanwhile.
-pub(super) type Word = [V; 2];
+/// A word of each of the messages, sixteen in a vector, of which there are one or two (`N`): each round of a hash function
+/// waits for the one before, and the CPU has time for a second one meanwhile.
+pub(super) type Word<const N: usize> = [V; N];
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-pub(super) fn all(value: u32) -> Word {
-    [_mm512_set1_epi32(value as i32); 2]
+pub(super) fn all<const N: usize>(value: u32) -> Word<N> {
+    [_mm512_set1_epi32(value as i32); N]
 }
 
 /// Keeps the compiler from computing it later than here, or all the words of a message before the rounds.
 #[inline]
 #[target_feature(enable = "avx512f")]
-pub(super) fn hold(x: &mut Word) {
-    vector::hold(&mut x[0]);
-    vector::hold(&mut x[1]);
+pub(super) fn hold<const N: usize>(x: &mut Word<N>) {
+    for x in x {
+        vector::hold(x);
+    }
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-pub(super) fn add(x: Word, y: Word) -> Word {
-    [_mm512_add_epi32(x[0], y[0]), _mm512_add_epi32(x[1], y[1])]
+pub(super) fn add<const N: usize>(mut x: Word<N>, y: Word<N>) -> Word<N> {
+    for (x, y) in x.iter_mut().zip(y) {
+        *x = _mm512_add_epi32(*x, y);
+    }
+    x
 }
 
 /// Adds words of those messages whose bits are set.
 #[inline]
 #[target_feature(enable = "avx512f")]
-pub(super) fn add_taken(x: Word, y: Word, taken: u32) -> Word {
-    let (first, second) = (taken as __mmask16, (taken >> 16) as __mmask16);
-    [
-        _mm512_mask_add_epi32(x[0], first, x[0], y[0]),
-        _mm512_mask_add_epi32(x[1], second, x[1], y[1]),
-    ]
+pub(super) fn add_taken<const N: usize>(mut x: Word<N>, y: Word<N>, taken: u32) -> Word<N> {
+    for (g, (x, y)) in x.iter_mut().zip(y).enumerate() {
+        *x = _mm512_mask_add_epi32(*x, (taken >> (16 * g)) as __mmask16, *x, y);
+    }
+    x
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-pub(super) fn xor(x: Word, y: Word) -> Word {
-    [_mm512_xor_si512(x[0], y[0]), _mm512_xor_si512(x[1], y[1])]
+pub(super) fn xor<const N: usize>(mut x: Word<N>, y: Word<N>) -> Word<N> {
+    for (x, y) in x.iter_mut().zip(y) {
+        *x = _mm512_xor_si512(*x, y);
+    }
+    x
 }
 
 /// To the left.
 #[inline]
 #[target_feature(enable = "avx512f")]
-pub(super) fn rotate<const BITS: i32>(x: Word) -> Word {
-    [
-        _mm512_rol_epi32::<BITS>(x[0]),
-        _mm512_rol_epi32::<BITS>(x[1]),
-    ]
+pub(super) fn rotate<const BITS: i32, const N: usize>(mut x: Word<N>) -> Word<N> {
+    for x in &mut x {
+        *x = _mm512_rol_epi32::<BITS>(*x);
+    }
+    x
 }
 
 /// To the right, zeros behind.
 #[inline]
 #[target_feature(enable = "avx512f")]
-pub(super) fn shift<const BITS: u32>(x: Word) -> Word {
-    [
-        _mm512_srli_epi32::<BITS>(x[0]),
-        _mm512_srli_epi32::<BITS>(x[1]),
-    ]
+pub(super) fn shift<const BITS: u32, const N: usize>(mut x: Word<N>) -> Word<N> {
+    for x in &mut x {
+        *x = _mm512_srli_epi32::<BITS>(*x);
+    }
+    x
 }
 
 /// Any function of three bits.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn logic<const TABLE: i32>(x: Word, y: Word, z: Word) -> Word {
-    [
-        _mm512_ternarylogic_epi32::<TABLE>(x[0], y[0], z[0]),
-        _mm512_ternarylogic_epi32::<TABLE>(x[1], y[1], z[1]),
-    ]
+fn logic<const TABLE: i32, const N: usize>(mut x: Word<N>, y: Word<N>, z: Word<N>) -> Word<N> {
+    for (x, (y, z)) in x.iter_mut().zip(y.into_iter().zip(z)) {
+        *x = _mm512_ternarylogic_epi32::<TABLE>(*x, y, z);
+    }
+    x
 }
 
 /// Ch of FIPS 180-4 4.1.
 #[inline]
 #[target_feature(enable = "avx512f")]
-pub(super) fn choose(x: Word, y: Word, z: Word) -> Word {
-    logic::<0xca>(x, y, z)
+pub(super) fn choose<const N: usize>(x: Word<N>, y: Word<N>, z: Word<N>) -> Word<N> {
+    logic::<0xca, N>(x, y, z)
 }
 
 /// Maj of FIPS 180-4 4.1.
 #[inline]
 #[target_feature(enable = "avx512f")]
-pub(super) fn majority(x: Word, y: Word, z: Word) -> Word {
-    logic::<0xe8>(x, y, z)
+pub(super) fn majority<const N: usize>(x: Word<N>, y: Word<N>, z: Word<N>) -> Word<N> {
+    logic::<0xe8, N>(x, y, z)
 }
 
 /// Parity of FIPS 180-4 4.1.
 #[inline]
 #[target_feature(enable = "avx512f")]
-pub(super) fn parity(x: Word, y: Word, z: Word) -> Word {
-    logic::<0x96>(x, y, z)
+pub(super) fn parity<const N: usize>(x: Word<N>, y: Word<N>, z: Word<N>) -> Word<N> {
+    logic::<0x96, N>(x, y, z)
 }
 
 /// Vector n of the answer has word n of each of the rows, and the other way round.
