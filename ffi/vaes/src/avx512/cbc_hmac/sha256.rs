@@ -39,30 +39,25 @@ const K: [[u32; ROUNDS]; 4] = [
 ];
 
 /// Hashes a block into `state`, given its words, of each message whose bit is set in `taken`.
-// Apart, and in a loop: this much code four times would not stay in the CPU's cache of decoded instructions.
+// Apart, and in a loop that makes words for sixteen rounds too many: more code would not stay in the CPU's cache of decoded
+// instructions.
 #[inline(never)]
 #[target_feature(enable = "avx512f")]
 pub(super) fn compress<const N: usize>(state: &mut [Word<N>; 8], w: &[Word<N>; 16], taken: u32) {
     let mut k = InFrame::new(K);
-    let [k @ .., last] = k.get();
     let (mut s, mut w) = (*state, *w);
-    for k in k {
-        sixteen_rounds::<true, N>(&mut s, &mut w, k);
+    for k in k.get() {
+        sixteen_rounds(&mut s, &mut w, k);
     }
-    sixteen_rounds::<false, N>(&mut s, &mut w, last);
     for (state, s) in state.iter_mut().zip(s) {
         *state = add_taken(*state, s, taken);
     }
 }
 
-/// Of the words, those of the next sixteen rounds are made if there are more.
+/// Sixteen rounds, and the words of the next sixteen.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn sixteen_rounds<const MORE: bool, const N: usize>(
-    s: &mut [Word<N>; 8],
-    w: &mut [Word<N>; 16],
-    k: &[u32; ROUNDS],
-) {
+fn sixteen_rounds<const N: usize>(s: &mut [Word<N>; 8], w: &mut [Word<N>; 16], k: &[u32; ROUNDS]) {
     each_round!(T of ROUNDS => {
         // The working variables stay where they are; their names move on.
         const A: usize = (8 - T % 8) % 8;
@@ -80,12 +75,10 @@ fn sixteen_rounds<const MORE: bool, const N: usize>(
         s[D] = add(s[D], t1);
         s[H] = add(t1, add(sum_0, majority(a, s[B], s[C])));
         hold(&mut s[H]);
-        if MORE {
-            let (w1, w14) = (w[(T + 1) % 16], w[(T + 14) % 16]);
-            let sigma_0 = parity(rotate::<25, N>(w1), rotate::<14, N>(w1), shift::<3, N>(w1));
-            let sigma_1 = parity(rotate::<15, N>(w14), rotate::<13, N>(w14), shift::<10, N>(w14));
-            w[T] = add(add(w[T], w[(T + 9) % 16]), add(sigma_0, sigma_1));
-            hold(&mut w[T]);
-        }
+        let (w1, w14) = (w[(T + 1) % 16], w[(T + 14) % 16]);
+        let sigma_0 = parity(rotate::<25, N>(w1), rotate::<14, N>(w1), shift::<3, N>(w1));
+        let sigma_1 = parity(rotate::<15, N>(w14), rotate::<13, N>(w14), shift::<10, N>(w14));
+        w[T] = add(add(w[T], w[(T + 9) % 16]), add(sigma_0, sigma_1));
+        hold(&mut w[T]);
     });
 }
