@@ -5,6 +5,8 @@
 
 mod agreement;
 mod bounds;
+#[path = "../common/mod.rs"]
+mod common;
 mod message;
 mod vectors;
 
@@ -15,7 +17,7 @@ use vaes::gcm::Kernel;
 fn kernel() -> Option<Kernel> {
     match Kernel::new() {
         Ok(kernel) => Some(kernel),
-        Err(why @ Unsupported::KnownAnswer(_)) => panic!("{why}"),
+        Err(why @ Unsupported::KnownAnswer(..)) => panic!("{why}"),
         Err(why) => {
             eprintln!("skipped: {why}");
             None
