@@ -14,7 +14,8 @@ const DIGITS: usize = 15;
 pub(super) fn parse(text: &str) -> Option<Table<'_>> {
     let mut plain = Plain { text, at: 0 };
     let mut headed = Headed::default();
-    // Of the table that is being read: one by one into memory of its own size.
+    // Of the table that is being read. Complete, it gets memory of its own size: what a larger one leaves over would be
+    // taken by what stays, and hold its page when the document goes.
     let mut members = Vec::with_capacity(MEMBERS);
     let mut header = None;
     while let Some(next) = plain.next_line()? {
