@@ -25,7 +25,7 @@
 
 use std::cell::RefCell;
 
-use portcullis_config::{Action, ClearText, Df, Limits};
+use portcullis_config::{Action, Bundle, ClearText, Df, Lifetimes, Limits};
 use portcullis_ipsec::DropReason;
 use portcullis_ipsec::buffer::TestBuf;
 use portcullis_ipsec::command::{Command, Negotiated};
@@ -57,6 +57,10 @@ fn limits(packets: u64) -> Limits {
         packets: Some(packets),
         ..Limits::default()
     }
+}
+
+fn hard(limits: Limits) -> Lifetimes {
+    Lifetimes::new(Limits::default(), limits)
 }
 
 /// SPI of a sealed packet.
@@ -231,8 +235,8 @@ fn step_08_permit_passes_and_all_else_is_discarded() {
         assert_discarded(&mut pair.a, DropReason::PolicyDiscard, &[]);
         // Protect, with SAs by hand, and there is none for this direction.
         let none = Action::Protect {
-            outbound: Vec::new(),
-            inbound: Vec::new(),
+            outbound: Bundle::new(),
+            inbound: Bundle::new(),
         };
         let mut pair = Pair::new(traffic, Profile::Ws2003, &[none]);
         pair.send(&packet);
@@ -260,8 +264,9 @@ fn step_09_last_use_is_noted() {
 #[test]
 fn step_10_an_sa_about_to_expire_is_rekeyed() {
     for traffic in BOTH {
-        let mut pair =
-            Pair::protected_with(traffic, |sa| (sa.soft, sa.hard) = (limits(2), limits(9)));
+        let mut pair = Pair::protected_with(traffic, |sa| {
+            sa.lifetimes = Lifetimes::new(limits(2), limits(9))
+        });
         for n in 1..=4 {
             let clear = traffic.packet(&[n]).write();
             let sealed = pair.seal(&clear); // it goes all the same
@@ -282,7 +287,7 @@ fn step_10_an_sa_about_to_expire_is_rekeyed() {
 fn step_11_an_expired_sa_discards() {
     for traffic in BOTH {
         let packet = traffic.packet(b"x").write();
-        let mut pair = Pair::protected_with(traffic, |sa| sa.hard = limits(1));
+        let mut pair = Pair::protected_with(traffic, |sa| sa.lifetimes = hard(limits(1)));
         pair.seal(&packet);
         assert_quiet(&pair.a);
         pair.send(&packet);
@@ -293,7 +298,12 @@ fn step_11_an_expired_sa_discards() {
         );
         assert_eq!(pair.a.sas[OUT].packets.get(), 1);
         // By time as well, and by the last sequence number (RFC 4303 3.3.3).
-        let mut pair = Pair::protected_with(traffic, |sa| sa.hard.seconds = Some(60));
+        let mut pair = Pair::protected_with(traffic, |sa| {
+            sa.lifetimes = hard(Limits {
+                seconds: Some(60),
+                ..Limits::default()
+            });
+        });
         pair.a.now += 60_000;
         pair.send(&packet);
         assert_discarded(

@@ -3,7 +3,7 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use portcullis_config::{Direction, Mode, Secret, Transform};
+use portcullis_config::{Direction, Lifetimes, Limits, Mode, Secret, Transform};
 use portcullis_ipsec::command::Command;
 use portcullis_ipsec::counters::WorkerCounters;
 use portcullis_ipsec::engine::lookaside::Lookaside;
@@ -235,8 +235,15 @@ pub fn sites(v6: bool) -> Sites {
     let mut sites = Sites::default();
     let ends = if v6 { V6_ENDS } else { V4_ENDS };
     sites.protect(lans(), &[(GCM, Mode::Tunnel)], ends, |sa| {
-        sa.soft.bytes = Some(1 << 50);
-        sa.hard.seconds = Some(1 << 30);
+        let soft = Limits {
+            bytes: Some(1 << 50),
+            ..Limits::default()
+        };
+        let hard = Limits {
+            seconds: Some(1 << 30),
+            ..Limits::default()
+        };
+        sa.lifetimes = Lifetimes::new(soft, hard);
     });
     sites
 }

@@ -1,5 +1,6 @@
 //! Loads a policy: reads the text, then each kind of table, then checks them against each other.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
@@ -20,8 +21,8 @@ use crate::rules::RuleSections;
 use crate::sa::{Sa, Sas};
 use crate::spd::Entry;
 use crate::{
-    Document, Examine, Mistake, Policy, Store, Topology, lints, routes, rules, sad, settings, spd,
-    store,
+    Document, Examine, Mistake, Policy, Selector, Store, Topology, lints, routes, rules, sad,
+    settings, spd, store,
 };
 
 /// A larger file is not a policy; a million SAs fit.
@@ -68,6 +69,10 @@ pub fn load_examined(
 /// The store that a machine's own file names, whatever else stands in the file.
 pub fn load_store(path: &Path) -> Result<Option<Store>, Vec<Mistake>> {
     let (text, _) = read_text(path)?;
+    // Without the word, or an escape that may stand for it, there is none: a large file need not be read twice.
+    if !text.contains("store") && !text.contains('\\') {
+        return Ok(None);
+    }
     let base = path.parent().unwrap_or(Path::new(""));
     let machine = Part {
         name: path,
@@ -215,14 +220,26 @@ fn read_policy(
 fn join(mut policy: Policy, sas: Sas<'_>, spd: Vec<Entry<'_>>) -> Policy {
     policy.sas = sas.list.into_iter().filter_map(|sa| sa.config).collect();
     policy.spd = spd.into_iter().filter_map(|e| e.entry).collect();
+    // They lie where the sections were, too.
+    policy.sas.shrink_to_fit();
+    policy.spd.shrink_to_fit();
+    // Most SAs serve one entry and have its selector; there may be very many of them.
+    let mut of_several: BTreeMap<usize, Vec<Selector>> = BTreeMap::new();
     for entry in &policy.spd {
-        sad::uses(&entry.action, |index| {
-            if let Some(sa) = policy.sas.get_mut(index) {
-                // Most SAs serve one entry; there may be very many of them.
-                sa.selectors.reserve_exact(1);
-                sa.selectors.push(entry.selector.clone());
+        sad::uses(&entry.action, |index| match policy.sas.get_mut(index) {
+            Some(sa) if sa.selectors.is_empty() => sa.selectors = entry.selector.alone(),
+            Some(sa) => {
+                let selectors = of_several.entry(index);
+                let selectors = selectors.or_insert_with(|| sa.selectors.to_vec());
+                selectors.push(Selector::clone(&entry.selector));
             }
+            None => {}
         });
+    }
+    for (index, selectors) in of_several {
+        if let Some(sa) = policy.sas.get_mut(index) {
+            sa.selectors = selectors.into();
+        }
     }
     policy
 }

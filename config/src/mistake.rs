@@ -3,10 +3,12 @@
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashSet;
 use std::fmt;
-use std::iter::once;
 use std::path::{Path, PathBuf};
 
 use crate::Examine;
+
+/// Bytes of text between which lines are counted anew.
+const BLOCK: usize = 4096;
 
 /// How bad a [`Mistake`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,8 +56,8 @@ pub(crate) struct Report<'a> {
     /// Where each file begins in the text.
     files: Vec<(usize, &'a Path)>,
     text: &'a [u8],
-    /// Offset of the first byte of each line: only mistakes have lines, and a good policy may have millions.
-    line_starts: OnceCell<Vec<usize>>,
+    /// For each block of the text, how many lines have ended before it: a good policy may have millions of lines.
+    ended: OnceCell<Vec<usize>>,
     found: RefCell<Vec<Found>>,
     /// Lines with a syntax error.
     broken_lines: HashSet<usize>,
@@ -73,7 +75,7 @@ impl<'a> Report<'a> {
         Report {
             files,
             text,
-            line_starts: OnceCell::new(),
+            ended: OnceCell::new(),
             found: RefCell::default(),
             broken_lines: HashSet::new(),
             examine: None,
@@ -120,14 +122,14 @@ impl<'a> Report<'a> {
 
     /// Line of a byte offset, from 1, all files counted.
     fn line_of_all(&self, at: usize) -> usize {
-        self.line_starts().partition_point(|start| *start <= at)
-    }
-
-    fn line_starts(&self) -> &[usize] {
-        self.line_starts.get_or_init(|| {
-            let ends = self.text.iter().enumerate().filter(|(_, b)| **b == b'\n');
-            once(0).chain(ends.map(|(at, _)| at + 1)).collect()
-        })
+        let ended = self.ended.get_or_init(|| {
+            let blocks = self.text.chunks(BLOCK).map(line_ends);
+            let sums = blocks.scan(0, |sum, ends| Some(std::mem::replace(sum, *sum + ends)));
+            sums.collect()
+        });
+        let block = (at / BLOCK).min(ended.len().saturating_sub(1));
+        let before = ended.get(block).copied().unwrap_or_default();
+        1 + before + line_ends(self.text.get(block * BLOCK..at).unwrap_or_default())
     }
 
     /// Where the file of a byte offset begins, and its name.
@@ -143,16 +145,11 @@ impl<'a> Report<'a> {
         found.sort_by_key(|f| f.at);
         let (mut last, mut column) = (0, 1);
         let mistake = |f: Found| {
-            let line = self.line_of_all(f.at);
-            let start = self
-                .line_starts()
-                .get(line - 1)
-                .copied()
-                .unwrap_or_default();
-            if start > last {
-                (last, column) = (start, 1);
-            }
             // Counted on from the mistake before, so that a long line is walked once.
+            let since = self.text.get(last..f.at).unwrap_or_default();
+            if let Some(end) = since.iter().rposition(|byte| *byte == b'\n') {
+                (last, column) = (last + end + 1, 1);
+            }
             column += characters(self.text.get(last..f.at).unwrap_or_default());
             last = f.at;
             Mistake {
@@ -180,6 +177,11 @@ impl<'a> Report<'a> {
             message,
         });
     }
+}
+
+/// Lines that end in a text.
+fn line_ends(text: &[u8]) -> usize {
+    text.iter().filter(|byte| **byte == b'\n').count()
 }
 
 /// Characters in UTF-8 text: bytes 10xxxxxx only continue one.

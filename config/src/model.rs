@@ -3,22 +3,27 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use arrayvec::ArrayVec;
 use ipnet::IpNet;
 use zeroize::Zeroizing;
 
 use crate::{
-    About, Connection, InterfaceClass, Origin, Profile, RuleSet, Selector, Store, Transform,
+    About, Connection, InterfaceClass, Origin, Profile, RuleSet, Selector, SharedSelector, Store,
+    Transform,
 };
 
 /// Keying material: wiped when dropped, never printed.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Zeroizing<Vec<u8>>);
+pub struct Secret(Zeroizing<Box<[u8]>>);
 
 impl Secret {
     /// Takes ownership of keying material.
     pub fn new(bytes: Vec<u8>) -> Self {
-        Secret(Zeroizing::new(bytes))
+        // What has room to spare would be moved to be cut, and leave a copy behind: this one is wiped.
+        let bytes = Zeroizing::new(bytes);
+        Secret(Zeroizing::new(bytes.as_slice().into()))
     }
 
     /// The bytes.
@@ -212,6 +217,9 @@ pub struct Neighbor {
     pub interface: usize,
 }
 
+/// Indices into [`Policy::sas`], innermost first: one SA, or ESP and AH around it.
+pub type Bundle = ArrayVec<usize, 2>;
+
 /// What an SPD entry does with a packet (RFC 4301 4.4.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -221,10 +229,10 @@ pub enum Action {
     Bypass,
     /// Protect it with a bundle of SAs.
     Protect {
-        /// Indices into [`Policy::sas`], innermost first (ESP before AH).
-        outbound: Vec<usize>,
-        /// Indices into [`Policy::sas`], innermost first.
-        inbound: Vec<usize>,
+        /// With which we send.
+        outbound: Bundle,
+        /// With which we receive.
+        inbound: Bundle,
     },
     /// Protect it with SAs that IKE negotiates.
     Negotiate {
@@ -267,13 +275,13 @@ pub struct SpdEntry {
     /// Name in logs and counters.
     pub name: String,
     /// What it matches.
-    pub selector: Selector,
+    pub selector: SharedSelector,
     /// Only packets that cross the boundary in this direction; `None`: both.
     pub direction: Option<Direction>,
     /// What it does.
     pub action: Action,
     /// What made it; `None`: it is written as an entry.
-    pub origin: Option<Origin>,
+    pub origin: Option<Box<Origin>>,
 }
 
 /// Direction of an SA, seen from this gateway.
@@ -336,6 +344,28 @@ pub struct Limits {
     pub packets: Option<u64>,
 }
 
+/// Soft and hard limits of an SA's life. Few SAs that are keyed by hand have any, and there may be very many.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lifetimes(Option<Box<(Limits, Limits)>>);
+
+impl Lifetimes {
+    /// At the soft limits a replacement is asked for, at the hard ones the SA stops.
+    pub fn new(soft: Limits, hard: Limits) -> Self {
+        let has_none = (soft, hard) == Default::default();
+        Lifetimes((!has_none).then(|| Box::new((soft, hard))))
+    }
+
+    /// Limits at which a replacement is asked for.
+    pub fn soft(&self) -> Limits {
+        self.0.as_ref().map_or_else(Limits::default, |both| both.0)
+    }
+
+    /// Limits at which the SA stops.
+    pub fn hard(&self) -> Limits {
+        self.0.as_ref().map_or_else(Limits::default, |both| both.1)
+    }
+}
+
 /// One security association, whether written by hand or negotiated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SaConfig {
@@ -361,7 +391,7 @@ pub struct SaConfig {
     pub udp: Option<UdpEncapsulation>,
     /// Source and destination that the sender's checksums cover, where NATs put others in their place (RFC 3948
     /// 3.1.2). Inbound transport mode in UDP only.
-    pub original: Option<(IpAddr, IpAddr)>,
+    pub original: Option<Box<(IpAddr, IpAddr)>>,
     /// Extended 64 bit sequence numbers (RFC 4303 2.2.1).
     pub esn: bool,
     /// Replay window in packets, a power of two from 64 to 65536; `None` turns the check off. Inbound only.
@@ -370,10 +400,8 @@ pub struct SaConfig {
     pub df: Df,
     /// DSCP of the outer header. Outbound tunnel only.
     pub dscp: Dscp,
-    /// Limits at which a replacement is asked for.
-    pub soft: Limits,
-    /// Limits at which the SA stops.
-    pub hard: Limits,
+    /// When a replacement is asked for, and when the SA stops.
+    pub lifetimes: Lifetimes,
     /// What may travel in it: checked for each inbound packet after decapsulation (RFC 4301 5.2).
-    pub selectors: Vec<Selector>,
+    pub selectors: Arc<[Selector]>,
 }

@@ -4,14 +4,14 @@
 use std::collections::HashSet;
 
 use crate::shadow::Extent;
-use crate::{Action, Direction, Policy, Profile, Selector, SpdEntry};
+use crate::{Action, Direction, Policy, Profile, Selector, SharedSelector, SpdEntry};
 
 /// What becomes of the inbound SAs that only the policy before has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overlap {
     seconds: u64,
     /// Traffic that the new policy discards, and the one before did not name.
-    refused: Vec<Selector>,
+    refused: Vec<SharedSelector>,
 }
 
 /// `inbound-overlap`: seconds for which the inbound SAs of what a reload removes stay.
@@ -51,7 +51,11 @@ impl Overlap {
         fn extent(selector: &Selector) -> Extent<'_> {
             Extent::of(selector, None)
         }
-        let refused: Vec<_> = self.refused.iter().map(extent).collect();
+        let refused: Vec<_> = self
+            .refused
+            .iter()
+            .map(|selector| extent(selector))
+            .collect();
         move |selectors| {
             let mut traffic = selectors.iter().map(extent);
             match traffic.any(|traffic| refused.iter().any(|refused| refused.overlaps(&traffic))) {
@@ -69,7 +73,7 @@ mod tests {
     fn policy(discarded: &[&str]) -> Policy {
         let entry = |remote: &&str| SpdEntry {
             name: (*remote).to_owned(),
-            selector: traffic(remote),
+            selector: traffic(remote).into(),
             direction: None,
             action: Action::Discard,
             origin: None,

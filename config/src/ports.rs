@@ -190,7 +190,8 @@ pub(crate) fn read_name(section: Section<'_>) -> Option<&str> {
 /// Names of one kind of table, each with its place.
 #[derive(Default)]
 pub(crate) struct Names<'a> {
-    index: HashMap<&'a str, (usize, Section<'a>)>,
+    /// Number of the table, and its place.
+    index: HashMap<&'a str, (usize, usize)>,
 }
 
 impl<'a> Names<'a> {
@@ -207,11 +208,11 @@ impl<'a> Names<'a> {
             return "";
         };
         if let Some((_, first)) = self.index.get(name) {
-            let line = first.line();
+            let line = section.line_of(*first);
             let message = format!("the name {} is taken in line {line}", shown(name));
             section.error("name", message);
         } else {
-            self.index.insert(name, (index, section));
+            self.index.insert(name, (index, section.at()));
         }
         name
     }

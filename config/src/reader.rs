@@ -107,9 +107,19 @@ impl<'a> Section<'a> {
         self.report.examine
     }
 
+    /// Byte offset of the table's header.
+    pub(crate) fn at(self) -> usize {
+        self.at
+    }
+
     /// The line of the table's header.
     pub(crate) fn line(self) -> usize {
-        self.report.line(self.at)
+        self.line_of(self.at)
+    }
+
+    /// The line of a byte offset in the document.
+    pub(crate) fn line_of(self, at: usize) -> usize {
+        self.report.line(at)
     }
 
     /// True after a syntax error anywhere in the file.

@@ -1,6 +1,7 @@
 //! Reads manually keyed SAs.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::address::{self, family};
 use crate::keys::{CIPHER_KEY, INTEGRITY_KEY, read_key};
@@ -8,7 +9,7 @@ use crate::ports::{Interfaces, Names};
 use crate::reader::{Item, Section};
 use crate::reference::{LIFETIME, SA, UDP_ENCAPSULATION};
 use crate::{
-    Cipher, Df, Direction, Dscp, Integrity, Limits, Mode, SaConfig, Secret, Transform,
+    Cipher, Df, Direction, Dscp, Integrity, Lifetimes, Limits, Mode, SaConfig, Secret, Transform,
     UdpEncapsulation,
 };
 
@@ -88,6 +89,7 @@ fn read_sa(section: Section<'_>, name: &str, base: &Path) -> Option<SaConfig> {
     let replay_window = read_replay_window(section, direction, esn);
     let (df, dscp) = read_outer_header(section, direction, mode);
     let (soft, hard) = read_lifetimes(section);
+    let lifetimes = Lifetimes::new(soft, hard);
     let name = name.to_owned();
     // An algorithm that could not be read has been reported: NULL stands in for the checks to come.
     let transform = match protocol? {
@@ -110,9 +112,8 @@ fn read_sa(section: Section<'_>, name: &str, base: &Path) -> Option<SaConfig> {
         replay_window,
         df,
         dscp,
-        soft,
-        hard,
-        selectors: Vec::new(),
+        lifetimes,
+        selectors: Arc::default(),
     })
 }
 

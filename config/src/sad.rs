@@ -3,20 +3,20 @@
 use std::collections::HashMap;
 
 use crate::keys::{CIPHER_KEY, INTEGRITY_KEY};
-use crate::reader::Section;
 use crate::sa::Sas;
 use crate::spd::Entry;
 use crate::{Action, Direction, Integrity, SaConfig, Secret, Transform};
 
 /// Refuses two SAs with one identity in one direction (RFC 4301 4.1).
 pub(crate) fn check_identities(sas: &Sas<'_>) {
-    let mut sections = HashMap::with_capacity(sas.list.len());
-    for sa in &sas.list {
+    let mut known = HashMap::with_capacity(sas.list.len());
+    for (number, sa) in (0u32..).zip(&sas.list) {
         let Some(config) = &sa.config else { continue };
         let protocol = config.transform.protocol();
         let identity = (config.direction, config.spi, config.destination, protocol);
-        if let Some(first) = sections.insert(identity, sa.section) {
-            let first = first.line();
+        let first = known.insert(identity, number);
+        if let Some(first) = first.and_then(|first| sas.list.get(first as usize)) {
+            let first = first.section.line();
             let direction = match config.direction {
                 Direction::Inbound => "inbound",
                 Direction::Outbound => "outbound",
@@ -31,16 +31,17 @@ pub(crate) fn check_identities(sas: &Sas<'_>) {
 
 /// Warns of one key in two SAs with counter modes: both count from 1, so every nonce comes twice.
 pub(crate) fn check_shared_keys(sas: &Sas<'_>) {
-    let mut sections: HashMap<&[u8], Section<'_>> = HashMap::with_capacity(sas.list.len());
-    for sa in &sas.list {
+    let mut known: HashMap<&[u8], u32> = HashMap::with_capacity(sas.list.len());
+    for (number, sa) in (0u32..).zip(&sas.list) {
         let counter_key = sa.config.as_ref().and_then(counter_mode_key);
         let Some((key, (inline, file))) = counter_key.filter(|(key, _)| !key.expose().is_empty())
         else {
             continue;
         };
         let name = if sa.section.has(inline) { inline } else { file };
-        if let Some(first) = sections.insert(key.expose(), sa.section) {
-            let first = first.line();
+        let first = known.insert(key.expose(), number);
+        if let Some(first) = first.and_then(|first| sas.list.get(first as usize)) {
+            let first = first.section.line();
             let message = format!(
                 "the SA in line {first} has the same key: in a counter mode every nonce is used twice (RFC 4106 2)"
             );

@@ -1,6 +1,8 @@
 //! Traffic selectors (RFC 4301 4.4.1.1): what of a packet an SPD entry or an SA looks at.
 
 use std::net::IpAddr;
+use std::ops::Deref;
+use std::sync::Arc;
 
 /// An inclusive range of addresses of one family; `start <= end`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -69,4 +71,30 @@ pub struct Selector {
     pub remote: Vec<AddressRange>,
     /// Protocol, ports, ICMP type and code.
     pub upper: UpperLayer,
+}
+
+/// The selector of an SPD entry, in memory that the SAs of the entry have, too.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SharedSelector(Arc<[Selector; 1]>);
+
+impl SharedSelector {
+    /// All the traffic of an SA that serves this entry alone.
+    pub fn alone(&self) -> Arc<[Selector]> {
+        self.0.clone()
+    }
+}
+
+impl From<Selector> for SharedSelector {
+    fn from(selector: Selector) -> Self {
+        SharedSelector(Arc::new([selector]))
+    }
+}
+
+impl Deref for SharedSelector {
+    type Target = Selector;
+
+    fn deref(&self) -> &Selector {
+        let [selector] = &*self.0;
+        selector
+    }
 }

@@ -1,6 +1,7 @@
 //! Finds SPD entries that can never match, since an earlier one takes all their packets.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 
 use crate::mistake::shown;
@@ -115,15 +116,17 @@ type Prefix = (u128, u32);
 /// cutting: so entries are found without looking at all.
 #[derive(Default)]
 struct Outlines {
-    /// Entries of each outline, by the lengths of its prefixes.
-    shapes: HashMap<[u32; 5], HashMap<Outline, Vec<usize>>>,
+    /// Entries of each outline's hash, by the lengths of its prefixes. There may be very many outlines, and whoever finds
+    /// an entry looks at it.
+    shapes: HashMap<[u32; 5], HashMap<u64, Vec<usize>>>,
+    state: RandomState,
 }
 
 impl Outlines {
     fn add(&mut self, outline: Option<Outline>, entry: usize) {
         let Some(outline) = outline else { return };
         let shape = self.shapes.entry(outline.map(|(_, length)| length));
-        let places = shape.or_default().entry(outline);
+        let places = shape.or_default().entry(self.state.hash_one(outline));
         places.or_default().push(entry);
     }
 
@@ -133,7 +136,8 @@ impl Outlines {
             let mut cut = *outline;
             let mut parts = cut.iter_mut().zip(lengths);
             let fits = parts.all(|(part, length)| shorten(part, *length));
-            let found = fits.then(|| places.get(&cut)).flatten();
+            let found = fits.then(|| places.get(&self.state.hash_one(cut)));
+            let found = found.flatten();
             found.into_iter().flatten().copied()
         })
     }
@@ -330,14 +334,15 @@ fn ports(ranges: &[PortRange]) -> Ranges {
 fn merge(ranges: impl Iterator<Item = (u128, u128)>) -> Ranges {
     let mut sorted: Ranges = ranges.collect();
     sorted.sort_unstable();
-    let mut merged = Ranges::new();
-    for (start, end) in sorted {
-        match merged.last_mut() {
-            Some(last) if start <= last.1.saturating_add(1) => last.1 = last.1.max(end),
-            _ => merged.push((start, end)),
+    sorted.dedup_by(|(start, end), last| {
+        let joined = *start <= last.1.saturating_add(1);
+        if joined {
+            last.1 = last.1.max(*end);
         }
-    }
-    merged
+        joined
+    });
+    sorted.shrink_to_fit();
+    sorted
 }
 
 fn all_inside(inner: &Ranges, outer: &Ranges) -> bool {

@@ -11,7 +11,8 @@ use crate::reader::{Item, Section};
 use crate::reference::SPD;
 use crate::sa::Sas;
 use crate::{
-    Action, AddressRange, ClearText, Direction, PortRange, Profile, Selector, SpdEntry, UpperLayer,
+    Action, AddressRange, Bundle, ClearText, Direction, PortRange, Profile, Selector, SpdEntry,
+    UpperLayer,
 };
 
 #[derive(Clone, Copy)]
@@ -67,14 +68,11 @@ fn read_entry(
     profile: Profile,
 ) -> Option<SpdEntry> {
     let selector = read_selector(section);
-    let action = read_action(section, sas, connections, profile);
+    let action = read_action(section, selector.as_ref(), sas, connections, profile);
     let (selector, action) = (selector?, action?);
-    if let Action::Protect { outbound, inbound } = &action {
-        bundle::check(section, &selector, outbound, inbound, sas);
-    }
     Some(SpdEntry {
         name: name.to_owned(),
-        selector,
+        selector: selector.into(),
         direction: None,
         action,
         origin: None,
@@ -83,6 +81,7 @@ fn read_entry(
 
 fn read_action(
     section: Section<'_>,
+    selector: Option<&Selector>,
     sas: &Sas<'_>,
     connections: &Connections<'_>,
     profile: Profile,
@@ -110,6 +109,12 @@ fn read_action(
             let outbound = read_sas(section, "outbound", Direction::Outbound, sas);
             let inbound = read_sas(section, "inbound", Direction::Inbound, sas);
             let (outbound, inbound) = (outbound?, inbound?);
+            if let Some(selector) = selector {
+                bundle::check(section, selector, &outbound, &inbound, sas);
+            }
+            // One of too many has been refused.
+            let bundle = |sas: Vec<usize>| Bundle::try_from(&*sas).ok();
+            let (outbound, inbound) = (bundle(outbound)?, bundle(inbound)?);
             return Some(Action::Protect { outbound, inbound });
         }
     };
@@ -149,7 +154,7 @@ fn read_sas(
     };
     // All members are looked at before the first that is wrong ends it.
     let found: Vec<_> = members(section, key).map(read).collect();
-    all(found)
+    found.into_iter().collect()
 }
 
 /// All of a list, in as much memory as they need.

@@ -89,7 +89,7 @@ impl Policy {
         };
         let everything = SpdEntry {
             name: "before-policy".to_owned(),
-            selector: Selector::default(),
+            selector: Selector::default().into(),
             action,
             direction: None,
             origin: None,

@@ -115,7 +115,7 @@ fn before_the_first_policy_everything_is_discarded() {
         (policy.spd.len(), &policy.spd[0].action),
         (1, &Action::Discard)
     );
-    assert_eq!(policy.spd[0].selector, Selector::default());
+    assert_eq!(*policy.spd[0].selector, Selector::default());
     assert_eq!(policy.routes.len(), 1);
     let open = "[policy]\nprofile = \"ws2003\"\n[store]\nbefore-policy = \"open\"";
     let open = own.replace("[store]", open);

@@ -5,7 +5,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use portcullis_config::{Action, Policy, load};
+use portcullis_config::{Action, Policy, Selector, load};
 
 /// Copies the examples to a folder of their own with mode 0600, which version control does not keep.
 fn examples() -> PathBuf {
@@ -64,8 +64,10 @@ fn check_selectors(policy: &Policy) {
             }
             _ => false,
         });
-        let selectors: Vec<_> = named.map(|entry| entry.selector.clone()).collect();
-        assert_eq!(sa.selectors, selectors, "{}", sa.name);
+        let selectors: Vec<_> = named
+            .map(|entry| Selector::clone(&entry.selector))
+            .collect();
+        assert_eq!(*sa.selectors, selectors, "{}", sa.name);
         assert!(!selectors.is_empty());
     }
 }

@@ -291,7 +291,7 @@ fn tunnel_is_a_connection_with_a_child_for_each_filter() {
                 clear
             }
         );
-        assert_eq!(entry.selector, connection.children[number].selector);
+        assert_eq!(*entry.selector, connection.children[number].selector);
     }
 }
 
@@ -510,7 +510,7 @@ fn ws2003_defaults() {
     // What matches nothing passes.
     let last = policy.spd.last().unwrap();
     assert_eq!(
-        (last.action.clone(), &last.selector),
+        (last.action.clone(), &*last.selector),
         (Action::Bypass, &Selector::default())
     );
 }

@@ -34,8 +34,8 @@ pub fn of_sas(a: &SaConfig, b: &SaConfig) -> Fields {
         ("replay-window", a.replay_window != b.replay_window),
         ("df", a.df != b.df),
         ("dscp", a.dscp != b.dscp),
-        ("soft-lifetime", a.soft != b.soft),
-        ("hard-lifetime", a.hard != b.hard),
+        ("soft-lifetime", a.lifetimes.soft() != b.lifetimes.soft()),
+        ("hard-lifetime", a.lifetimes.hard() != b.lifetimes.hard()),
         ("entries", a.selectors != b.selectors),
     ]);
     if fields.is_empty() {

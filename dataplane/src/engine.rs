@@ -46,7 +46,7 @@ pub struct Choice {
     /// The engine.
     pub engine: EngineKind,
     /// Why it is not one that comes before it in the order and should have it.
-    pub fallback: Option<String>,
+    pub fallback: Option<Box<str>>,
     /// Ports' devices come before it in the order, and may have it.
     pub offered: bool,
 }
@@ -161,7 +161,7 @@ impl FastEngine {
                         offered,
                     });
                 }
-                Some(reason) => fallback = fallback.or(Some(format!("{engine}: {reason}"))),
+                Some(reason) => fallback = fallback.or(Some(format!("{engine}: {reason}").into())),
             }
         }
         None
@@ -490,7 +490,7 @@ mod tests {
         let mut engine = FastEngine::new();
         engine.kernel = Err("no AVX-512".into());
         assert_eq!(engine.refusals(), ["engine vaes is not there: no AVX-512"]);
-        let fallback = Some("vaes: no AVX-512".to_owned());
+        let fallback = Some("vaes: no AVX-512".into());
         let offered = false;
         let choice = |engine, fallback| {
             Some(Choice {
@@ -507,7 +507,7 @@ mod tests {
 
         engine.multi_buffer = Err("no library".into());
         assert_eq!(engine.choose(gcm), choice(EngineKind::Portable, fallback));
-        let fallback = Some("ipsec-mb: no library".to_owned());
+        let fallback = Some("ipsec-mb: no library".into());
         assert_eq!(engine.choose(ah), choice(EngineKind::Portable, fallback));
     }
 }

@@ -55,11 +55,8 @@ pub fn spd(policy: &Policy) -> Arc<Spd<Tree>> {
         .spd
         .iter()
         .map(|entry| {
-            (
-                entry.selector.clone(),
-                entry.direction,
-                action(&entry.action),
-            )
+            let selector = &*entry.selector;
+            (selector, entry.direction, action(&entry.action))
         })
         .collect();
     Arc::new(Spd::new(&entries))

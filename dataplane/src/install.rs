@@ -8,16 +8,15 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use portcullis_config::{
-    Action, Direction, EngineKind, Integrity, Overlap, Policy, SaConfig, Transform,
+    Action, Direction, EngineKind, Integrity, Overlap, Policy, SaConfig, SpdEntry, Transform,
 };
 use portcullis_ipsec::command::Command;
 use portcullis_ipsec::counters::SaCounters;
 use portcullis_ipsec::ip::{Address, IpVersion};
 use portcullis_ipsec::offload::offers::State;
-use portcullis_ipsec::pipeline::{Binding, SaSide};
+use portcullis_ipsec::pipeline::SaSide;
 use portcullis_ipsec::sa::{InboundSa, OutboundSa, SaRef, Shape};
 use portcullis_ipsec::sad::{SpiEntry, SpiIndex};
-use portcullis_ipsec::spd::CompiledSelector;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
@@ -69,7 +68,7 @@ impl InstalledSa {
         let refusal = refusal.map(|reason| format!("{}: {reason}", EngineKind::InlineCrypto));
         match self.engine() {
             EngineKind::InlineCrypto => None,
-            _ => refusal.or_else(|| self.choice.fallback.clone()),
+            _ => refusal.or_else(|| Some(self.choice.fallback.as_deref()?.to_owned())),
         }
     }
 }
@@ -80,7 +79,7 @@ pub(crate) struct Links {
     /// Slot of the SA around this one.
     pub(crate) outer: Option<u32>,
     /// Bytes that it adds.
-    pub(crate) overhead: usize,
+    pub(crate) overhead: u16,
     /// This one is around another.
     pub(crate) is_outer: bool,
 }
@@ -115,8 +114,8 @@ pub struct Plan {
     pub overlap: Overlap,
     /// For each worker: orders that wait until no worker has the old view nor a packet that it decided about.
     pub last: Vec<Vec<WorkerCommand>>,
-    /// For each SPD entry, the SA of the policy that serves it.
-    pub bindings: Vec<Option<Binding>>,
+    /// For each SPD entry, the SA of the policy that serves it: the innermost of its bundle.
+    pub serving: Vec<Option<SaRef>>,
     /// What the workers' SPI indexes lack and have too much.
     pub index: IndexChange,
     /// What is new and what goes.
@@ -245,7 +244,7 @@ impl Installed {
         next.sort_outbound();
         let empty = || (0..workers).map(|_| Vec::new()).collect();
         let mut plan = Plan {
-            bindings: bindings(&next),
+            serving: serving(&next),
             before_view: empty(),
             after_view: empty(),
             last: empty(),
@@ -321,6 +320,7 @@ impl Installed {
         let owners = owners(policy, self.slots.len(), before, |n| {
             known(n).map(|sa| sa.place.worker)
         })?;
+        next.sas.reserve_exact(policy.sas.len());
         for ((number, (config, owner)), before) in
             (0u32..).zip(policy.sas.iter().zip(owners)).zip(before)
         {
@@ -367,7 +367,6 @@ impl Installed {
     ) -> Result<(), Error> {
         let next = &plan.installed;
         let mut choices = Vec::new();
-        let selectors = shared_selectors(next, &plan.bindings);
         for (number, ((config, sa), before)) in (0u32..).zip(next.iter().zip(&next.before)) {
             let old = self.sas.get(*before as usize);
             let old = old.zip(self.policy.sas.get(*before as usize));
@@ -385,9 +384,8 @@ impl Installed {
             if old.is_some() {
                 plan.moves.altered.push(number);
             }
-            let selectors = selectors.get(number as usize).cloned().flatten();
             if let Some(commands) = plan.before_view.get_mut(usize::from(sa.place.worker)) {
-                commands.push(add(config, sa, key, selectors, old.is_some()));
+                commands.push(add(config, sa, key, old.is_some()));
             }
         }
         for (number, choice, standing) in choices {
@@ -557,22 +555,13 @@ fn links(policy: &Policy, sas: &[InstalledSa]) -> Result<Vec<Links>, Error> {
 }
 
 /// The order that installs an SA, or changes its terms.
-pub(crate) fn add(
-    config: &SaConfig,
-    sa: &InstalledSa,
-    key: Key,
-    selectors: Option<Arc<[CompiledSelector]>>,
-    known: bool,
-) -> WorkerCommand {
+pub(crate) fn add(config: &SaConfig, sa: &InstalledSa, key: Key, known: bool) -> WorkerCommand {
     let (slot, links, counters) = (sa.place.slot, sa.links, sa.counters.clone());
     match config.direction {
         Direction::Inbound => {
             let mut new = InboundSa::new(config, key, sa.born, counters);
             new.came_in = links.outer;
             new.carries_bundle = links.is_outer;
-            if let Some(selectors) = selectors {
-                new.selectors = selectors;
-            }
             match known {
                 true => Command::AlterInbound(slot, Box::new(new)),
                 false => Command::AddInbound(slot, Box::new(new)),
@@ -581,7 +570,7 @@ pub(crate) fn add(
         Direction::Outbound => {
             let mut new = OutboundSa::new(config, key, sa.born, counters);
             new.next = links.outer;
-            new.bundle_overhead = links.overhead;
+            new.bundle_overhead = links.overhead.into();
             match known {
                 true => Command::AlterOutbound(slot, Box::new(new)),
                 false => Command::AddOutbound(slot, Box::new(new)),
@@ -601,47 +590,20 @@ pub(crate) fn entry((config, sa): (&SaConfig, &InstalledSa)) -> Option<SpiEntry>
 }
 
 /// Bytes that an AH SA adds around ESP.
-pub(crate) fn ah_overhead(config: &SaConfig) -> usize {
+pub(crate) fn ah_overhead(config: &SaConfig) -> u16 {
     let v4 = Address::from(config.destination).is_v4();
     let version = if v4 { IpVersion::V4 } else { IpVersion::V6 };
-    Shape::new(config.transform).ah_len(version)
+    Shape::new(config.transform).ah_len(version) as u16
 }
 
-/// For each inbound SA that serves one entry, the selectors that the entry's binding has already: it is the same
-/// memory.
-fn shared_selectors(
-    installed: &Installed,
-    bindings: &[Option<Binding>],
-) -> Vec<Option<Arc<[CompiledSelector]>>> {
-    let policy = &installed.policy;
-    let mut shared = vec![None; policy.sas.len()];
-    for (entry, binding) in policy.spd.iter().zip(bindings) {
-        let (Action::Protect { inbound, .. }, Some(binding)) = (&entry.action, binding) else {
-            continue;
-        };
-        for number in inbound {
-            let alone = policy
-                .sas
-                .get(*number)
-                .is_some_and(|sa| sa.selectors.len() == 1);
-            if let Some(place) = shared.get_mut(*number).filter(|_| alone) {
-                *place = Some(binding.selectors.clone());
-            }
-        }
-    }
-    shared
-}
-
-fn bindings(installed: &Installed) -> Vec<Option<Binding>> {
-    let binding = |entry: &portcullis_config::SpdEntry| match &entry.action {
+/// For each SPD entry, the SA that serves it.
+fn serving(installed: &Installed) -> Vec<Option<SaRef>> {
+    let innermost = |entry: &SpdEntry| match &entry.action {
         Action::Protect { outbound, .. } => {
-            let innermost = outbound.first().and_then(|sa| installed.sas.get(*sa))?;
-            Some(Binding {
-                sa: innermost.place,
-                selectors: [CompiledSelector::new(&entry.selector)].into(),
-            })
+            let sa = outbound.first().and_then(|sa| installed.sas.get(*sa))?;
+            Some(sa.place)
         }
         Action::Negotiate { .. } | Action::Discard | Action::Bypass => None,
     };
-    installed.policy.spd.iter().map(binding).collect()
+    installed.policy.spd.iter().map(innermost).collect()
 }

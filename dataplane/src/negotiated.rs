@@ -10,6 +10,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use portcullis_config::{Direction, Limits, SaConfig, Selector, UdpEncapsulation};
 use portcullis_ike::{AddSa, ChildId, SpiSource};
@@ -225,8 +226,8 @@ impl Negotiated {
                         error,
                     })?;
             config.selectors = match depth {
-                0 => vec![new.selector.clone()],
-                _ => Vec::new(),
+                0 => [new.selector.clone()].into(),
+                _ => Arc::default(),
             };
             let links = Links {
                 outer: made.last().map(|sa: &NegotiatedSa| sa.sa.place.slot),
@@ -236,7 +237,7 @@ impl Negotiated {
             around = new.sas.get(depth);
             let mut sa = self.place(&config, worker, choice, links, now, &mut orders);
             sa.standing = key.standing();
-            orders.push((worker.into(), add(&config, &sa, key, None, false)));
+            orders.push((worker.into(), add(&config, &sa, key, false)));
             made.push(NegotiatedSa {
                 config,
                 sa,
@@ -582,7 +583,7 @@ impl Negotiated {
                     sa: config.name.clone(),
                     error,
                 })?;
-            orders.push((worker.into(), add(config, sa, key, None, true)));
+            orders.push((worker.into(), add(config, sa, key, true)));
         }
         Ok(orders)
     }
@@ -592,13 +593,13 @@ impl Negotiated {
     pub fn reached(&self, worker: usize, side: SaSide, limit: Limit, now: u64) -> Option<ChildId> {
         let (id, sa) = self.find(worker, side)?;
         let limits = match limit {
-            Limit::Soft => &sa.config.soft,
-            Limit::Hard => &sa.config.hard,
+            Limit::Soft => sa.config.lifetimes.soft(),
+            Limit::Hard => sa.config.lifetimes.hard(),
         };
         let last = limit == Limit::Hard
             && !sa.config.esn
             && sa.sa.counters.sequence.get() >= u64::from(u32::MAX);
-        (last || is_reached(limits, &sa.sa, now)).then_some(id)
+        (last || is_reached(&limits, &sa.sa, now)).then_some(id)
     }
 
     /// The child whose SA is in a worker's slot.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use portcullis_config::{Action, ClearText, Policy, SpdEntry};
 use portcullis_ipsec::fib::Fib;
-use portcullis_ipsec::pipeline::{Binding, EntryCounters, PortInterfaces, Service, View};
+use portcullis_ipsec::pipeline::{EntryCounters, PortInterfaces, Service, View};
+use portcullis_ipsec::sa::SaRef;
 use portcullis_ipsec::spd::{Spd, Tree};
 
 use crate::engine::cryptodev::CryptoDevices;
@@ -59,8 +60,8 @@ pub fn prepare(
     let spd = fib::spd(policy);
     let esp_udp_ports = fib::esp_udp_ports(policy);
     let numbers = basis.numbers.with(policy);
-    let service = |(entry, binding): (&SpdEntry, &Option<Binding>)| match binding {
-        Some(binding) => Service::Sas([binding.clone()].into()),
+    let service = |(entry, sa): (&SpdEntry, &Option<SaRef>)| match sa {
+        Some(sa) => Service::Sa(*sa),
         None => match numbers.of_entry(policy, entry) {
             Some(number) => Service::Child {
                 number,
@@ -73,7 +74,7 @@ pub fn prepare(
     let view = |_| {
         Box::new(View {
             spd: spd.clone(),
-            services: policy.spd.iter().zip(&plan.bindings).map(service).collect(),
+            services: policy.spd.iter().zip(&plan.serving).map(service).collect(),
             hits: policy
                 .spd
                 .iter()

@@ -1,5 +1,6 @@
 //! How fast each SA is, in samples of a second, taken a few SAs at a time: there may be very many.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use crate::install::Installed;
@@ -13,12 +14,11 @@ const AT_ONCE: usize = 512;
 /// One SA's last sample.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sample {
-    bytes: u64,
-    /// When, in milliseconds; zero for never.
-    taken: u64,
-    mbps: f32,
-    /// What of it is in the sums.
+    /// What the SA had carried, and what of it is in the sums.
     seen: Volume,
+    /// When, in milliseconds of a clock that begins anew after 49 days; `None`: never.
+    taken: Option<NonZeroU32>,
+    mbps: f32,
 }
 
 /// Samples of all SAs.
@@ -88,13 +88,14 @@ impl Rates {
         }
         let sas = installed.iter().zip(&mut self.samples);
         for ((config, sa), sample) in sas.skip(self.next).take(AT_ONCE) {
+            let (before, now) = (sample.seen.bytes, now as u32);
             self.tally.look(config, &sa.counters, &mut sample.seen);
-            let bytes = sa.counters.bytes.get();
-            if sample.taken != 0 {
-                let span = now.saturating_sub(sample.taken).max(1);
-                sample.mbps = (bytes - sample.bytes) as f32 * 8.0 / 1000.0 / span as f32;
+            if let Some(taken) = sample.taken {
+                let span = now.wrapping_sub(taken.get()).max(1);
+                let bytes = sample.seen.bytes.saturating_sub(before);
+                sample.mbps = bytes as f32 * 8.0 / 1000.0 / span as f32;
             }
-            (sample.bytes, sample.taken) = (bytes, now);
+            sample.taken = NonZeroU32::new(now);
         }
         self.next += AT_ONCE;
     }

@@ -29,8 +29,12 @@ fn free(receiver: &Receiver<Garbage>) {
     loop {
         match receiver.recv_timeout(PAUSE) {
             Ok(garbage) => {
+                // With a policy goes what the change to the next one took: its orders, too, are many.
+                much += match garbage {
+                    Garbage::Installed(_) => MUCH,
+                    Garbage::Retired(_) => 1,
+                };
                 drop(garbage);
-                much += 1;
             }
             Err(RecvTimeoutError::Timeout) if much >= MUCH => {
                 heap::trim();

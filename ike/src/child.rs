@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_config::{
-    ChildPolicy, ChildProposal, Connection, Df, Direction, Dscp, Limits, Mode, SaConfig, Secret,
-    Selector, Transform, UdpEncapsulation,
+    ChildPolicy, ChildProposal, Connection, Df, Direction, Dscp, Lifetimes, Limits, Mode, SaConfig,
+    Secret, Selector, Transform, UdpEncapsulation,
 };
 
 use crate::core::Path;
@@ -135,7 +135,9 @@ impl ChildSa {
                 destination_port: to.port(),
             }),
             original: match (direction, mode) {
-                (Direction::Inbound, Mode::Transport) => self.original.filter(|_| self.udp),
+                (Direction::Inbound, Mode::Transport) => {
+                    self.original.filter(|_| self.udp).map(Box::new)
+                }
                 _ => None,
             },
             esn: self.proposal.esn,
@@ -145,9 +147,8 @@ impl ChildSa {
             },
             df: Df::default(),
             dscp: Dscp::default(),
-            soft: self.limits.0,
-            hard: self.limits.1,
-            selectors: vec![self.selector.clone()],
+            lifetimes: Lifetimes::new(self.limits.0, self.limits.1),
+            selectors: [self.selector.clone()].into(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Integer, Member, Node, Table, Value};
+use super::{Integer, Member, Node, PREFIXES, Table, Value};
 use crate::mistake::Report;
 
 /// Parses a text as far as it can be; what is wrong in it is reported, as behind `start` bytes of others.
@@ -21,7 +21,7 @@ pub(super) fn parse<'i>(text: &'i str, start: usize, report: &mut Report<'_>) ->
 fn table(table: DeTable<'_>) -> Table<'_> {
     let members = table.into_iter().map(|(name, value)| Member {
         at: name.span().start,
-        name: name.into_inner(),
+        name: name.into_inner().into(),
         node: node(value),
     });
     Table {
@@ -34,11 +34,14 @@ fn node(value: Spanned<DeValue<'_>>) -> Node<'_> {
     let value = match value.into_inner() {
         // An empty span stands where a syntax error left no value.
         _ if span.is_empty() => Value::Missing,
-        DeValue::String(text) => Value::String(text),
-        DeValue::Integer(integer) => Value::Integer(Integer {
-            digits: Cow::Owned(integer.as_str().to_owned()),
-            radix: integer.radix(),
-        }),
+        DeValue::String(text) => Value::String(text.into()),
+        DeValue::Integer(integer) => {
+            let mut prefixes = PREFIXES.iter();
+            let prefix = prefixes.find(|(_, radix)| *radix == integer.radix());
+            let prefix = prefix.map_or("", |(prefix, _)| prefix);
+            let text = format!("{prefix}{}", integer.as_str());
+            Value::Integer(Integer(Cow::<str>::Owned(text).into()))
+        }
         DeValue::Float(_) => Value::Float,
         DeValue::Boolean(value) => Value::Boolean(value),
         DeValue::Datetime(_) => Value::Date,

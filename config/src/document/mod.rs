@@ -12,6 +12,7 @@ mod plain;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Deref;
 
 use crate::mistake::Report;
 
@@ -19,13 +20,13 @@ use crate::mistake::Report;
 #[derive(Default)]
 #[cfg_attr(test, derive(Debug, PartialEq))]
 pub(crate) struct Table<'i> {
-    members: Vec<Member<'i>>,
+    members: Box<[Member<'i>]>,
 }
 
 /// A name and its value.
 #[cfg_attr(test, derive(Debug, PartialEq))]
 pub(crate) struct Member<'i> {
-    pub(crate) name: Cow<'i, str>,
+    pub(crate) name: Text<'i>,
     /// Byte offset of the name.
     pub(crate) at: usize,
     pub(crate) node: Node<'i>,
@@ -44,7 +45,7 @@ pub(crate) struct Node<'i> {
 pub(crate) enum Value<'i> {
     /// A syntax error left none; it has been reported.
     Missing,
-    String(Cow<'i, str>),
+    String(Text<'i>),
     Integer(Integer<'i>),
     Float,
     Boolean(bool),
@@ -53,12 +54,42 @@ pub(crate) enum Value<'i> {
     Table(Table<'i>),
 }
 
-/// An integer as it is written, whatever its size.
-#[cfg_attr(test, derive(Debug, PartialEq))]
-pub(crate) struct Integer<'i> {
-    digits: Cow<'i, str>,
-    radix: u32,
+// A large policy has millions of them.
+const _: () = assert!(size_of::<Value<'_>>() == 24);
+
+/// A piece of the file, or what its escapes stand for, in as little memory as a piece of the file takes.
+pub(crate) enum Text<'i> {
+    Written(&'i str),
+    #[expect(clippy::box_collection)] // a `Box<str>` is twice as large
+    Meant(Box<String>),
 }
+
+impl<'i> From<Cow<'i, str>> for Text<'i> {
+    fn from(text: Cow<'i, str>) -> Self {
+        match text {
+            Cow::Borrowed(text) => Text::Written(text),
+            Cow::Owned(text) => Text::Meant(Box::new(text)),
+        }
+    }
+}
+
+impl Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Text::Written(text) => text,
+            Text::Meant(text) => text,
+        }
+    }
+}
+
+/// An integer as it is written, but for underscores, whatever its size.
+#[cfg_attr(test, derive(Debug, PartialEq))]
+pub(crate) struct Integer<'i>(Text<'i>);
+
+/// What stands before the digits of a radix other than ten.
+const PREFIXES: [(&str, u32); 3] = [("0b", 2), ("0o", 8), ("0x", 16)];
 
 impl Node<'_> {
     /// It is not deeper than what the parser takes.
@@ -75,19 +106,17 @@ impl Node<'_> {
 impl Integer<'_> {
     /// Its value, if that is not negative and not too large.
     pub(crate) fn value(&self) -> Option<u64> {
-        u64::from_str_radix(&self.digits, self.radix).ok()
+        let mut prefixes = PREFIXES.iter();
+        let prefixed =
+            prefixes.find_map(|(prefix, radix)| Some((self.0.strip_prefix(prefix)?, radix)));
+        let (digits, radix) = prefixed.unwrap_or((&self.0, &10));
+        u64::from_str_radix(digits, *radix).ok()
     }
 }
 
 impl fmt::Display for Integer<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let prefix = match self.radix {
-            2 => "0b",
-            8 => "0o",
-            16 => "0x",
-            _ => "",
-        };
-        write!(f, "{prefix}{}", self.digits)
+        f.write_str(&self.0)
     }
 }
 
@@ -103,7 +132,7 @@ impl<'i> Table<'i> {
     }
 
     fn shift(&mut self, by: usize) {
-        for member in &mut self.members {
+        for member in &mut *self.members {
             member.at += by;
             member.node.shift(by);
         }
@@ -111,13 +140,13 @@ impl<'i> Table<'i> {
 
     /// The value of this name.
     pub(crate) fn get(&self, name: &str) -> Option<&Node<'i>> {
-        let found = self.members.iter().find(|member| member.name == name);
+        let found = self.members.iter().find(|member| *member.name == *name);
         found.map(|member| &member.node)
     }
 
     /// The same, to be changed.
     pub(crate) fn get_mut(&mut self, name: &str) -> Option<&mut Node<'i>> {
-        let found = self.members.iter_mut().find(|member| member.name == name);
+        let found = self.members.iter_mut().find(|member| *member.name == *name);
         found.map(|member| &mut member.node)
     }
 
@@ -128,17 +157,21 @@ impl<'i> Table<'i> {
 
     /// The same, to be taken.
     pub(crate) fn into_members(self) -> Vec<Member<'i>> {
-        self.members
+        self.members.into_vec()
     }
 
     /// Adds a name that is not there.
     pub(crate) fn push(&mut self, member: Member<'i>) {
-        self.members.push(member);
+        let mut members = std::mem::take(&mut self.members).into_vec();
+        members.push(member);
+        self.members = members.into();
     }
 
     /// Keeps the names that `wanted` says.
     pub(crate) fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
-        self.members.retain(|member| wanted(&member.name));
+        let mut members = std::mem::take(&mut self.members).into_vec();
+        members.retain(|member| wanted(&member.name));
+        self.members = members.into();
     }
 }
 

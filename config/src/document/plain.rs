@@ -1,9 +1,7 @@
 //! Reads what nearly all of a large policy is: headers of bare names, and bare names with strings without escapes,
 //! integers, booleans, lists and inline tables of these. Gives up at anything else, right or wrong.
 
-use std::borrow::Cow;
-
-use super::{Integer, Member, Node, Table, Value};
+use super::{Integer, Member, Node, Table, Text, Value};
 
 /// Lists and inline tables in each other, and names of a header.
 const DEPTH: usize = 8;
@@ -16,23 +14,20 @@ const DIGITS: usize = 15;
 pub(super) fn parse(text: &str) -> Option<Table<'_>> {
     let mut plain = Plain { text, at: 0 };
     let mut headed = Headed::default();
-    let mut table = Table::default();
+    // Of the table that is being read. Complete, it gets memory of its own size: what a larger one leaves over would be
+    // taken by what stays, and hold its page when the document goes.
+    let mut members = Vec::with_capacity(MEMBERS);
     let mut header = None;
     while let Some(next) = plain.next_line()? {
         if next == b'[' {
-            headed.attach(header.take(), table)?;
-            let found = plain.header()?;
-            // Tables of one kind are alike: memory for as many as the one before had.
-            table = Table {
-                members: Vec::with_capacity(headed.members),
-            };
-            header = Some(found);
+            headed.attach(header.take(), members.drain(..).collect())?;
+            header = Some(plain.header()?);
         } else {
-            plain.member(&mut table, DEPTH)?;
+            plain.member(&mut members, DEPTH)?;
         }
         plain.end_line()?;
     }
-    headed.attach(header, table)?;
+    headed.attach(header, members.into())?;
     Some(headed.root)
 }
 
@@ -53,18 +48,16 @@ struct Headed<'i> {
     root: Table<'i>,
     /// Places of the first `[[` of each list, in order: only such lists may grow.
     grow: Vec<usize>,
-    /// Members of the table before.
-    members: usize,
 }
 
 impl<'i> Headed<'i> {
     /// Puts a table where its header says; the first one has none.
-    fn attach(&mut self, header: Option<Header<'i>>, table: Table<'i>) -> Option<()> {
+    fn attach(&mut self, header: Option<Header<'i>>, members: Box<[Member<'i>]>) -> Option<()> {
+        let table = Table { members };
         let Some(header) = header else {
             self.root = table;
             return Some(());
         };
-        self.members = table.members.len();
         let mut parent = &mut self.root;
         for name in &header.around {
             // Only what stands behind a `[[` is looked into.
@@ -108,7 +101,7 @@ impl<'i> Headed<'i> {
             return None;
         }
         parent.push(Member {
-            name: Cow::Borrowed(header.name),
+            name: Text::Written(header.name),
             at: header.name_at,
             node,
         });
@@ -205,16 +198,17 @@ impl<'i> Plain<'i> {
     }
 
     /// `name = value`
-    fn member(&mut self, table: &mut Table<'i>, depth: usize) -> Option<()> {
+    fn member(&mut self, members: &mut Vec<Member<'i>>, depth: usize) -> Option<()> {
         let (name, at) = self.name()?;
         self.blanks();
-        if !self.take(b'=') || table.members.len() >= MEMBERS || table.get(name).is_some() {
+        let is_known = || members.iter().any(|member| *member.name == *name);
+        if !self.take(b'=') || members.len() >= MEMBERS || is_known() {
             return None;
         }
         self.blanks();
         let node = self.node(depth)?;
-        table.push(Member {
-            name: Cow::Borrowed(name),
+        members.push(Member {
+            name: Text::Written(name),
             at,
             node,
         });
@@ -237,7 +231,7 @@ impl<'i> Plain<'i> {
         let text = self.run(|byte| byte != quote && byte != b'\\' && is_shown(byte));
         // Three quotes begin another kind of string, and the first two of them would pass for an empty one.
         let ended = self.take(quote) && self.peek() != Some(quote);
-        ended.then_some(Value::String(Cow::Borrowed(text)))
+        ended.then_some(Value::String(Text::Written(text)))
     }
 
     fn word(&mut self) -> Option<Value<'i>> {
@@ -255,8 +249,7 @@ impl<'i> Plain<'i> {
                 if !all || padded || digits.is_empty() || digits.len() > DIGITS {
                     return None;
                 }
-                let digits = Cow::Borrowed(digits);
-                Value::Integer(Integer { digits, radix })
+                Value::Integer(Integer(Text::Written(word)))
             }
         };
         let ends = [b' ', b'\t', b'\n', b'\r', b',', b']', b'}', b'#'];
@@ -288,17 +281,18 @@ impl<'i> Plain<'i> {
 
     fn inline_table(&mut self, depth: usize) -> Option<Value<'i>> {
         self.at += 1;
-        let mut table = Table::default();
+        let mut members = Vec::new();
         self.blanks();
         if self.take(b'}') {
-            return Some(Value::Table(table));
+            return Some(Value::Table(Table::default()));
         }
         loop {
             self.blanks();
-            self.member(&mut table, depth)?;
+            self.member(&mut members, depth)?;
             self.blanks();
             if self.take(b'}') {
-                return Some(Value::Table(table));
+                let members = members.into();
+                return Some(Value::Table(Table { members }));
             }
             if !self.take(b',') {
                 return None;

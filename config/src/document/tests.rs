@@ -18,6 +18,18 @@ impl Numbers {
     }
 }
 
+impl PartialEq for Text<'_> {
+    fn eq(&self, other: &Text<'_>) -> bool {
+        **self == **other
+    }
+}
+
+impl fmt::Debug for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}
+
 /// By name, as the crate has them.
 fn sorted(mut table: Table<'_>) -> Table<'_> {
     fn of_node(node: &mut Node<'_>) {
@@ -28,7 +40,7 @@ fn sorted(mut table: Table<'_>) -> Table<'_> {
         }
     }
     table.members.sort_by(|a, b| a.name.cmp(&b.name));
-    for member in &mut table.members {
+    for member in &mut *table.members {
         of_node(&mut member.node);
     }
     table

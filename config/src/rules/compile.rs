@@ -114,7 +114,7 @@ impl<'r> Compiler<'r> {
         for exempt in exemptions.list(self.topology) {
             let entry = SpdEntry {
                 name: format!("{rule}/{}", exempt.name),
-                selector: exempt.selector,
+                selector: exempt.selector.into(),
                 direction: exempt.direction,
                 action: Action::Bypass,
                 origin: Some(origin(rule, 0, weight::EXEMPTION)),
@@ -211,7 +211,8 @@ impl<'r> Compiler<'r> {
                 local: view.local,
                 remote: view.remote,
                 upper: view.upper,
-            },
+            }
+            .into(),
             direction: None,
             action,
             origin: Some(origin(
@@ -458,7 +459,8 @@ impl<'r> Compiler<'r> {
                 local,
                 remote,
                 upper: UpperLayer::Any,
-            },
+            }
+            .into(),
             direction: None,
             action: Action::Negotiate {
                 connection: self.taken + self.out.connections.len(),
@@ -485,7 +487,7 @@ impl<'r> Compiler<'r> {
             let rule = "unmatched";
             let entry = SpdEntry {
                 name: rule.to_owned(),
-                selector: Selector::default(),
+                selector: Selector::default().into(),
                 direction: None,
                 action: Action::Bypass,
                 origin: Some(origin(rule, 0, 0)),
@@ -517,13 +519,13 @@ impl<'r> Compiler<'r> {
     }
 }
 
-fn origin(rule: &str, order: u32, weight: u32) -> Origin {
-    Origin {
+fn origin(rule: &str, order: u32, weight: u32) -> Box<Origin> {
+    Box::new(Origin {
         rule: rule.to_owned(),
         id: PolicyId::of(rule),
         order,
         weight,
-    }
+    })
 }
 
 /// Both ends exchanged.
@@ -580,7 +582,7 @@ fn child_of(how: &Negotiation, mode: Mode, entry: &SpdEntry) -> ChildPolicy {
     ChildPolicy {
         name: entry.name.clone(),
         mode,
-        selector: entry.selector.clone(),
+        selector: Selector::clone(&entry.selector),
         proposals: how.proposals.clone(),
         pfs: how.pfs,
         soft: how.soft,

@@ -10,12 +10,13 @@ use crate::settings::Settings;
 use crate::spd::Entry;
 use crate::{Connection, Severity};
 
-/// All entries in the order in which they are tried: exemptions, written ones, those of rules, and what is left.
+/// Makes of the written entries all in the order in which they are tried: exemptions, written ones, those of rules, and
+/// what is left.
 pub(crate) fn place<'a>(
     root: Section<'a>,
     settings: &Settings<'a>,
     places: &RuleSections<'a>,
-    written: Vec<Entry<'a>>,
+    mut all: Vec<Entry<'a>>,
     made: Compiled,
     connections: &mut Vec<Connection>,
 ) -> Vec<Entry<'a>> {
@@ -39,9 +40,8 @@ pub(crate) fn place<'a>(
             entry: Some(made.entry),
         }
     };
-    let before = made.before.into_iter().map(entry);
-    let after = made.after.into_iter().map(entry);
-    let all: Vec<_> = before.chain(written).chain(after).collect();
+    all.splice(..0, made.before.into_iter().map(entry));
+    all.extend(made.after.into_iter().map(entry));
     check_names(&all);
     for connection in made.connections {
         if connections

@@ -117,7 +117,7 @@ fn what_is_left_out_is_the_usual() {
     assert_eq!(policy.spd[1].action, negotiate);
     assert_eq!(
         policy.connections[0].children[0].selector,
-        policy.spd[1].selector
+        *policy.spd[1].selector
     );
 }
 

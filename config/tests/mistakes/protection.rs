@@ -444,14 +444,14 @@ fn lifetimes() {
     let policy = read(&edited(&[(OUT, &lines)])).unwrap().policy;
     let none = Limits::default();
     assert_eq!(
-        policy.sas[0].soft,
+        policy.sas[0].lifetimes.soft(),
         Limits {
             seconds: Some(10),
             ..none
         }
     );
     assert_eq!(
-        policy.sas[0].hard,
+        policy.sas[0].lifetimes.hard(),
         Limits {
             packets: Some(7),
             ..none

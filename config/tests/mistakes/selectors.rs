@@ -1,6 +1,6 @@
 //! SPD entries: selectors, actions, and entries that never match.
 
-use portcullis_config::{Action, AddressRange, PortRange, UpperLayer};
+use portcullis_config::{Action, AddressRange, Bundle, PortRange, UpperLayer};
 
 use crate::{END, edited, error, errors, expect_fine, read, warning};
 
@@ -142,8 +142,8 @@ fn selectors_are_read_as_written() {
     };
     assert_eq!(selector.upper, ports);
     let protect = Action::Protect {
-        outbound: vec![0],
-        inbound: vec![1],
+        outbound: Bundle::from_iter([0]),
+        inbound: Bundle::from_iter([1]),
     };
     assert_eq!(policy.spd[0].action, protect);
 

@@ -6,7 +6,7 @@ use crate::engine::lookaside::Lookaside;
 use crate::express::Arrival;
 use crate::flow::{Decision, Verdict};
 use crate::ip::IpHeader;
-use crate::outbound::{Crossing, first_bound};
+use crate::outbound::Crossing;
 use crate::pipeline::{Pipeline, Service};
 use crate::sa::SaRef;
 use crate::spd::{Classifier, EntryAction, Flow, Match, SelectorKey};
@@ -55,17 +55,13 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
 
     /// The SA that serves an entry for a packet, if there is one now.
     fn standing_sa(&self, entry: u32, key: &SelectorKey) -> Option<SaRef> {
-        let found = match self.view.services.get(entry as usize)? {
-            Service::Sas(bindings) => first_bound(bindings, key),
+        match self.view.services.get(entry as usize)? {
+            Service::Sa(sa) => Some(*sa),
             Service::Child { number, .. } => match self.children.find(*number, key) {
-                Match::Yes(Carrier::Sa(sa)) => Match::Yes(*sa),
-                _ => Match::No,
+                Match::Yes(Carrier::Sa(sa)) => Some(*sa),
+                _ => None,
             },
-            Service::Nothing => Match::No,
-        };
-        match found {
-            Match::Yes(sa) => Some(sa),
-            Match::Reassemble | Match::No => None,
+            Service::Nothing => None,
         }
     }
 }

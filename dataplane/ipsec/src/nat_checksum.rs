@@ -20,8 +20,8 @@ impl Original {
     /// Of an inbound SA; `None` where no NAT can change what a checksum covers.
     pub fn of(config: &SaConfig) -> Option<Self> {
         let may_change = config.mode == Mode::Transport && config.udp.is_some();
-        may_change.then(|| match config.original {
-            Some((source, destination)) => Original::Told(source.into(), destination.into()),
+        may_change.then(|| match config.original.as_deref() {
+            Some(&(source, destination)) => Original::Told(source.into(), destination.into()),
             None => Original::Untold,
         })
     }

@@ -7,8 +7,8 @@ use crate::fib::Hop;
 use crate::flow::{Decision, FlowKey, FlowPlace, Path, Verdict};
 use crate::ip::{self, IpHeader, protocol};
 use crate::local::quoted_key;
-use crate::pipeline::{Binding, Event, Handoff, Origin, Outlet, Pipeline, Service};
-use crate::sa::{SaRef, any_match};
+use crate::pipeline::{Event, Handoff, Origin, Outlet, Pipeline, Service};
+use crate::sa::SaRef;
 use crate::spd::{Classifier, EntryAction, Flow, Match, SelectorKey};
 use crate::{DropReason, PacketBuf};
 
@@ -28,18 +28,6 @@ pub(crate) enum Crossing {
     Inside(Hop),
     /// Yes, over this hop, if there is a route.
     Out(Option<Hop>),
-}
-
-/// The first of the SAs that may carry a packet.
-pub(crate) fn first_bound(bindings: &[Binding], key: &SelectorKey) -> Match<SaRef> {
-    for binding in bindings {
-        match any_match(&binding.selectors, key) {
-            Match::Yes(()) => return Match::Yes(binding.sa),
-            Match::Reassemble => return Match::Reassemble,
-            Match::No => {}
-        }
-    }
-    Match::No
 }
 
 impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
@@ -217,24 +205,17 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
 
     /// The first SA that serves the entry and may carry the packet; `None` for a soft one, which has counted it.
     fn bound_sa(&self, entry: u32, key: &SelectorKey, ip: &IpHeader) -> Match<Option<SaRef>> {
-        let bindings = match self.view.services.get(entry as usize) {
-            Some(Service::Sas(bindings)) => bindings,
+        match self.view.services.get(entry as usize) {
+            Some(Service::Sa(sa)) => Match::Yes(Some(*sa)),
             Some(Service::Child {
                 number,
                 accepts_clear,
                 ..
-            }) => {
-                return match self.find_carrier(*number, key, ip) {
-                    Match::Yes(None) if !accepts_clear => Match::No,
-                    found => found,
-                };
-            }
-            Some(Service::Nothing) | None => return Match::No,
-        };
-        match first_bound(bindings, key) {
-            Match::Yes(sa) => Match::Yes(Some(sa)),
-            Match::Reassemble => Match::Reassemble,
-            Match::No => Match::No,
+            }) => match self.find_carrier(*number, key, ip) {
+                Match::Yes(None) if !accepts_clear => Match::No,
+                found => found,
+            },
+            Some(Service::Nothing) | None => Match::No,
         }
     }
 

@@ -36,7 +36,7 @@ use crate::ip::{Address, IpHeader};
 use crate::reassembly::{Reassembled, Reassembler};
 use crate::sa::SaRef;
 use crate::sad::Sad;
-use crate::spd::{CompiledSelector, Spd};
+use crate::spd::Spd;
 use crate::{DropReason, InterfaceId, Io, PacketBuf};
 
 pub use crate::event::{Event, SaSide};
@@ -149,23 +149,14 @@ pub enum Inject<B> {
     Exempt(B),
 }
 
-/// An outbound SA that serves an SPD entry, and for which of its packets.
-#[derive(Clone, Debug)]
-pub struct Binding {
-    /// Innermost SA of the bundle.
-    pub sa: SaRef,
-    /// Packets it is for.
-    pub selectors: Arc<[CompiledSelector]>,
-}
-
 /// What serves an SPD entry.
 #[derive(Clone, Debug, Default)]
 pub enum Service {
     /// Nothing: it does not protect, or has no SA.
     #[default]
     Nothing,
-    /// SAs of the policy, the preferred one first.
-    Sas(Box<[Binding]>),
+    /// An SA of the policy, the innermost of its bundle.
+    Sa(SaRef),
     /// SAs that IKE negotiates for a child: [`Children`] knows them.
     Child {
         /// Number of the child, from control.

@@ -274,7 +274,7 @@ impl<K> InboundSa<K> {
             replay: config
                 .replay_window
                 .map(|size| ReplayWindow::new(size, config.esn)),
-            life: Life::new(config.soft, config.hard, now),
+            life: Life::new(config.lifetimes.soft(), config.lifetimes.hard(), now),
             serial: 0,
             selectors: config.selectors.iter().map(CompiledSelector::new).collect(),
             came_in: None,
@@ -417,7 +417,7 @@ impl<K> OutboundSa<K> {
             path_mtu: u32::MAX,
             offload: Offload::default(),
             serial: 0,
-            life: Life::new(config.soft, config.hard, now),
+            life: Life::new(config.lifetimes.soft(), config.lifetimes.hard(), now),
             counters,
         }
     }

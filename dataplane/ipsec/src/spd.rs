@@ -194,14 +194,14 @@ pub enum EntryAction {
     Discard,
     /// Cross the boundary in clear.
     Bypass,
-    /// Protect; the worker's bindings tell with which SAs.
+    /// Protect; the view's services tell with which SAs.
     Protect,
 }
 
 /// Finds the first matching entry. A faster classifier must agree with [`Linear`] on every key.
 pub trait Classifier: Send + Sync {
     /// Builds a classifier over selectors in the order of their entries.
-    fn build(selectors: &[Selector]) -> Self;
+    fn build<'s>(selectors: impl IntoIterator<Item = &'s Selector> + Clone) -> Self;
     /// Index of the first entry that matches.
     fn classify(&self, key: &SelectorKey) -> Match<u32>;
 }
@@ -211,8 +211,9 @@ pub trait Classifier: Send + Sync {
 pub struct Linear(Box<[CompiledSelector]>);
 
 impl Classifier for Linear {
-    fn build(selectors: &[Selector]) -> Self {
-        Linear(selectors.iter().map(CompiledSelector::new).collect())
+    fn build<'s>(selectors: impl IntoIterator<Item = &'s Selector> + Clone) -> Self {
+        let compiled = selectors.into_iter().map(CompiledSelector::new);
+        Linear(compiled.collect())
     }
 
     fn classify(&self, key: &SelectorKey) -> Match<u32> {
@@ -236,14 +237,14 @@ struct Half<C> {
 }
 
 impl<C: Classifier> Half<C> {
-    fn new(entries: &[DirectedEntry], direction: Direction) -> Self {
-        let fits = |(_, (_, only, _)): &(u32, &DirectedEntry)| only.is_none_or(|d| d == direction);
+    fn new(entries: &[DirectedEntry<'_>], direction: Direction) -> Self {
+        let fits =
+            |(_, (_, only, _)): &(u32, &DirectedEntry<'_>)| only.is_none_or(|d| d == direction);
         let numbered = (0u32..).zip(entries).filter(fits);
-        let (numbers, selectors): (Vec<u32>, Vec<Selector>) = numbered
-            .map(|(n, (selector, ..))| (n, selector.clone()))
-            .unzip();
+        let (numbers, selectors): (Vec<u32>, Vec<&Selector>) =
+            numbered.map(|(n, (selector, ..))| (n, *selector)).unzip();
         Half {
-            classifier: C::build(&selectors),
+            classifier: C::build(selectors.iter().copied()),
             entries: (numbers.len() < entries.len()).then(|| numbers.into()),
         }
     }
@@ -260,7 +261,7 @@ impl<C: Classifier> Half<C> {
 }
 
 /// An entry; `None`: packets of both directions.
-pub type DirectedEntry = (Selector, Option<Direction>, EntryAction);
+pub type DirectedEntry<'a> = (&'a Selector, Option<Direction>, EntryAction);
 
 /// An immutable snapshot of the SPD.
 #[derive(Debug)]
@@ -273,7 +274,7 @@ pub struct Spd<C> {
 
 impl<C: Classifier> Spd<C> {
     /// Builds a snapshot from ordered entries.
-    pub fn new(entries: &[DirectedEntry]) -> Self {
+    pub fn new(entries: &[DirectedEntry<'_>]) -> Self {
         let directed = entries.iter().any(|(_, direction, _)| direction.is_some());
         Spd {
             outbound: Half::new(entries, Direction::Outbound),

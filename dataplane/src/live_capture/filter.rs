@@ -36,7 +36,7 @@ impl Filter {
             (_, Some(name)) => {
                 let named = negotiated().chain(&policy.sas);
                 sas.extend(named.filter(|sa| sa.name == *name));
-                selectors.extend(sas.iter().flat_map(|sa| &sa.selectors));
+                selectors.extend(sas.iter().flat_map(|sa| &*sa.selectors));
             }
             (Some(name), None) => {
                 let children = control.negotiated.children().map(|(_, child)| child);
@@ -64,7 +64,7 @@ impl Filter {
                         }
                         _ => false,
                     };
-                    selectors.extend(ours.then_some(&entry.selector));
+                    selectors.extend(ours.then_some(&*entry.selector));
                 }
             }
         }

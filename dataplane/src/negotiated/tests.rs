@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use portcullis_config::{
-    AddressRange, AesKey, Cipher, Df, Dscp, EngineKind, Integrity, Mode, Secret, Transform,
+    AddressRange, AesKey, Cipher, Df, Dscp, EngineKind, Integrity, Lifetimes, Mode, Secret,
+    Transform,
 };
 use portcullis_ike::IkeId;
 
@@ -85,12 +86,14 @@ fn config(direction: Direction, spi: u32, transform: Transform) -> SaConfig {
         replay_window: Some(64),
         df: Df::Copy,
         dscp: Dscp::Copy,
-        soft: Limits {
-            packets: Some(1000),
-            ..Limits::default()
-        },
-        hard: Limits::default(),
-        selectors: Vec::new(),
+        lifetimes: Lifetimes::new(
+            Limits {
+                packets: Some(1000),
+                ..Limits::default()
+            },
+            Limits::default(),
+        ),
+        selectors: Arc::default(),
     }
 }
 

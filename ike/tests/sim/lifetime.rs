@@ -24,14 +24,15 @@ fn the_responder_of_quick_mode_says_that_its_life_is_shorter() {
     pair.initiate(0);
     pair.run(SECOND);
     assert_eq!(pair.agreed(), 1);
-    let hard = |sa: &SaConfig| (sa.hard.seconds, sa.hard.bytes);
+    let hard = |sa: &SaConfig| (sa.lifetimes.hard().seconds, sa.lifetimes.hard().bytes);
     for end in &pair.ends {
         let sas = end.installed.inbound.values().flatten();
         let sas = sas.chain(end.installed.outbound.values().flatten());
         for sa in sas {
             assert_eq!(hard(sa), (Some(600), Some(10 << 20)));
             // Each renews before that.
-            assert!(sa.soft.seconds <= Some(540) && sa.soft.bytes <= Some(9 << 20));
+            let soft = sa.lifetimes.soft();
+            assert!(soft.seconds <= Some(540) && soft.bytes <= Some(9 << 20));
         }
     }
 }
@@ -47,7 +48,8 @@ fn a_longer_life_is_not_said() {
     pair.run(SECOND);
     let lives = |pair: &Pair, end: usize| {
         let sas = pair.ends[end].installed.inbound.values().flatten();
-        sas.map(|sa| sa.hard.seconds).collect::<Vec<_>>()
+        sas.map(|sa| sa.lifetimes.hard().seconds)
+            .collect::<Vec<_>>()
     };
     assert_eq!(
         [0, 1].map(|end| lives(&pair, end)),
@@ -162,8 +164,9 @@ fn a_second_is_no_life() {
         assert!(renewal >= 48 * SECOND, "{greedy}: {renewal:?}");
         let sas = us.installed.inbound.values().flatten();
         for sa in sas.chain(us.installed.outbound.values().flatten()) {
-            assert_eq!((sa.hard.seconds, sa.hard.bytes), (Some(60), Some(1 << 20)));
-            assert!(sa.soft.seconds >= Some(48), "{:?}", sa.soft);
+            let (soft, hard) = (sa.lifetimes.soft(), sa.lifetimes.hard());
+            assert_eq!((hard.seconds, hard.bytes), (Some(60), Some(1 << 20)));
+            assert!(soft.seconds >= Some(48), "{soft:?}");
         }
         // Once, however often there are new ones.
         for _ in 0..3 {

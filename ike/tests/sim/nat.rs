@@ -165,7 +165,7 @@ fn ip(text: &str) -> std::net::IpAddr {
 fn originals(pair: &Pair) -> [Option<(std::net::IpAddr, std::net::IpAddr)>; 2] {
     [0, 1].map(|end| {
         let sas = pair.ends[end].installed.inbound.values().next_back();
-        sas.unwrap()[0].original
+        sas.unwrap()[0].original.as_deref().copied()
     })
 }
 

@@ -261,8 +261,8 @@ impl Ranks {
 }
 
 impl Classifier for Tree {
-    fn build(selectors: &[Selector]) -> Self {
-        let parts: Vec<Parts> = selectors.iter().map(Parts::new).collect();
+    fn build<'s>(selectors: impl IntoIterator<Item = &'s Selector> + Clone) -> Self {
+        let parts: Vec<Parts> = selectors.clone().into_iter().map(Parts::new).collect();
         let ranks = Ranks::new(&parts);
         let (mut whole, mut fragments, mut inexact) = (Vec::new(), Vec::new(), BTreeMap::new());
         let mut looks_at_ports = false;

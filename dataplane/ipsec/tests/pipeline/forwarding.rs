@@ -1,6 +1,6 @@
 //! Frames, VLANs, neighbours and the ways between the interfaces.
 
-use portcullis_config::{Action, Mode};
+use portcullis_config::{Action, Bundle, Mode};
 use portcullis_ipsec::pipeline::{Inject, Punt};
 use portcullis_ipsec::{DropReason, InterfaceId, PacketBuf};
 
@@ -193,8 +193,8 @@ fn hairpin_from_tunnel_to_tunnel() {
     sites.b.sas.push(out);
     let slot = sites.b.sas.len() - 1;
     let action = Action::Protect {
-        outbound: vec![slot],
-        inbound: vec![],
+        outbound: Bundle::from_iter([slot]),
+        inbound: Bundle::new(),
     };
     sites.b.spd.push(crate::rig::policy::entry(
         between(&["10.1.0.0/16"], &["198.51.100.0/24"]),

@@ -91,7 +91,7 @@ fn fragments_of_different_origin_do_not_mix() {
         let mut b = sites.b.build();
         // This A lets everything into the first tunnel, fragment by fragment.
         let mut open = sites.a.clone();
-        open.spd[0].selector.upper = UpperLayer::Any;
+        open.spd[0].selector = lans().into();
         let mut wide = open.build();
         let whole = udp(from, to, (1, 53), &[9; 3000]);
         let parts = fragments(&whole, 1400);
@@ -102,7 +102,7 @@ fn fragments_of_different_origin_do_not_mix() {
         b.assert_silent();
         // Then out of the other SA.
         open.spd.swap(0, 1);
-        open.spd[0].selector.upper = UpperLayer::Any;
+        open.spd[0].selector = lans().into();
         let mut other = open.build();
         other.on_lan(&parts[2]);
         b.receive(WIRE, &other.sent(WIRE));

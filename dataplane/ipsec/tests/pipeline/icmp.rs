@@ -7,7 +7,7 @@ use portcullis_ipsec::pipeline::Punt;
 use crate::rig::packets::{
     self, Ip, TCP, after, bytes, destination, echo, fragments, icmp, payload, source, udp,
 };
-use crate::rig::policy::{GCM, Sites, V4_ENDS, lans, port, tunnel};
+use crate::rig::policy::{GCM, Sites, V4_ENDS, lans, mirrored, port, tunnel};
 use crate::rig::{Gateway, LAN, VLAN, WIRE, exchange};
 
 /// RFC 792: time exceeded in transit; RFC 4443 3.3.
@@ -147,7 +147,7 @@ fn a_peer_cannot_smuggle_with_quotes() {
     sites.protect(selector, &[(GCM, Mode::Tunnel)], V4_ENDS, |_| {});
     // B's own SPD is wide open.
     for entry in &mut sites.b.spd {
-        entry.selector.upper = UpperLayer::Any;
+        entry.selector = mirrored(&lans()).into();
     }
     let (mut a, mut b) = sites.build();
     let (near, far, router) = ("10.1.0.10", "10.2.0.20", "10.2.0.77");

@@ -427,7 +427,7 @@ fn transport_mode_behind_a_nat_has_right_checksums() {
         sites.protect(ends, &bundle, V4_ENDS, |sa| {
             sa.udp = Some(NAT);
             let original = (inside.parse().unwrap(), V4_ENDS.1.parse().unwrap());
-            sa.original = told.then_some(original);
+            sa.original = told.then(|| Box::new(original));
         });
         let (mut a, mut b) = sites.build();
         let mut segment =

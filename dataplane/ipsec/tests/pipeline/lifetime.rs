@@ -1,6 +1,6 @@
 //! Sequence overflow and lifetimes: when an SA stops, and who is told.
 
-use portcullis_config::{Limits, SaConfig};
+use portcullis_config::{Lifetimes, Limits, SaConfig};
 use portcullis_ipsec::DropReason;
 use portcullis_ipsec::pipeline::{Event, SaSide};
 
@@ -61,7 +61,9 @@ fn extended_numbers_cross_32_bits() {
 }
 
 fn limited(soft: Limits, hard: Limits) -> (Gateway, Gateway) {
-    tunnel_with(GCM, |sa: &mut SaConfig| (sa.soft, sa.hard) = (soft, hard))
+    tunnel_with(GCM, |sa: &mut SaConfig| {
+        sa.lifetimes = Lifetimes::new(soft, hard)
+    })
 }
 
 fn packets(n: u64) -> Limits {

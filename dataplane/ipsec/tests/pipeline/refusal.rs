@@ -1,6 +1,6 @@
 //! What a changed, forged or malformed protected packet comes to.
 
-use portcullis_config::{Mode, Transform, UdpEncapsulation};
+use portcullis_config::{Bundle, Mode, Transform, UdpEncapsulation};
 use portcullis_ipsec::DropReason;
 use portcullis_ipsec::engine::portable::{Key, Portable};
 use portcullis_ipsec::engine::{AhJob, Engine, EspJob};
@@ -388,10 +388,10 @@ fn bundles_are_opened_whole_or_not_at_all() {
         .position(|s| s.transform == AH_SHA2)
         .unwrap();
     only_ah.spd[0].action = portcullis_config::Action::Protect {
-        outbound: vec![ah],
-        inbound: vec![],
+        outbound: Bundle::from_iter([ah]),
+        inbound: Bundle::new(),
     };
-    only_ah.spd[0].selector = between(&[], &[]);
+    only_ah.spd[0].selector = between(&[], &[]).into();
     let mut forger = only_ah.build();
     forger.with_outbound(ah, |sa| sa.sequence = 100);
     let own = udp("192.0.2.1", "192.0.2.2", (1, 2), b"clear").write();

@@ -31,12 +31,12 @@ use portcullis_ipsec::fib::{Fib, Hop, Interface, Neighbors};
 use portcullis_ipsec::ip::{Address, IpVersion};
 use portcullis_ipsec::offload::{HardwareStatus, Session};
 use portcullis_ipsec::pipeline::{
-    BURST, Binding, EntryCounters, Event, Handoff, Inject, Outlet, Pipeline, PortInterfaces, Punt,
-    Service, View,
+    BURST, EntryCounters, Event, Handoff, Inject, Outlet, Pipeline, PortInterfaces, Punt, Service,
+    View,
 };
 use portcullis_ipsec::sa::{InboundSa, OutboundSa, SaRef, Shape};
 use portcullis_ipsec::sad::{Slab, SpiEntry, SpiIndex};
-use portcullis_ipsec::spd::{CompiledSelector, DirectedEntry, EntryAction, Spd, Tree};
+use portcullis_ipsec::spd::{DirectedEntry, EntryAction, Spd, Tree};
 use portcullis_ipsec::{DropReason, InterfaceId, Io, PacketBuf};
 
 use device::{Device, TestEngine};
@@ -261,7 +261,7 @@ impl Site {
         gateway
     }
 
-    fn entries(&self) -> Vec<DirectedEntry> {
+    fn entries(&self) -> Vec<DirectedEntry<'_>> {
         let action = |e: &SpdEntry| match e.action {
             Action::Discard => EntryAction::Discard,
             Action::Bypass => EntryAction::Bypass,
@@ -269,21 +269,16 @@ impl Site {
         };
         self.spd
             .iter()
-            .map(|e| (e.selector.clone(), e.direction, action(e)))
+            .map(|e| (&*e.selector, e.direction, action(e)))
             .collect()
     }
 
     fn service(&self, entry: &SpdEntry) -> Service {
         match &entry.action {
-            Action::Protect { outbound, .. } if !outbound.is_empty() => {
-                Service::Sas(Box::new([Binding {
-                    sa: SaRef {
-                        worker: self.owner,
-                        slot: outbound[0] as u32,
-                    },
-                    selectors: [CompiledSelector::new(&entry.selector)].into(),
-                }]))
-            }
+            Action::Protect { outbound, .. } if !outbound.is_empty() => Service::Sa(SaRef {
+                worker: self.owner,
+                slot: outbound[0] as u32,
+            }),
             Action::Negotiate { child, clear, .. } => Service::Child {
                 number: *child as u32,
                 accepts_clear: *clear != ClearText::Never,

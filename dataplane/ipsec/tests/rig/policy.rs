@@ -1,8 +1,11 @@
 //! Policies for the two gateways.
 
+use std::sync::Arc;
+
 use portcullis_config::{
-    Action, AddressRange, AeadIcv, AesKey, Cipher, Df, Direction, Dscp, Integrity, Limits, Mode,
-    PortRange, SaConfig, Secret, Selector, SpdEntry, Transform, UpperLayer,
+    Action, AddressRange, AeadIcv, AesKey, Bundle, Cipher, Df, Direction, Dscp, Integrity,
+    Lifetimes, Mode, PortRange, SaConfig, Secret, Selector, SharedSelector, SpdEntry, Transform,
+    UpperLayer,
 };
 
 use super::packets::Dice;
@@ -88,9 +91,8 @@ pub fn sa(
         replay_window: Some(1024),
         df: Df::Copy,
         dscp: Dscp::Copy,
-        soft: Limits::default(),
-        hard: Limits::default(),
-        selectors: Vec::new(),
+        lifetimes: Lifetimes::default(),
+        selectors: Arc::default(),
     }
 }
 
@@ -155,10 +157,10 @@ pub fn mirrored(selector: &Selector) -> Selector {
     }
 }
 
-pub fn entry(selector: Selector, action: Action) -> SpdEntry {
+pub fn entry(selector: impl Into<SharedSelector>, action: Action) -> SpdEntry {
     SpdEntry {
         name: String::new(),
-        selector,
+        selector: selector.into(),
         direction: None,
         action,
         origin: None,
@@ -195,7 +197,7 @@ impl Sites {
         ends: (&str, &str),
         change: impl Fn(&mut SaConfig),
     ) {
-        let mut numbers = [vec![], vec![], vec![], vec![]];
+        let mut numbers = [(); 4].map(|()| Bundle::new());
         for (i, (transform, mode)) in bundle.iter().enumerate() {
             for (from_a, (source, destination)) in [(true, ends), (false, (ends.1, ends.0))] {
                 self.spi += 1;
@@ -208,7 +210,7 @@ impl Sites {
                         } else {
                             mirrored(&selector)
                         };
-                        sa.selectors = vec![seen];
+                        sa.selectors = [seen].into();
                     }
                     if direction == Direction::Outbound {
                         sa.replay_window = None;
