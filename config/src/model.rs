@@ -127,7 +127,7 @@ impl Default for Runtime {
 /// A crypto engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum EngineKind {
-    /// Our AES-GCM for CPUs with AVX-512 and VAES.
+    /// Our AES-GCM, and AES-CBC with HMAC-SHA1 or HMAC-SHA2-256, for CPUs with AVX-512 and VAES.
     Vaes,
     /// Intel's Multi-Buffer Crypto for IPsec Library.
     IpsecMb,

@@ -155,7 +155,7 @@ pub const RUNTIME: Table = Table {
             presence: Default("[\"vaes\", \"ipsec-mb\", \"portable\"]"),
             example: "[\"ipsec-mb\", \"portable\"]",
             doc: "Crypto engines in order: an SA gets the first that has its algorithms on this machine. `vaes` is \
-                  AES-GCM for CPUs with AVX-512 and VAES, `ipsec-mb` Intel's multi-buffer library, `portable` runs \
+                  AES-GCM, and AES-CBC with HMAC-SHA1 or HMAC-SHA2-256, for CPUs with AVX-512 and VAES, `ipsec-mb` Intel's multi-buffer library, `portable` runs \
                   everywhere, `cryptodev` gives ESP to `crypto-devices`, `inline-crypto` has ports cipher AES-GCM as they send \
                   and receive, where their devices can, once an engine after it has done the first packets. `show sa` tells the engine, and why it is not an earlier one that should have it.",
         },

@@ -115,6 +115,21 @@ pub(crate) fn hold(v: &mut V) {
     }
 }
 
+/// Overwrites what depends on keys.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(crate) fn wipe(vectors: &mut [V]) {
+    vectors.fill(zero());
+    // SAFETY: no instruction at all. It may read the vectors, so that they are written.
+    unsafe {
+        asm!(
+            "/* {0} */",
+            in(reg) vectors.as_ptr(),
+            options(nostack, preserves_flags, readonly)
+        )
+    }
+}
+
 /// Constants in the frame of a function that has more vectors than there are registers. The frame is aligned then, which
 /// the compiler does only for what has an address; and reading a constant does not wait for a vector written to an address
 /// that ends alike, since those are all in this frame, too.

@@ -51,6 +51,13 @@ impl<const R: usize, const N: usize> Chains<R, N> {
         }
     }
 
+    /// Overwrites the keys.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn wipe(&mut self) {
+        vector::wipe(self.keys.as_flattened_mut().as_flattened_mut());
+    }
+
     /// Encrypts the `step`th 64 bytes of each payload.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,vaes,bmi2")]

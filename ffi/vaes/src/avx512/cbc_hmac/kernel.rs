@@ -135,6 +135,7 @@ fn seal<const SHA256: bool, const R: usize, const N: usize>(
         }
         hmac.step(lanes, step);
     }
+    chains.wipe();
     hmac.finish(tags);
 }
 
@@ -146,6 +147,7 @@ fn seal_few<const SHA256: bool, const R: usize>(lanes: &mut Lanes<'_>, tags: &mu
     for step in 0..lanes.most_parts() {
         chains.encrypt(lanes, step);
     }
+    chains.wipe();
     few::tags::<SHA256>(lanes, tags);
 }
 
