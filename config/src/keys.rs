@@ -137,7 +137,7 @@ pub(crate) fn decode(text: &str, shape: Option<KeyShape>) -> Result<Secret, Stri
         let got = format!("{}{half} {unit} ({got} hex digits)", got / 2);
         return Err(format!("{}; got {got}", shape.describe()));
     }
-    let mut bytes = Zeroizing::new(Vec::with_capacity(digits.len() / 2));
+    let mut bytes = Zeroizing::new(Vec::with_capacity(digits.len().div_ceil(2)));
     for pair in digits.as_bytes().chunks(2) {
         let value = |sum: u8, digit: &u8| {
             let digit = char::from(*digit).to_digit(16).unwrap_or_default();

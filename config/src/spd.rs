@@ -112,9 +112,15 @@ fn read_action(
             if let Some(selector) = selector {
                 bundle::check(section, selector, &outbound, &inbound, sas);
             }
-            // One of too many has been refused.
-            let bundle = |sas: Vec<usize>| Bundle::try_from(&*sas).ok();
-            let (outbound, inbound) = (bundle(outbound)?, bundle(inbound)?);
+            // More than there may be have been refused.
+            let bundle = |sas: Vec<usize>| {
+                let mut bundle = Bundle::new();
+                sas.into_iter()
+                    .map_while(|sa| bundle.try_push(sa).ok())
+                    .for_each(drop);
+                bundle
+            };
+            let (outbound, inbound) = (bundle(outbound), bundle(inbound));
             return Some(Action::Protect { outbound, inbound });
         }
     };

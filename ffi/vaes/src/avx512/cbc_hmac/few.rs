@@ -1,5 +1,5 @@
 //! HMAC (RFC 2104) of packets that are too few to go side by side: one after the other, by the CPU's instructions for the
-//! hash functions.
+//! hash functions where it has them.
 
 use super::hash;
 use super::lane::Lanes;

@@ -102,7 +102,7 @@ impl<const SHA256: bool, const N: usize> Hmac<SHA256, N> {
         compress::<SHA256, N>(&mut self.inner, &self.words, lanes.with_block(step));
     }
 
-    /// Hashes the inner hashes behind the outer key block: the outputs for all packets. What depends on keys is overwritten.
+    /// Hashes the inner hashes behind the outer key block: the outputs for all packets. The states are overwritten.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
     pub(super) fn finish(&mut self, tags: &mut [V; LANES]) {

@@ -35,6 +35,18 @@ impl Schedule {
         encryption: [[0; 16]; 15],
         decryption: [[0; 16]; 15],
     };
+
+    /// Makes the round keys of the equivalent inverse cipher (FIPS 197 5.3.5).
+    #[target_feature(enable = "avx512f,aes")]
+    fn invert(&mut self, rounds: usize) {
+        let inverse = self.decryption.iter_mut().take(rounds + 1);
+        let forward = self.encryption[..=rounds].iter().rev();
+        for (r, (inverse, forward)) in inverse.zip(forward).enumerate() {
+            let key = vector::load_block(forward);
+            let is_end = r == 0 || r == rounds;
+            vector::store_block(inverse, if is_end { key } else { _mm_aesimc_si128(key) });
+        }
+    }
 }
 
 impl Key {
@@ -47,19 +59,18 @@ impl Key {
         }
         let rounds = cipher_key.len() / 4 + 6;
         let mut schedule = Box::new(Schedule::ZERO);
-        schedule.states = [0x36, 0x5c].map(|pad| {
+        for (state, pad) in schedule.states.iter_mut().zip([0x36, 0x5c]) {
             let mut block = [pad; 64];
-            block
-                .iter_mut()
-                .zip(integrity_key)
-                .for_each(|(b, k)| *b ^= k);
-            let mut state = hash::start(hash);
-            hash::compress_one(hash, &mut state, &[block]);
+            let pairs = block.iter_mut().zip(integrity_key);
+            pairs.for_each(|(b, k)| *b ^= k);
+            *state = hash::start(hash);
+            hash::compress_one(hash, state, std::slice::from_ref(&block));
             block.zeroize();
-            state
-        });
-        schedule.encryption = aes::expand(cipher_key);
-        schedule.decryption = inverse(&schedule.encryption, rounds);
+        }
+        let mut encryption = aes::expand(cipher_key);
+        schedule.encryption = encryption;
+        encryption.zeroize();
+        schedule.invert(rounds);
         Some(Key {
             schedule,
             hash,
@@ -71,40 +82,13 @@ impl Key {
     /// Asks for the memory that a packet needs.
     #[inline]
     pub fn prefetch(&self) {
-        let Schedule {
-            states,
-            encryption,
-            decryption,
-        } = &*self.schedule;
-        prefetch::soon(states);
-        for keys in [encryption, decryption] {
-            keys.chunks(4).for_each(prefetch::soon);
-        }
+        prefetch::front(&*self.schedule, size_of::<Schedule>() / 64);
     }
 
     #[inline]
     pub(super) fn schedule(&self) -> &Schedule {
         &self.schedule
     }
-}
-
-/// The round keys of the equivalent inverse cipher (FIPS 197 5.3.5).
-#[target_feature(enable = "avx512f,aes")]
-fn inverse(encryption: &[Block; 15], rounds: usize) -> [Block; 15] {
-    let mut keys = [[0; 16]; 15];
-    for (r, key) in keys.iter_mut().enumerate().take(rounds + 1) {
-        let forward = vector::load_block(&encryption[rounds - r]);
-        let mixed = _mm_aesimc_si128(forward);
-        vector::store_block(
-            key,
-            if r == 0 || r == rounds {
-                forward
-            } else {
-                mixed
-            },
-        );
-    }
-    keys
 }
 
 impl Drop for Key {
