@@ -1,5 +1,5 @@
-//! The kernels, and what both have: [`vector`] is the only place that reads and writes memory by vectors, and never outside
-//! a slice; [`aes`] has the rounds.
+//! The kernels, and what both have: [`vector`] is the only place that reads and writes memory by vectors, and never
+//! outside a slice; [`aes`] has the rounds.
 // What needs a compiler newer than the oldest that is supported is here, and build.rs sees to it that it gets one.
 #![allow(clippy::incompatible_msrv)]
 

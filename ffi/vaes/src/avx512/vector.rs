@@ -131,8 +131,8 @@ pub(crate) fn wipe(vectors: &mut [V]) {
 }
 
 /// Constants in the frame of a function that has more vectors than there are registers. The frame is aligned then, which
-/// the compiler does only for what has an address; and reading a constant does not wait for a vector written to an address
-/// that ends alike, since those are all in this frame, too.
+/// the compiler does only for what has an address; and reading a constant does not wait for a vector written to an
+/// address that ends alike, since those are all in this frame, too.
 #[repr(align(64))]
 pub(crate) struct InFrame<T>(T);
 

@@ -1,13 +1,13 @@
-//! HMAC (RFC 2104) of packets that are too few to go side by side: one after the other, by the CPU's instructions for the
-//! hash functions where it has them.
+//! HMAC (RFC 2104) of packets that are too few to go side by side: one after the other, by the CPU's instructions for
+//! the hash functions where it has them.
 
 use super::hash;
 use super::lane::Lanes;
 use crate::Hash;
 use crate::avx512::vector::{self, V};
 
-/// So many packets of one hash function are done sooner side by side. Measured on an AMD EPYC of the Zen 5 kind, at 80, 528
-/// and 1440 bytes.
+/// So many packets of one hash function are done sooner side by side. Measured on an AMD EPYC of the Zen 5 kind, at 80,
+/// 528 and 1440 bytes.
 pub(super) const fn many(hash: Hash) -> usize {
     match hash {
         Hash::Sha1 => 4,

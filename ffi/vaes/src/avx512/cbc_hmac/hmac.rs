@@ -55,8 +55,8 @@ impl<const SHA256: bool, const N: usize> Hmac<SHA256, N> {
         self.carried.copy_from_slice(&self.words[..CARRIED]);
     }
 
-    /// Takes the next block of each packet as it has just been encrypted, which is sooner than reading what has just been
-    /// written.
+    /// Takes the next block of each packet as it has just been encrypted, which is sooner than reading what has just
+    /// been written.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,vaes,bmi2")]
     pub(super) fn take_chains<const R: usize>(&mut self, chains: &Chains<R, N>) {

@@ -39,8 +39,8 @@ impl Kernel {
         }
     }
 
-    /// Verifies each ICV in constant time and, if it is right, decrypts the payload in place (RFC 4303 3.4.4.1). A packet
-    /// with a wrong one stays as it is.
+    /// Verifies each ICV in constant time and, if it is right, decrypts the payload in place (RFC 4303 3.4.4.1). A
+    /// packet with a wrong one stays as it is.
     pub fn open(&self, packets: &mut [EspPacket<'_, Key>]) {
         for packets in packets.chunks_mut(BURST) {
             // SAFETY: a kernel exists only where the CPU has all that is enabled.

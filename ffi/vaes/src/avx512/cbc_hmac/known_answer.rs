@@ -7,8 +7,8 @@ use super::few;
 use super::{Kernel, Key};
 use crate::{BURST, EspPacket, Hash, Unsupported};
 
-/// Hash function, length of the AES key, blocks of the shortest payload, and SHA-256 of all packets, sealed. With blocks in
-/// each packet for several steps, all lanes go the same way; with none, each its own.
+/// Hash function, length of the AES key, blocks of the shortest payload, and SHA-256 of all packets, sealed. With blocks
+/// in each packet for several steps, all lanes go the same way; with none, each its own.
 #[rustfmt::skip]
 const CASES: [(Hash, usize, usize, [u8; 32]); 12] = [
     (Hash::Sha1, 16, 0, [

@@ -13,8 +13,8 @@ const HEADER: usize = 8;
 const PAYLOAD: usize = HEADER + size_of::<Block>();
 /// Block of the hash functions, in bytes, and that of HMAC's key.
 const BLOCK: usize = 64;
-/// What a hash function is given behind the packet: the high half of an ESN (RFC 4303 2.2.1), and padding; zeros for what
-/// is of the packet.
+/// What a hash function is given behind the packet: the high half of an ESN (RFC 4303 2.2.1), and padding; zeros for
+/// what is of the packet.
 type Tail = [u8; 2 * BLOCK];
 
 /// Up to [`LANES`] packets; where there is none, nothing.

@@ -39,8 +39,8 @@ const K: [[u32; ROUNDS]; 4] = [
 ];
 
 /// Hashes a block into `state`, given its words, of each message whose bit is set in `taken`.
-// Apart, and in a loop that makes words for sixteen rounds too many: more code would not stay in the CPU's cache of decoded
-// instructions.
+// Apart, and in a loop that makes words for sixteen rounds too many: more code would not stay in the CPU's cache of
+// decoded instructions.
 #[inline(never)]
 #[target_feature(enable = "avx512f")]
 pub(super) fn compress<const N: usize>(state: &mut [Word<N>; 8], w: &[Word<N>; 16], taken: u32) {

@@ -4,8 +4,8 @@ use core::arch::x86_64::*;
 
 use crate::avx512::vector::{self, V};
 
-/// A word of each of the messages, sixteen in a vector, of which there are one or two (`N`): each round of a hash function
-/// waits for the one before, and the CPU has time for a second one meanwhile.
+/// A word of each of the messages, sixteen in a vector, of which there are one or two (`N`): each round of a hash
+/// function waits for the one before, and the CPU has time for a second one meanwhile.
 pub(super) type Word<const N: usize> = [V; N];
 
 #[inline]

@@ -1,5 +1,5 @@
-//! AES-GCM (NIST SP 800-38D) as ESP uses it (RFC 4106). It works on vectors of four blocks, several vectors side by side,
-//! and hashes one group of vectors while it enciphers the next:
+//! AES-GCM (NIST SP 800-38D) as ESP uses it (RFC 4106). It works on vectors of four blocks, several vectors side by
+//! side, and hashes one group of vectors while it enciphers the next:
 //!
 //! * [`ghash`] has the arithmetic of GF(2^128), [`counter`] the counter blocks, [`tag`] the tags,
 //! * [`key`] expands keys: round keys, powers of H, and what the first AES round makes of each counter,
