@@ -32,20 +32,59 @@ pub(crate) fn states(schedule: &Schedule, state_0: V, vector: usize) -> V {
     _mm512_mask_xor_epi32(state_0, 0x1111, state_0, schedule.counters(vector))
 }
 
-/// The same of the first `N` vectors of a packet's `group`th group of four.
-#[inline]
-#[target_feature(enable = "avx512f")]
-pub(crate) fn group_states<const N: usize>(
-    schedule: &Schedule,
+/// What the counter blocks of a packet have in common.
+pub(crate) struct Header<'a> {
+    schedule: &'a Schedule,
+    block_0: V,
     state_0: V,
-    group: usize,
-) -> [V; N] {
-    let words = schedule.group_counters(group);
-    let mut states = [state_0; N];
-    for (j, state) in states.iter_mut().enumerate() {
-        *state = _mm512_mask_xor_epi32(state_0, 0x1111, state_0, vector::load_words(words, j));
+}
+
+impl<'a> Header<'a> {
+    #[inline]
+    #[target_feature(enable = "avx512f,vaes")]
+    pub(crate) fn new(schedule: &'a Schedule, body: &[u8]) -> Self {
+        Header {
+            schedule,
+            block_0: block_0(schedule, body),
+            state_0: state_0(schedule, body),
+        }
     }
-    states
+
+    /// The states after round 1 of the first `N` vectors of the packet's `group`th group of eight.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,vaes")]
+    pub(crate) fn states<const N: usize>(&self, group: usize) -> [V; N] {
+        let mut states = [self.state_0; N];
+        let known = self.schedule.group_counters(group);
+        for (j, state) in states.iter_mut().enumerate() {
+            *state = match known {
+                Some(words) => {
+                    let words = vector::load_words(words, 16 * (j / 4) + j % 4);
+                    _mm512_mask_xor_epi32(*state, 0x1111, *state, words)
+                }
+                None => self.far_state(32 * group + 4 * j),
+            };
+        }
+        states
+    }
+
+    /// The state after round 1 of the vector whose first block has this number.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,vaes")]
+    fn far_state(&self, block: usize) -> V {
+        // The last word of a block, its bytes reversed; the others are zero anyway.
+        let big_endian = _mm512_broadcast_i32x4(_mm_setr_epi8(
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 15, 14, 13, 12,
+        ));
+        let first = _mm512_maskz_set1_epi32(0x8888, block as i32);
+        let counters = _mm512_add_epi32(
+            first,
+            _mm512_setr_epi32(0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4),
+        );
+        let counters = _mm512_shuffle_epi8(counters, big_endian);
+        let start = _mm512_xor_si512(self.block_0, counters);
+        _mm512_aesenc_epi128(start, self.schedule.round(1))
+    }
 }
 
 /// The key stream of the first vector without that of the header.
@@ -55,9 +94,9 @@ pub(crate) fn behind_header(stream: V) -> V {
     _mm512_maskz_mov_epi64(0xfc, stream)
 }
 
-/// The first vector as it is hashed: the AAD in lieu of the header, bytes reversed.
+/// The first vector, its bytes reversed, with the AAD in lieu of the header.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-pub(crate) fn hashed_first(vector: V, aad: &Block) -> V {
-    vector::insert(vector::reverse_bytes(vector), 0x000f, aad)
+pub(crate) fn with_aad(vector: V, aad: &Block) -> V {
+    vector::insert(vector, 0x000f, aad)
 }

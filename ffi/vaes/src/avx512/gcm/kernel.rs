@@ -3,7 +3,7 @@
 use super::key::Key;
 use super::lane::{Burst, Lane, SIZES, Set};
 use super::row::Row;
-use super::{jumbo, known_answer, long, short};
+use super::{known_answer, long, short};
 use crate::avx512::require;
 use crate::{BURST, EspPacket, Unsupported};
 
@@ -81,16 +81,13 @@ fn run<'p, const SEAL: bool>(packets: impl Iterator<Item = Option<EspPacket<'p, 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,bmi2")]
 fn run_sets<const SEAL: bool, const R: usize>(row: &Row<Lane<'_>>, sets: [Set; SIZES]) -> Set {
-    let [short, long @ .., jumbo] = sets;
+    let [short, long @ ..] = sets;
     let mut done = 0;
     if short != 0 {
         done |= short::run::<SEAL, R>(row, short);
     }
-    if long != [0; long::GROUPS] {
+    if long != [0; long::GROUPS + 1] {
         done |= long::run::<SEAL, R>(row, long);
-    }
-    if jumbo != 0 {
-        done |= jumbo::run::<SEAL, R>(row, jumbo);
     }
     done
 }

@@ -10,11 +10,11 @@ use crate::avx512::aes;
 use crate::avx512::vector::{self, Block, V};
 
 /// So many blocks are hashed with one reduction. More would save few reductions and cost cache with many keys.
-pub(crate) const POWERS: usize = 32;
+pub(crate) const POWERS: usize = 48;
 /// So many blocks begin with round 2: the header, and a payload of 1 520 bytes.
 pub(crate) const COUNTERS: usize = 96;
-/// What the loads of a group of four vectors may take behind the last power they need.
-const PADDING: usize = 16;
+/// What the loads of two vectors may take behind the last power they need.
+const PADDING: usize = 8;
 /// The last vector's words begin three behind those of the first of its group.
 const WORDS: usize = COUNTERS + 3;
 
@@ -65,7 +65,7 @@ pub(crate) struct Schedule {
     counters: [u32; WORDS],
 }
 
-const _: () = assert!(size_of::<Schedule>() == 22 * 64);
+const _: () = assert!(size_of::<Schedule>() == 24 * 64);
 
 /// Where the word of a block's counter is, in a table read by vectors: vector 4g + j at word 16g + j, block i of it
 /// four words further each. So the first columns of a vector's blocks are where they are needed.
@@ -216,18 +216,18 @@ impl Schedule {
         vector::load_words(&self.counters, 16 * (vector / 4) + vector % 4)
     }
 
-    /// The same for the four vectors of a packet's `group`th group: for vector j from word j on.
+    /// The same for the eight vectors of a packet's `group`th group: for vector j from word 16 (j / 4) + j % 4
+    /// on. `None` for later ones, whose counters are not known.
     #[inline]
-    pub(crate) fn group_counters(&self, group: usize) -> &[u32; 19] {
-        let first = (16 * group).min(WORDS - 19);
-        self.counters[first..].first_chunk().unwrap_or(&[0; 19])
+    pub(crate) fn group_counters(&self, group: usize) -> Option<&[u32; 35]> {
+        self.counters.get(32 * group..)?.first_chunk()
     }
 
-    /// H^`exponent` and the fifteen powers below it; zeros below H^1.
+    /// H^`exponent` and the 31 powers below it; zeros below H^1.
     #[inline]
-    pub(crate) fn group_powers(&self, exponent: usize) -> &[Block; 16] {
-        let first = POWERS.wrapping_sub(exponent).min(POWERS + PADDING - 16);
-        self.powers[first..].first_chunk().unwrap_or(&[[0; 16]; 16])
+    pub(crate) fn group_powers(&self, exponent: usize) -> &[Block; 32] {
+        let first = POWERS.wrapping_sub(exponent).min(POWERS + PADDING - 32);
+        self.powers[first..].first_chunk().unwrap_or(&[[0; 16]; 32])
     }
 
     /// H^`exponent` and the three powers below it; zeros below H^1.

@@ -35,12 +35,12 @@ pub(crate) struct Lane<'a> {
 /// The packets of a burst.
 pub(crate) struct Burst<'a> {
     pub(crate) lanes: Row<Lane<'a>>,
-    /// The packets that are treated alike, by key size and by size: short, long by length, jumbo. Those too short for
-    /// IV and ICV are in none.
+    /// The packets that are treated alike, by key size and by size: short, and long by length. Those too short for IV
+    /// and ICV are in none.
     pub(crate) sets: [[Set; SIZES]; KeySize::ALL.len()],
 }
 
-/// Short, long of so many groups of vectors, and jumbo.
+/// Short, and long of so many groups of vectors or more.
 pub(crate) const SIZES: usize = 1 + long::GROUPS + 1;
 
 /// One of the [`SIZES`].
@@ -201,17 +201,10 @@ pub(crate) fn take_quad(set: &mut Set) -> (usize, [usize; QUAD]) {
     (count, [0; QUAD].map(|_| take(set)))
 }
 
-/// Like [`take_quad`], out of one set after the other.
+/// Takes a place out of the first set that has one.
 #[inline]
-pub(crate) fn take_quad_of(sets: &mut [Set]) -> (usize, [usize; QUAD]) {
-    let (mut count, mut places) = (0, [0; QUAD]);
-    for place in &mut places {
-        if let Some(set) = sets.iter_mut().find(|set| **set != 0) {
-            *place = take(set);
-            count += 1;
-        }
-    }
-    (count, places)
+pub(crate) fn take_of(sets: &mut [Set]) -> Option<usize> {
+    sets.iter_mut().find(|set| **set != 0).map(take)
 }
 
 /// Takes a place out of a set; 0 if there is none.

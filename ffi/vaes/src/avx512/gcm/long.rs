@@ -1,187 +1,219 @@
-//! Packets of more than two vectors whose counters the key knows, one after the other: while four vectors
-//! are enciphered, the four before are hashed. The tags are made for four packets at a time.
+//! Packets of more than two vectors, one after the other: while up to eight vectors are enciphered, those before are
+//! hashed, be they of the same packet or of the one before.
 
 use core::arch::x86_64::*;
 
-use super::counter;
+use super::counter::{self, Header};
 use super::ghash::Sums;
-use super::key::{COUNTERS, POWERS, Schedule};
-use super::lane::{Lane, QUAD, Set, take_quad_of};
+use super::key::{COUNTERS, POWERS};
+use super::lane::{Lane, Set, take_of};
 use super::row::Row;
-use super::tag;
+use super::tag::Tags;
 use crate::avx512::aes::each_round;
-use crate::avx512::vector::{self, Block, V};
+use crate::avx512::vector::{self, V};
 
-/// Vectors that are enciphered side by side.
-const GROUP: usize = 4;
+/// Vectors that are enciphered side by side. Of fewer, each round would wait for the one before.
+const GROUP: usize = 8;
 pub(crate) const GROUP_BYTES: usize = 64 * GROUP;
-/// Groups of the longest packet that is not jumbo. Packets of as many are treated in a row: so are branches foreseen.
+/// Groups whose counters the key knows. Packets of as many are treated in a row: so are branches foreseen.
 pub(crate) const GROUPS: usize = COUNTERS / (4 * GROUP);
 type Group = [V; GROUP];
+
+/// Makes the states `$x` after round 1 the key streams; meanwhile runs `$hash` for each pair of a group, with its number
+/// as a constant.
+macro_rules! encipher {
+    ($x:ident, $rounds:ident, $schedule:ident, $pair:ident => $hash:block) => {
+        each_round!(ROUND of $rounds => {
+            let key = $schedule.round(ROUND);
+            for x in &mut $x {
+                *x = _mm512_aesenc_epi128(*x, key);
+                vector::hold(x);
+            }
+            if ROUND % 2 == 0 && ROUND <= GROUP {
+                const $pair: usize = ROUND / 2 - 1;
+                $hash
+            }
+        });
+        let key = $schedule.round($rounds);
+        for x in &mut $x {
+            *x = _mm512_aesenclast_epi128(*x, key);
+        }
+    };
+}
 
 /// Seals or opens the packets in the sets, whose keys have `R` rounds; returns which ones are sealed or authentic.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,bmi2")]
 pub(crate) fn run<const SEAL: bool, const R: usize>(
     row: &Row<Lane<'_>>,
-    mut sets: [Set; GROUPS],
+    mut sets: [Set; GROUPS + 1],
 ) -> Set {
-    let mut done = 0;
-    while sets != [0; GROUPS] {
-        let (count, places) = take_quad_of(&mut sets);
-        let lanes = places.map(|place| row.at(place));
-        let mut sums = [Sums::zero(); QUAD];
-        let mut masks = [_mm512_setzero_si512(); QUAD];
-        for ((lane, sums), mask) in lanes.iter().zip(&mut sums).zip(&mut masks).take(count) {
-            let body = lane.take_body();
-            let mut cipher = Cipher::<SEAL, R>::new(lane.schedule, body);
-            *mask = cipher.run(body, &lane.aad);
-            *sums = cipher.sums;
+    let mut tags = Tags::<SEAL>::none(row.at(0));
+    let mut hash = Hash::none(row.at(0));
+    while let Some(place) = take_of(&mut sets) {
+        let lane = row.at(place);
+        let (schedule, body) = (lane.schedule, lane.take_body());
+        let (header, blocks) = (Header::new(schedule, body), body.len().div_ceil(16));
+        // The last part is one of one to eight vectors.
+        let groups = body.len().saturating_sub(1) / GROUP_BYTES;
+        let (whole, last) = body.split_at_mut(groups * GROUP_BYTES);
+        let (whole, _) = whole.as_chunks_mut::<GROUP_BYTES>();
+        /// Enciphers the first vectors, meanwhile hashes the last ones of the packet before.
+        macro_rules! first_part {
+            ($n:literal, $bytes:expr, $add:ident) => {{
+                let mut x: [V; $n] = header.states(0);
+                encipher!(x, R, schedule, J => {
+                    if J < hash.pairs {
+                        hash.add_last_pair(J);
+                    }
+                });
+                tags.push(hash.lane, hash.place, hash.sums, hash.mask);
+                hash = Hash::new(lane, place, blocks, x[0]);
+                x[0] = counter::behind_header(x[0]);
+                let mut hashed = $add::<SEAL, $n>($bytes, x);
+                reverse(&mut hashed);
+                hashed[0] = counter::with_aad(hashed[0], &lane.aad);
+                hash.is_next(&hashed);
+            }};
         }
-        let tags = tag::make(lanes, &sums, tag::masks(masks));
-        done |= tag::finish::<SEAL>(lanes, places, count, &tags);
+        /// Enciphers the next vectors, meanwhile hashes the group before.
+        macro_rules! next_part {
+            ($n:literal, $bytes:expr, $add:ident, $number:expr) => {{
+                let mut x: [V; $n] = header.states($number);
+                encipher!(x, R, schedule, J => {
+                    hash.add_pair(J);
+                });
+                let mut hashed = $add::<SEAL, $n>($bytes, x);
+                reverse(&mut hashed);
+                hash.carry(&mut hashed[0]);
+                hash.is_next(&hashed);
+            }};
+        }
+        if let Some((first, whole)) = whole.split_first_mut() {
+            first_part!(8, first, add);
+            for (i, group) in whole.iter_mut().enumerate() {
+                next_part!(8, group, add, i + 1);
+            }
+            match last.len().div_ceil(64) {
+                1 => next_part!(1, last, add_part, groups),
+                2 => next_part!(2, last, add_part, groups),
+                3 => next_part!(3, last, add_part, groups),
+                4 => next_part!(4, last, add_part, groups),
+                5 => next_part!(5, last, add_part, groups),
+                6 => next_part!(6, last, add_part, groups),
+                7 => next_part!(7, last, add_part, groups),
+                _ => next_part!(8, last, add_part, groups),
+            }
+        } else {
+            match last.len().div_ceil(64) {
+                ..=3 => first_part!(3, last, add_part),
+                4 => first_part!(4, last, add_part),
+                5 => first_part!(5, last, add_part),
+                6 => first_part!(6, last, add_part),
+                7 => first_part!(7, last, add_part),
+                _ => first_part!(8, last, add_part),
+            }
+        }
     }
-    done
+    for j in 0..hash.pairs {
+        hash.add_last_pair(j);
+    }
+    tags.push(hash.lane, hash.place, hash.sums, hash.mask);
+    tags.flush()
 }
 
-/// One packet on its way.
-struct Cipher<'a, const SEAL: bool, const R: usize> {
-    schedule: &'a Schedule,
-    state_0: V,
-    /// The group that is to be enciphered next.
-    next: usize,
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn reverse(vectors: &mut [V]) {
+    for vector in vectors {
+        *vector = vector::reverse_bytes(*vector);
+    }
+}
+
+/// A packet's hash, and what of it is yet to be hashed.
+struct Hash<'r, 'a> {
+    lane: &'r Lane<'a>,
+    /// 0 if there is no packet.
+    place: usize,
+    /// The power of H for the block that is to be hashed next.
+    exponent: usize,
     /// Blocks behind those that are hashed with one reduction.
     behind: usize,
-    /// The power of H for the vector that is to be hashed next.
-    exponent: usize,
     sums: Sums,
+    /// Its first block masks the tag.
+    mask: V,
+    /// To be hashed next.
+    vectors: Group,
+    /// How many pairs of them there are.
+    pairs: usize,
 }
 
-impl<'a, const SEAL: bool, const R: usize> Cipher<'a, SEAL, R> {
-    #[inline]
-    #[target_feature(enable = "avx512f,vaes")]
-    fn new(schedule: &'a Schedule, body: &[u8]) -> Self {
-        let (exponent, behind) = chunk(body.len().div_ceil(16));
-        Cipher {
-            schedule,
-            state_0: counter::state_0(schedule, body),
-            next: 0,
-            behind,
-            exponent,
-            sums: Sums::zero(),
-        }
-    }
-
-    /// All of a packet; the first block of what is returned masks the tag.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,vaes,vpclmulqdq,bmi2")]
-    fn run(&mut self, body: &mut [u8], aad: &Block) -> V {
-        let mut x = self.encrypt::<GROUP>(None);
-        let mask = x[0];
-        x[0] = counter::behind_header(x[0]);
-        let (first, rest) = body.split_at_mut(body.len().min(GROUP_BYTES));
-        let mut hashed = if rest.is_empty() {
-            add_part::<SEAL, GROUP>(first, x)
-        } else {
-            add::<SEAL>(first.as_chunks_mut::<64>().0, x)
-        };
-        hashed[0] = counter::hashed_first(hashed[0], aad);
-        for vector in &mut hashed[1..] {
-            *vector = vector::reverse_bytes(*vector);
-        }
-        let (groups, rest) = rest.as_chunks_mut::<GROUP_BYTES>();
-        for group in groups {
-            let x = self.encrypt::<GROUP>(Some(&hashed));
-            hashed = add::<SEAL>(group.as_chunks_mut::<64>().0, x);
-            for vector in &mut hashed {
-                *vector = vector::reverse_bytes(*vector);
-            }
-            self.carry(&mut hashed[0]);
-        }
-        match rest.len().div_ceil(64) {
-            0 => self.hash(&hashed),
-            1 => self.tail::<1>(rest, &hashed),
-            2 => self.tail::<2>(rest, &hashed),
-            3 => self.tail::<3>(rest, &hashed),
-            _ => self.tail::<4>(rest, &hashed),
-        }
-        mask
-    }
-
-    /// The key streams of the next `N` vectors; meanwhile hashes the four before.
-    #[inline]
-    #[target_feature(enable = "avx512f,vaes,vpclmulqdq")]
-    fn encrypt<const N: usize>(&mut self, before: Option<&Group>) -> [V; N] {
-        let mut x = counter::group_states(self.schedule, self.state_0, self.next);
-        self.next += 1;
-        let mut sums = self.sums;
-        let powers = self.powers();
-        each_round!(ROUND of R => {
-            let key = self.schedule.round(ROUND);
-            for x in &mut x {
-                *x = _mm512_aesenc_epi128(*x, key);
-            }
-            if let (3, Some([x, y, _, _])) = (ROUND, before) {
-                sums.add_products([*x, *y], [powers[0], powers[1]]);
-            }
-            if let (6, Some([_, _, x, y])) = (ROUND, before) {
-                sums.add_products([*x, *y], [powers[2], powers[3]]);
-            }
-        });
-        self.sums = sums;
-        if before.is_some() {
-            self.exponent = self.exponent.wrapping_sub(4 * GROUP);
-        }
-        let key = self.schedule.round(R);
-        for x in &mut x {
-            *x = _mm512_aesenclast_epi128(*x, key);
-        }
-        x
-    }
-
-    /// Adds `hashed` to the hash.
-    #[inline]
-    #[target_feature(enable = "avx512f,vpclmulqdq")]
-    fn hash<const N: usize>(&mut self, hashed: &[V; N]) {
-        for (j, &vector) in hashed.iter().enumerate() {
-            let h = self.schedule.powers(self.exponent.wrapping_sub(4 * j));
-            self.sums.add_product(vector, h);
-        }
-        self.exponent = self.exponent.wrapping_sub(4 * N);
-    }
-
-    /// The last `N` vectors.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,vaes,vpclmulqdq,bmi2")]
-    fn tail<const N: usize>(&mut self, rest: &mut [u8], before: &Group) {
-        let x = self.encrypt::<N>(Some(before));
-        let mut hashed = add_part::<SEAL, N>(rest, x);
-        for vector in &mut hashed {
-            *vector = vector::reverse_bytes(*vector);
-        }
-        self.carry(&mut hashed[0]);
-        self.hash(&hashed);
-    }
-
-    /// The powers of H for the next four vectors. In the last chunk each block has its own. In one before it they are
-    /// those of the vectors' first blocks: what is short of them in the other blocks is made up for by the powers of
-    /// the vector that the hash is carried into.
+impl<'r, 'a> Hash<'r, 'a> {
     #[inline]
     #[target_feature(enable = "avx512f")]
-    fn powers(&self) -> Group {
-        let powers = self.schedule.group_powers(self.exponent);
-        if self.behind == 0 {
-            [0, 4, 8, 12].map(|i| vector::load_blocks(powers, i))
-        } else {
-            [0, 4, 8, 12].map(|i| vector::broadcast(&powers[i]))
+    fn none(lane: &'r Lane<'a>) -> Self {
+        Hash::new(lane, 0, 0, vector::zero())
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn new(lane: &'r Lane<'a>, place: usize, blocks: usize, mask: V) -> Self {
+        let (exponent, behind) = chunk(blocks);
+        Hash {
+            lane,
+            place,
+            exponent,
+            behind,
+            sums: Sums::zero(),
+            mask,
+            vectors: [vector::zero(); GROUP],
+            pairs: 0,
         }
     }
 
-    /// At the end of a chunk reduces the hash and adds it to the first vector of the next one.
+    /// These are to be hashed next.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn is_next<const N: usize>(&mut self, vectors: &[V; N]) {
+        self.pairs = N.div_ceil(2);
+        self.vectors = [vector::zero(); GROUP];
+        self.vectors[..N].copy_from_slice(vectors);
+    }
+
+    /// Adds the `j`th pair of a group that has others behind it.
+    #[inline]
+    #[target_feature(enable = "avx512f,vpclmulqdq")]
+    fn add_pair(&mut self, j: usize) {
+        let powers = self.lane.schedule.group_powers(self.exponent);
+        self.add(j, [0, 4].map(|i| vector::load_blocks(powers, 8 * j + i)));
+    }
+
+    /// Adds the `j`th pair of the last vectors.
+    #[inline]
+    #[target_feature(enable = "avx512f,vpclmulqdq")]
+    fn add_last_pair(&mut self, j: usize) {
+        let powers = |i| {
+            self.lane
+                .schedule
+                .powers(self.exponent.wrapping_sub(8 * j + i))
+        };
+        self.add(j, [0, 4].map(powers));
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,vpclmulqdq")]
+    fn add(&mut self, j: usize, powers: [V; 2]) {
+        let pair = [self.vectors[2 * j], self.vectors[2 * j + 1]];
+        self.sums.add_products(pair, powers);
+        self.sums.hold();
+    }
+
+    /// A group is hashed. At the end of a chunk reduces the hash and adds it to the first block of the next one.
     #[inline]
     #[target_feature(enable = "avx512f,vpclmulqdq")]
     fn carry(&mut self, first: &mut V) {
+        self.exponent = self.exponent.wrapping_sub(4 * GROUP);
         if self.behind != 0 && self.exponent == 0 {
-            *first = _mm512_xor_si512(*first, self.sums.reduce());
+            *first = _mm512_xor_si512(*first, vector::fold(self.sums.reduce()));
             self.sums = Sums::zero();
             (self.exponent, self.behind) = chunk(self.behind);
         }
@@ -192,7 +224,7 @@ impl<'a, const SEAL: bool, const R: usize> Cipher<'a, SEAL, R> {
 /// chunk has at least one block, and behind it the block of lengths.
 #[inline]
 fn chunk(blocks: usize) -> (usize, usize) {
-    const CHUNK: usize = POWERS - 4 * GROUP;
+    const CHUNK: usize = 4 * GROUP;
     if blocks < POWERS {
         (blocks + 1, 0)
     } else {
@@ -203,36 +235,40 @@ fn chunk(blocks: usize) -> (usize, usize) {
 /// Adds key streams to whole vectors; returns the ciphertext.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn add<const SEAL: bool>(bytes: &mut [[u8; 64]], x: Group) -> Group {
-    let mut hashed = [_mm512_setzero_si512(); GROUP];
-    for ((bytes, x), hashed) in bytes.iter_mut().zip(x).zip(&mut hashed) {
-        let data = vector::load(bytes);
-        let out = _mm512_xor_si512(data, x);
-        vector::store(bytes, out);
-        *hashed = if SEAL { out } else { data };
+fn add<const SEAL: bool, const N: usize>(bytes: &mut [u8; GROUP_BYTES], x: [V; N]) -> [V; N] {
+    let mut hashed = x;
+    for (bytes, x) in bytes.as_chunks_mut().0.iter_mut().zip(&mut hashed) {
+        *x = add_vector::<SEAL>(bytes, *x);
     }
     hashed
 }
 
-/// Adds key streams to at most `N` vectors, the last one perhaps a part of one; returns the ciphertext, zeros behind.
+/// Adds key streams to `N` vectors, the last one perhaps a part of one; returns the ciphertext, zeros behind.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,bmi2")]
-pub(crate) fn add_part<const SEAL: bool, const N: usize>(
-    mut bytes: &mut [u8],
-    x: [V; N],
-) -> [V; N] {
-    let mut hashed = [_mm512_setzero_si512(); N];
-    for (x, hashed) in x.into_iter().zip(&mut hashed) {
-        let (part, behind) = bytes.split_at_mut(bytes.len().min(64));
-        let data = vector::load_part(part);
-        let out = _mm512_xor_si512(data, x);
-        vector::store_part(part, out);
-        *hashed = if SEAL {
-            vector::keep_part(part, out)
-        } else {
-            data
-        };
-        bytes = behind;
+fn add_part<const SEAL: bool, const N: usize>(bytes: &mut [u8], x: [V; N]) -> [V; N] {
+    let mut hashed = x;
+    let (whole, bytes) = bytes.split_at_mut(bytes.len().min(64 * (N - 1)));
+    for (bytes, x) in whole.as_chunks_mut().0.iter_mut().zip(&mut hashed) {
+        *x = add_vector::<SEAL>(bytes, *x);
     }
+    let last = &mut hashed[N - 1];
+    let data = vector::load_part(bytes);
+    let out = _mm512_xor_si512(data, *last);
+    vector::store_part(bytes, out);
+    *last = if SEAL {
+        vector::keep_part(bytes, out)
+    } else {
+        data
+    };
     hashed
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn add_vector<const SEAL: bool>(bytes: &mut [u8; 64], x: V) -> V {
+    let data = vector::load(bytes);
+    let out = _mm512_xor_si512(data, x);
+    vector::store(bytes, out);
+    if SEAL { out } else { data }
 }

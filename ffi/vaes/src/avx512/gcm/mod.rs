@@ -3,11 +3,10 @@
 //!
 //! * [`ghash`] has the arithmetic of GF(2^128), [`counter`] the counter blocks, [`tag`] the tags,
 //! * [`key`] expands keys: round keys, powers of H, and what the first AES round makes of each counter,
-//! * [`lane`] tells the packets of a burst apart by size, [`short`], [`long`] and [`jumbo`] seal and open them.
+//! * [`lane`] tells the packets of a burst apart by size, [`short`] and [`long`] seal and open them.
 
 mod counter;
 mod ghash;
-mod jumbo;
 mod kernel;
 mod key;
 mod known_answer;

@@ -148,7 +148,7 @@ fn cipher<const SEAL: bool>(body: &mut [u8], x: [V; 2], aad: &Block) -> [V; 2] {
         data
     };
     [
-        counter::hashed_first(hashed[0], aad),
+        counter::with_aad(vector::reverse_bytes(hashed[0]), aad),
         vector::reverse_bytes(hashed[1]),
     ]
 }

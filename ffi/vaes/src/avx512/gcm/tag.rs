@@ -31,6 +31,57 @@ pub(crate) fn make([a, b, c, d]: [&Lane<'_>; QUAD], sums: &[Sums; QUAD], masks: 
     tags
 }
 
+/// Gathers packets whose hashes are complete but for the block of lengths, until there are four of them.
+pub(crate) struct Tags<'r, 'a, const SEAL: bool> {
+    lanes: [&'r Lane<'a>; QUAD],
+    places: [usize; QUAD],
+    sums: [Sums; QUAD],
+    masks: [V; QUAD],
+    count: usize,
+    done: Set,
+}
+
+impl<'r, 'a, const SEAL: bool> Tags<'r, 'a, SEAL> {
+    /// `lane` is in lieu of missing ones.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(crate) fn none(lane: &'r Lane<'a>) -> Self {
+        Tags {
+            lanes: [lane; QUAD],
+            places: [0; QUAD],
+            sums: [Sums::zero(); QUAD],
+            masks: [vector::zero(); QUAD],
+            count: 0,
+            done: 0,
+        }
+    }
+
+    /// One packet more; the first block of `mask` masks its tag. None at place 0.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,vpclmulqdq")]
+    pub(crate) fn push(&mut self, lane: &'r Lane<'a>, place: usize, sums: Sums, mask: V) {
+        let i = self.count % QUAD;
+        self.lanes[i] = lane;
+        self.places[i] = place;
+        self.sums[i] = sums;
+        self.masks[i] = mask;
+        self.count += usize::from(place != 0);
+        if self.count == QUAD {
+            self.done |= self.flush();
+        }
+    }
+
+    /// Writes or compares the tags of those that have been gathered; returns which of all packets are done or right.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,vpclmulqdq")]
+    pub(crate) fn flush(&mut self) -> Set {
+        let tags = make(self.lanes, &self.sums, masks(self.masks));
+        self.done |= finish::<SEAL>(self.lanes, self.places, self.count, &tags);
+        self.count = 0;
+        self.done
+    }
+}
+
 /// The first blocks of four key streams.
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq")]
