@@ -314,6 +314,9 @@ pub struct Key {
     standing: Option<Standing>,
 }
 
+// What each packet needs of an SA is in as many cache lines as are asked for, with a key of four words.
+const _: () = assert!(size_of::<Key>() <= size_of::<[usize; 4]>());
+
 impl Key {
     fn new(algorithm: Algorithm) -> Self {
         Key {

@@ -50,7 +50,7 @@ impl Kernel {
 }
 
 fn kind(key: &Key) -> usize {
-    3 * key.hash as usize + (key.rounds - 10) / 2
+    3 * key.hash as usize + (usize::from(key.rounds) - 10) / 2
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,bmi2")]

@@ -15,8 +15,7 @@ pub struct Key {
     schedule: Box<Schedule>,
     pub(super) hash: Hash,
     /// Of AES: 10, 12 or 14.
-    pub(super) rounds: usize,
-    pub(super) icv_len: usize,
+    pub(super) rounds: u8,
 }
 
 /// What is expanded.
@@ -74,8 +73,7 @@ impl Key {
         Some(Key {
             schedule,
             hash,
-            rounds,
-            icv_len: hash.icv_bytes(),
+            rounds: rounds as u8,
         })
     }
 

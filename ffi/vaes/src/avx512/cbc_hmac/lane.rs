@@ -57,7 +57,7 @@ impl<'a> Lanes<'a> {
         packet: &'a mut [u8],
         sequence_high: Option<u32>,
     ) -> Option<()> {
-        let (lane, body_len) = (self.count, packet.len().checked_sub(key.icv_len)?);
+        let (lane, body_len) = (self.count, packet.len().checked_sub(key.hash.icv_bytes())?);
         if body_len.checked_sub(PAYLOAD)? % size_of::<Block>() != 0 {
             return None;
         }

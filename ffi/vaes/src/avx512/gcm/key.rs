@@ -22,7 +22,7 @@ const WORDS: usize = COUNTERS + 3;
 pub struct Key {
     schedule: Box<Schedule>,
     pub(crate) size: KeySize,
-    pub(crate) icv_len: usize,
+    icv_len: u8,
 }
 
 /// How long the AES key is.
@@ -91,7 +91,7 @@ impl Key {
         Some(Key {
             schedule,
             size,
-            icv_len,
+            icv_len: icv_len as u8,
         })
     }
 
@@ -121,6 +121,12 @@ impl Key {
         for line in counters.chunks(LINE_WORDS).take(blocks / LINE_WORDS + 2) {
             prefetch::soon(line);
         }
+    }
+
+    /// Bytes of an ICV.
+    #[inline]
+    pub(crate) fn icv_len(&self) -> usize {
+        self.icv_len.into()
     }
 
     #[inline]

@@ -75,8 +75,8 @@ impl<'a> Lane<'a> {
             sequence_high,
             ..
         } = packet;
-        let body_len = packet.len().wrapping_sub(key.icv_len);
-        let payload = packet.len().checked_sub(HEADER + key.icv_len)?;
+        let body_len = packet.len().wrapping_sub(key.icv_len());
+        let payload = packet.len().checked_sub(HEADER + key.icv_len())?;
         let header = u64::from_be_bytes(*packet.first_chunk()?);
         // RFC 4106 5. In a reversed block the first bytes are the high ones.
         let (high, low, aad_len) = match sequence_high {
