@@ -12,7 +12,15 @@ pub(crate) struct Section<'a> {
     spec: &'static Table,
     tree: &'a Tree<'a>,
     table: Id,
+    /// Traces of its names: what has left none need not be looked for. Of the names that a table may have it has few.
+    traces: u32,
     report: &'a Report<'a>,
+}
+
+/// One bit for a name.
+fn trace(name: &str) -> u32 {
+    let initial = name.bytes().next().map_or(0, usize::from);
+    1 << ((name.len() * 7 + initial) % 32)
 }
 
 impl<'a> Section<'a> {
@@ -24,9 +32,13 @@ impl<'a> Section<'a> {
         report: &'a Report<'a>,
     ) -> Self {
         let known = || spec.keys.iter().map(|k| k.name);
+        let mut traces = 0;
         for member in tree.members(table) {
-            if !known().any(|name| tree.has_name(member, name)) {
+            if let Some(name) = known().find(|name| tree.has_name(member, name)) {
+                traces |= trace(name);
+            } else {
                 let name = tree.name(member);
+                traces |= trace(name);
                 let hint = did_you_mean(name, known());
                 let message = format!("unknown key {} in {}{hint}", shown(name), spec.header);
                 report.error_unless_broken(tree.name_at(member), message);
@@ -36,12 +48,15 @@ impl<'a> Section<'a> {
             spec,
             tree,
             table,
+            traces,
             report,
         }
     }
 
+    #[inline]
     fn find(self, name: &str) -> Option<Id> {
-        self.tree.get(self.table, name)
+        let may_have = self.traces & trace(name) != 0;
+        may_have.then(|| self.tree.get(self.table, name))?
     }
 
     fn item(self, id: Id) -> Option<Item<'a>> {
@@ -71,17 +86,24 @@ impl<'a> Section<'a> {
     }
 
     /// The tables of an array of tables.
-    pub(crate) fn sections(self, name: &'static str, spec: &'static Table) -> Vec<Section<'a>> {
-        let Some(item) = self.get(name) else {
-            return Vec::new();
-        };
-        let Value::Array = item.value else {
-            let message = format!("an array of tables, each {}", spec.header);
-            return item.unexpected(&message).unwrap_or_default();
-        };
-        let items = self.tree.members(item.id);
-        let items = items.filter_map(|id| self.item(id));
-        items.filter_map(|item| item.section(spec)).collect()
+    pub(crate) fn sections(
+        self,
+        name: &'static str,
+        spec: &'static Table,
+    ) -> impl Iterator<Item = Section<'a>> {
+        let list = self.get(name).and_then(|item| match item.value {
+            Value::Array => Some(item.id),
+            _ => item.unexpected(&format!("an array of tables, each {}", spec.header)),
+        });
+        let items = list.into_iter().flat_map(move |id| self.tree.members(id));
+        let items = items.filter_map(move |id| self.item(id));
+        items.filter_map(move |item| item.section(spec))
+    }
+
+    /// How many members a list has, if it is one.
+    pub(crate) fn count(self, name: &str) -> usize {
+        let list = self.find(name);
+        list.map_or(0, |id| self.tree.members(id).count())
     }
 
     /// True if the key says true; what is wrong with it is reported elsewhere.
@@ -195,7 +217,8 @@ impl<'a> Item<'a> {
             self.error("expected a string that is not empty");
             return None;
         }
-        if text.chars().any(char::is_control) {
+        let is_plain = |byte: u8| (b' '..0x7f).contains(&byte);
+        if !text.bytes().all(is_plain) && text.chars().any(char::is_control) {
             self.error("expected a string without control characters");
             return None;
         }
@@ -269,15 +292,12 @@ impl<'a> Item<'a> {
     }
 
     /// The members of a list; any other value is a list of one.
-    pub(crate) fn members(self) -> Vec<Item<'a>> {
-        match self.value {
-            Value::Array => {
-                let ids = self.tree.members(self.id);
-                ids.filter_map(|id| Item::new(self.tree, id, self.report))
-                    .collect()
-            }
-            _ => vec![self],
-        }
+    pub(crate) fn members(self) -> impl Iterator<Item = Item<'a>> {
+        let is_list = self.value == Value::Array;
+        let ids = is_list.then(|| self.tree.members(self.id));
+        let items = ids.into_iter().flatten();
+        let items = items.filter_map(move |id| Item::new(self.tree, id, self.report));
+        items.chain((!is_list).then_some(self))
     }
 
     /// An integer as its text, so that `443` may stand for `"443"`.

@@ -83,6 +83,8 @@ struct Node {
     /// The one behind it in the same list or table.
     next: u32,
     name_length: u16,
+    /// The first byte of its name.
+    initial: u8,
     kind: Kind,
 }
 
@@ -200,11 +202,14 @@ impl<'i> Tree<'i> {
         let Some(node) = self.node(id) else {
             return false;
         };
-        match usize::from(node.name_length) {
-            0 => self.name(id) == name,
-            // Nearly all are of another length.
-            length => length == name.len() && self.name(id) == name,
+        if node.name_length == 0 {
+            return self.name(id) == name;
         }
+        // Nearly all others differ in these.
+        let is_near = (usize::from(node.name_length), Some(&node.initial))
+            == (name.len(), name.as_bytes().first());
+        let at = node.name_at as usize;
+        is_near && self.text.as_bytes().get(at..at + name.len()) == Some(name.as_bytes())
     }
 
     /// Adds a value without a name; of so short a text are fewer than there are numbers.
@@ -216,6 +221,7 @@ impl<'i> Tree<'i> {
             extent,
             next: NONE,
             name_length: 0,
+            initial: 0,
             kind,
         });
         Id(number)
@@ -223,8 +229,10 @@ impl<'i> Tree<'i> {
 
     /// Gives a value the name that stands at this place.
     fn give_name(&mut self, Id(number): Id, at: usize, length: u16) {
+        let initial = self.text.as_bytes().get(at).copied();
         if let Some(node) = self.nodes.get_mut(number as usize) {
             (node.name_at, node.name_length) = (at as u32, length);
+            node.initial = initial.unwrap_or_default();
         }
     }
 
