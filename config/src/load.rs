@@ -69,7 +69,8 @@ pub fn load_examined(
     read(&Parts::new(machine, documents), base, examine)
 }
 
-/// The store that a machine's own file names, whatever else stands in the file.
+/// The store that a machine's own file names. Mistakes are told only where it may name one; of a file without the word
+/// they are not looked for.
 pub fn load_store(path: &Path) -> Result<Option<Store>, Vec<Mistake>> {
     let (text, _) = read_text(path)?;
     // Without the word, or an escape that may stand for it, there is none: a large file need not be read twice.
