@@ -319,11 +319,7 @@ pub(crate) fn read_remote(item: Item<'_>) -> Option<RemoteAddress> {
     if item.find(&[("any", ())]).is_some() {
         return Some(RemoteAddress::Any);
     }
-    let found: Vec<_> = item
-        .members()
-        .into_iter()
-        .map(|i| i.parse(address::range))
-        .collect();
+    let found: Vec<_> = item.members().map(|i| i.parse(address::range)).collect();
     let ranges = found.into_iter().collect::<Option<Vec<AddressRange>>>()?;
     match ranges.as_slice() {
         [] => {

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::connections::Connections;
 use crate::credentials::PSK;
-use crate::document::Table;
+use crate::document::Tree;
 use crate::keys::{CIPHER_KEY, INTEGRITY_KEY};
 use crate::mistake::Report;
 use crate::parts::{Part, Parts, has_policy, keep_machine, merge};
@@ -27,6 +27,9 @@ use crate::{
 
 /// A larger file is not a policy; a million SAs fit.
 const POLICY_FILE_LIMIT: u64 = 512 << 20;
+
+/// Longer are not all texts together: places in them are numbers of 32 bits.
+const TEXT_LIMIT: usize = u32::MAX as usize - 1;
 
 /// A policy that can run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +69,8 @@ pub fn load_examined(
     read(&Parts::new(machine, documents), base, examine)
 }
 
-/// The store that a machine's own file names, whatever else stands in the file.
+/// The store that a machine's own file names. Mistakes are told only where it may name one; of a file without the word
+/// they are not looked for.
 pub fn load_store(path: &Path) -> Result<Option<Store>, Vec<Mistake>> {
     let (text, _) = read_text(path)?;
     // Without the word, or an escape that may stand for it, there is none: a large file need not be read twice.
@@ -81,8 +85,9 @@ pub fn load_store(path: &Path) -> Result<Option<Store>, Vec<Mistake>> {
     };
     let parts = Parts::new(machine, &[]);
     let mut report = parts.report();
-    let table = Table::parse(parts.machine(), 0, &mut report);
-    let root = Section::open(&ROOT, &table, 0, &report);
+    let mut tree = Tree::new(parts.text());
+    let root = tree.read(0..text.len(), &mut report);
+    let root = Section::open(&ROOT, &tree, root, &report);
     let profile = settings::read(root).profile;
     let store = store::read_store(root, base, Some(profile));
     match report.has_errors() {
@@ -134,23 +139,29 @@ fn read_file(path: &Path) -> std::io::Result<(Zeroizing<Vec<u8>>, u32)> {
 fn read(parts: &Parts<'_>, base: &Path, examine: Option<Examine>) -> Result<Loaded, Vec<Mistake>> {
     let mut report = parts.report();
     report.examine = examine;
-    let mut table = Table::parse(parts.machine(), 0, &mut report);
-    let alone = parts.documents().next().is_none();
+    if parts.text().len() > TEXT_LIMIT {
+        report.error(0, "expected less than 4 GiB of policies");
+        return Err(report.finish());
+    }
+    let mut tree = Tree::new(parts.text());
+    let tables = parts.places().map(|part| tree.read(part, &mut report));
+    let tables: Vec<_> = tables.collect();
+    let Some((machine, others)) = tables.split_first() else {
+        return Err(report.finish());
+    };
+    let alone = others.is_empty();
     if !alone {
-        keep_machine(&mut table);
+        keep_machine(&mut tree, *machine);
+        merge(&mut tree, *machine, others, &report);
     }
-    for (start, text) in parts.documents() {
-        let document = Table::parse(text, start, &mut report);
-        merge(&mut table, document, &report);
-    }
-    let root = Section::open(&ROOT, &table, 0, &report);
+    let root = Section::open(&ROOT, &tree, *machine, &report);
     let policy = read_policy(root, base, alone, |sas, connections, places| {
         check_mode(sas, connections, places, parts);
     });
     if report.has_errors() {
         return Err(report.finish());
     }
-    let waits = alone && policy.store.is_some() && !has_policy(&table);
+    let waits = alone && policy.store.is_some() && !has_policy(&tree, *machine);
     let policy = if waits { policy.before_first() } else { policy };
     let warnings = report.finish();
     Ok(Loaded { policy, warnings })

@@ -1,6 +1,6 @@
 //! Mistakes in a policy file: where, how bad, and what was expected.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -56,8 +56,9 @@ pub(crate) struct Report<'a> {
     /// Where each file begins in the text.
     files: Vec<(usize, &'a Path)>,
     text: &'a [u8],
-    /// For each block of the text, how many lines have ended before it: a good policy may have millions of lines.
-    ended: OnceCell<Vec<usize>>,
+    /// For each block of the text, how many lines have ended before it, as far as anybody has asked: a good policy may
+    /// have millions of lines.
+    ended: RefCell<Vec<usize>>,
     found: RefCell<Vec<Found>>,
     /// Lines with a syntax error.
     broken_lines: HashSet<usize>,
@@ -75,7 +76,7 @@ impl<'a> Report<'a> {
         Report {
             files,
             text,
-            ended: OnceCell::new(),
+            ended: RefCell::new(vec![0]),
             found: RefCell::default(),
             broken_lines: HashSet::new(),
             examine: None,
@@ -122,12 +123,14 @@ impl<'a> Report<'a> {
 
     /// Line of a byte offset, from 1, all files counted.
     fn line_of_all(&self, at: usize) -> usize {
-        let ended = self.ended.get_or_init(|| {
-            let blocks = self.text.chunks(BLOCK).map(line_ends);
-            let sums = blocks.scan(0, |sum, ends| Some(std::mem::replace(sum, *sum + ends)));
-            sums.collect()
-        });
-        let block = (at / BLOCK).min(ended.len().saturating_sub(1));
+        let mut ended = self.ended.borrow_mut();
+        let block = at.min(self.text.len()) / BLOCK;
+        let known = ended.len() - 1;
+        let new = self.text.chunks(BLOCK).take(block).skip(known);
+        for text in new {
+            let before = ended.last().copied().unwrap_or_default();
+            ended.push(before + line_ends(text));
+        }
         let before = ended.get(block).copied().unwrap_or_default();
         1 + before + line_ends(self.text.get(block * BLOCK..at).unwrap_or_default())
     }

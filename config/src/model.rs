@@ -21,6 +21,9 @@ pub struct Secret(Zeroizing<Box<[u8]>>);
 impl Secret {
     /// Takes ownership of keying material.
     pub fn new(bytes: Vec<u8>) -> Self {
+        if bytes.len() == bytes.capacity() {
+            return Secret(Zeroizing::new(bytes.into_boxed_slice()));
+        }
         // What has room to spare would be moved to be cut, and leave a copy behind: this one is wiped.
         let bytes = Zeroizing::new(bytes);
         Secret(Zeroizing::new(bytes.as_slice().into()))

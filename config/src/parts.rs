@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 use std::iter::once;
+use std::ops::Range;
 use std::path::Path;
 
 use zeroize::Zeroize;
 
 use crate::Document;
-use crate::document::{Table, Value};
+use crate::document::{Id, Tree, Value};
 use crate::keys::open_to_others;
 use crate::mistake::Report;
 use crate::reference::ROOT;
@@ -72,15 +73,15 @@ impl<'a> Parts<'a> {
         Report::of_parts(names.collect(), self.joined.as_bytes())
     }
 
-    /// Each document with its place among all texts.
-    pub(crate) fn documents(&self) -> impl Iterator<Item = (usize, &'a str)> {
-        let all = self.starts.iter().zip(&self.list);
-        all.skip(1).map(|(start, part)| (*start, part.text))
+    /// All texts, one behind the other.
+    pub(crate) fn text(&self) -> &str {
+        &self.joined
     }
 
-    /// The machine's own text.
-    pub(crate) fn machine(&self) -> &'a str {
-        self.list.first().map_or("", |part| part.text)
+    /// Where each text is: the machine's own, and those of the documents.
+    pub(crate) fn places(&self) -> impl Iterator<Item = Range<usize>> {
+        let all = self.starts.iter().zip(&self.list);
+        all.map(|(start, part)| *start..*start + part.text.len())
     }
 
     /// True if the file of any part has a mode that is wrong for keys.
@@ -106,40 +107,52 @@ impl Drop for Parts<'_> {
 }
 
 /// True if the machine's own file says what to do with traffic.
-pub(crate) fn has_policy(table: &Table<'_>) -> bool {
+pub(crate) fn has_policy(tree: &Tree<'_>, root: Id) -> bool {
     let of_machine = |key: &str| BESIDE_STORE.contains(&key) || key == "policy";
-    !table
-        .members()
-        .iter()
-        .all(|member| of_machine(&member.name))
+    !tree
+        .members(root)
+        .all(|member| of_machine(tree.name(member)))
 }
 
 /// Leaves of the machine's own file what stays in force beside the documents of its store.
-pub(crate) fn keep_machine(table: &mut Table<'_>) {
-    table.retain(|name| BESIDE_STORE.contains(&name));
+pub(crate) fn keep_machine(tree: &mut Tree<'_>, root: Id) {
+    tree.retain(root, |name| BESIDE_STORE.contains(&name));
 }
 
-/// Adds the tables of a document.
-pub(crate) fn merge<'i>(all: &mut Table<'i>, document: Table<'i>, report: &Report<'_>) {
-    for member in document.into_members() {
-        let (at, name) = (member.at, &*member.name);
-        if OF_MACHINE.contains(&name) {
-            let message =
-                format!("`{name}` belongs into the machine's own file, not into its store");
-            report.error(at, message);
-            continue;
-        }
-        // What has no meaning is only told of; there may be more of it than is worth looking through.
-        let known = ROOT.keys.iter().any(|key| key.name == name);
-        let found = if known { all.get_mut(name) } else { None };
-        match found.map(|known| &mut known.value) {
-            None => all.push(member),
-            Some(Value::Array(known)) if matches!(member.node.value, Value::Array(_)) => {
-                if let Value::Array(more) = member.node.value {
-                    known.extend(more);
-                }
+/// Adds the tables of documents to those of the machine's own file.
+pub(crate) fn merge(tree: &mut Tree<'_>, root: Id, documents: &[Id], report: &Report<'_>) {
+    let mut all: Vec<_> = tree.members(root).collect();
+    // What lists have, with what comes to them.
+    let mut lists: Vec<(Id, Vec<Id>)> = Vec::new();
+    for document in documents {
+        for member in tree.members(*document) {
+            let (at, name) = (tree.name_at(member), tree.name(member));
+            if OF_MACHINE.contains(&name) {
+                let message =
+                    format!("`{name}` belongs into the machine's own file, not into its store");
+                report.error(at, message);
+                continue;
             }
-            Some(_) => report.error(at, format!("`{name}` stands in another document, too")),
+            // What has no meaning is only told of; there may be more of it than is worth looking through.
+            let known = ROOT.keys.iter().any(|key| key.name == name);
+            let found = known.then(|| all.iter().find(|id| tree.has_name(**id, name)));
+            let both_lists =
+                |known: &Id| [*known, member].map(|id| tree.value(id)) == [Value::Array; 2];
+            match found.flatten().copied() {
+                None => all.push(member),
+                Some(list) if both_lists(&list) => {
+                    let more = tree.members(member);
+                    match lists.iter_mut().find(|(known, _)| *known == list) {
+                        Some((_, members)) => members.extend(more),
+                        None => lists.push((list, tree.members(list).chain(more).collect())),
+                    }
+                }
+                Some(_) => report.error(at, format!("`{name}` stands in another document, too")),
+            }
         }
+    }
+    tree.put(root, &all);
+    for (list, members) in lists {
+        tree.put(list, &members);
     }
 }

@@ -1,6 +1,8 @@
 //! Reads the process settings, ports and VLANs, and finds interfaces by name and address.
 
+use std::cell::Cell;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -115,7 +117,7 @@ fn read_engines(section: Section<'_>) -> Option<Vec<EngineKind>> {
             None => {}
         }
     }
-    if list.members().is_empty() {
+    if list.members().next().is_none() {
         list.error("expected at least one engine");
     }
     Some(engines)
@@ -190,15 +192,21 @@ pub(crate) fn read_name(section: Section<'_>) -> Option<&str> {
 /// Names of one kind of table, each with its place.
 #[derive(Default)]
 pub(crate) struct Names<'a> {
-    /// Number of the table, and its place.
-    index: HashMap<&'a str, (usize, usize)>,
+    /// Each name, the number of its table, and its place.
+    list: Vec<(&'a str, usize, usize)>,
+    /// Where each is in the list.
+    index: HashMap<&'a str, u32>,
+    /// The one behind the last that was found: most are asked for in the order in which they stand.
+    next: Cell<usize>,
 }
 
 impl<'a> Names<'a> {
     /// For so many.
     pub(crate) fn with_capacity(count: usize) -> Self {
         Names {
+            list: Vec::with_capacity(count),
             index: HashMap::with_capacity(count),
+            next: Cell::default(),
         }
     }
 
@@ -207,12 +215,17 @@ impl<'a> Names<'a> {
         let Some(name) = read_name(section) else {
             return "";
         };
-        if let Some((_, first)) = self.index.get(name) {
-            let line = section.line_of(*first);
-            let message = format!("the name {} is taken in line {line}", shown(name));
-            section.error("name", message);
-        } else {
-            self.index.insert(name, (index, section.at()));
+        match self.index.entry(name) {
+            Entry::Occupied(first) => {
+                let first = self.list.get(*first.get() as usize);
+                let line = section.line_of(first.map_or(0, |(_, _, at)| *at));
+                let message = format!("the name {} is taken in line {line}", shown(name));
+                section.error("name", message);
+            }
+            Entry::Vacant(place) => {
+                place.insert(self.list.len() as u32);
+                self.list.push((name, index, section.at()));
+            }
         }
         name
     }
@@ -220,12 +233,19 @@ impl<'a> Names<'a> {
     /// The number of the table that an item names.
     pub(crate) fn find(&self, item: Item<'_>, kind: &str) -> Option<usize> {
         let name = item.string()?;
-        let found = self.index.get(name).map(|(index, _)| *index);
-        if found.is_none() {
-            let hint = did_you_mean(name, self.index.keys().copied());
+        let next = self.list.get(self.next.get());
+        let place = match next.is_some_and(|(next, ..)| *next == name) {
+            true => Some(self.next.get()),
+            false => self.index.get(name).map(|place| *place as usize),
+        };
+        let Some(place) = place else {
+            let known = self.list.iter().map(|(name, ..)| *name);
+            let hint = did_you_mean(name, known);
             item.error_unless_broken(format!("there is no {kind} {}{hint}", shown(name)));
-        }
-        found
+            return None;
+        };
+        self.next.set(place + 1);
+        self.list.get(place).map(|(_, index, _)| *index)
     }
 }
 

@@ -131,7 +131,7 @@ pub(crate) fn read_ike(
 }
 
 fn tables(list: Item<'_>) -> impl Iterator<Item = Item<'_>> {
-    list.members().into_iter()
+    list.members()
 }
 
 fn some<T>(found: Vec<T>, list: Item<'_>) -> Option<Vec<T>> {
@@ -204,7 +204,7 @@ fn warn_of_fallback(list: Item<'_>, ciphers: impl Iterator<Item = Cipher>) {
         _ => 3,
     };
     let mut best: Option<Cipher> = None;
-    for (item, cipher) in list.members().into_iter().zip(ciphers) {
+    for (item, cipher) in list.members().zip(ciphers) {
         match best {
             Some(best) if strength(cipher) < strength(best) => item.warning(format!(
                 "a peer without {best} falls back to this weaker one, and nobody notices"

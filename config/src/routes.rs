@@ -22,7 +22,7 @@ pub(crate) fn read_neighbors(root: Section<'_>, interfaces: &Interfaces<'_>) -> 
         Some(neighbor)
     };
     let sections = root.sections("neighbor", &NEIGHBOR);
-    sections.into_iter().filter_map(read).collect()
+    sections.filter_map(read).collect()
 }
 
 fn read_neighbor(section: Section<'_>, interfaces: &Interfaces<'_>) -> Option<Neighbor> {
@@ -62,7 +62,7 @@ pub(crate) fn read_routes(
         Some(route)
     };
     let sections = root.sections("route", &ROUTE);
-    sections.into_iter().filter_map(read).collect()
+    sections.filter_map(read).collect()
 }
 
 fn read_route(section: Section<'_>, interfaces: &Interfaces<'_>) -> Option<Route> {

@@ -41,10 +41,10 @@ pub(crate) struct Sas<'a> {
 impl<'a> Sas<'a> {
     /// Reads every `[[sa]]`; key files are looked for in `base`.
     pub(crate) fn read(root: Section<'a>, interfaces: &Interfaces<'_>, base: &Path) -> Self {
-        let sections = root.sections("sa", &SA);
-        let mut names = Names::with_capacity(sections.len());
-        let mut list = Vec::with_capacity(sections.len());
-        for section in sections {
+        let count = root.count("sa");
+        let mut names = Names::with_capacity(count);
+        let mut list = Vec::with_capacity(count);
+        for section in root.sections("sa", &SA) {
             let name = names.read(section, list.len());
             let config = read_sa(section, name, base);
             if let Some(config) = &config {

@@ -1,16 +1,34 @@
 //! Finds SPD entries that can never match, since an earlier one takes all their packets.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher, RandomState};
+use std::iter::once;
 use std::net::IpAddr;
+use std::ops::Deref;
+use std::slice;
 
 use crate::mistake::shown;
 use crate::reader::Section;
-use crate::spd::Entry;
+use crate::spd::Entry as Written;
 use crate::{AddressRange, Direction, PortRange, Selector, SpdEntry, UpperLayer};
 
-/// Inclusive ranges, sorted and apart from each other.
-type Ranges = Vec<(u128, u128)>;
+/// Inclusive ranges, sorted and apart from each other. Most are one, and there may be very many.
+enum Ranges {
+    One((u128, u128)),
+    Several(Vec<(u128, u128)>),
+}
+
+impl Deref for Ranges {
+    type Target = [(u128, u128)];
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Ranges::One(range) => slice::from_ref(range),
+            Ranges::Several(ranges) => ranges,
+        }
+    }
+}
 
 /// What an entry matches, ready for comparison.
 pub(crate) struct Extent<'a> {
@@ -21,15 +39,17 @@ pub(crate) struct Extent<'a> {
 }
 
 /// Warns of each entry that lies wholly inside one earlier entry.
-pub(crate) fn check(entries: &[Entry<'_>]) {
-    let mut earlier: Vec<&Entry<'_>> = Vec::new();
+pub(crate) fn check(entries: &[Written<'_>]) {
+    let mut earlier: Vec<&Written<'_>> = Vec::new();
     let mut known = Known::default();
     // The entry before, if the next may come of the same filter: whether all of them so far are dead.
     let mut pending: Option<Dead<'_>> = None;
     for entry in entries {
         let Some(config) = &entry.entry else { continue };
         let extent = Extent::of(&config.selector, config.direction);
-        let around = known.first_around(&extent).and_then(|n| earlier.get(n));
+        let outlines = extent.outlines();
+        let around = known.first_around(&extent, &outlines);
+        let around = around.and_then(|n| earlier.get(n));
         let found = Dead {
             entry,
             config,
@@ -44,7 +64,7 @@ pub(crate) fn check(entries: &[Entry<'_>]) {
                 pending = Some(found);
             }
         }
-        known.add(extent);
+        known.add(extent, outlines);
         earlier.push(entry);
     }
     pending.iter().for_each(Dead::warn);
@@ -52,7 +72,7 @@ pub(crate) fn check(entries: &[Entry<'_>]) {
 
 /// An entry, and the section of the one that takes all its packets, if one does.
 struct Dead<'e> {
-    entry: &'e Entry<'e>,
+    entry: &'e Written<'e>,
     config: &'e SpdEntry,
     around: Option<Section<'e>>,
 }
@@ -87,17 +107,16 @@ struct Known<'a> {
 }
 
 impl<'a> Known<'a> {
-    fn add(&mut self, extent: Extent<'a>) {
-        for (outline, known) in extent.outlines().into_iter().zip(&mut self.outlines) {
+    fn add(&mut self, extent: Extent<'a>, outlines: [Option<Outline>; 2]) {
+        for (outline, known) in outlines.into_iter().zip(&mut self.outlines) {
             known.add(outline, self.extents.len());
         }
         self.extents.push(extent);
     }
 
     /// The first entry that matches all that this one matches.
-    fn first_around(&self, extent: &Extent<'_>) -> Option<usize> {
-        let shapes = extent.outlines();
-        let mut families = shapes.iter().zip(&self.outlines);
+    fn first_around(&self, extent: &Extent<'_>, outlines: &[Option<Outline>; 2]) -> Option<usize> {
+        let mut families = outlines.iter().zip(&self.outlines);
         // What lies around it does so in each of its families: one is enough to look in.
         let around = families.find_map(|(outline, known)| Some(known.around(outline.as_ref()?)))?;
         let covers = |n: &usize| self.extents.get(*n).is_some_and(|e| e.covers(extent));
@@ -109,6 +128,9 @@ impl<'a> Known<'a> {
 /// ICMP types.
 type Outline = [Prefix; 5];
 
+/// Entries, of which there is one at least and mostly no other.
+type Numbers = (usize, Vec<usize>);
+
 /// Leading bits that are fixed, and how many.
 type Prefix = (u128, u32);
 
@@ -118,7 +140,7 @@ type Prefix = (u128, u32);
 struct Outlines {
     /// Entries of each outline's hash, by the lengths of its prefixes. There may be very many outlines, and whoever finds
     /// an entry looks at it.
-    shapes: HashMap<[u32; 5], HashMap<u64, Vec<usize>>>,
+    shapes: HashMap<[u32; 5], HashMap<u64, Numbers>>,
     state: RandomState,
 }
 
@@ -126,19 +148,22 @@ impl Outlines {
     fn add(&mut self, outline: Option<Outline>, entry: usize) {
         let Some(outline) = outline else { return };
         let shape = self.shapes.entry(outline.map(|(_, length)| length));
-        let places = shape.or_default().entry(self.state.hash_one(outline));
-        places.or_default().push(entry);
+        match shape.or_default().entry(self.state.hash_one(outline)) {
+            Entry::Vacant(place) => drop(place.insert((entry, Vec::new()))),
+            Entry::Occupied(mut known) => known.get_mut().1.push(entry),
+        }
     }
 
     /// Entries whose outlines lie around this one.
-    fn around(&self, outline: &Outline) -> impl Iterator<Item = usize> {
+    fn around<'o>(&'o self, outline: &'o Outline) -> impl Iterator<Item = usize> {
         self.shapes.iter().flat_map(move |(lengths, places)| {
             let mut cut = *outline;
             let mut parts = cut.iter_mut().zip(lengths);
             let fits = parts.all(|(part, length)| shorten(part, *length));
             let found = fits.then(|| places.get(&self.state.hash_one(cut)));
             let found = found.flatten();
-            found.into_iter().flatten().copied()
+            let numbers = |(first, others): &'o Numbers| once(first).chain(others);
+            found.into_iter().flat_map(numbers).copied()
         })
     }
 }
@@ -156,7 +181,7 @@ fn leading(length: u32) -> u128 {
 }
 
 /// The longest prefix around ranges in order.
-fn hull(ranges: &Ranges) -> Prefix {
+fn hull(ranges: &[(u128, u128)]) -> Prefix {
     let (first, last) = match (ranges.first(), ranges.last()) {
         (Some(first), Some(last)) => (first.0, last.1),
         _ => (0, u128::MAX),
@@ -190,7 +215,7 @@ impl<'a> Extent<'a> {
         };
         let [near, far] = match self.upper {
             UpperLayer::Ports { local, remote, .. } => [hull(&ports(local)), hull(&ports(remote))],
-            UpperLayer::Icmp { types, .. } => [hull(&vec![(types.0.into(), types.1.into())]), any],
+            UpperLayer::Icmp { types, .. } => [hull(&[(types.0.into(), types.1.into())]), any],
             UpperLayer::Any | UpperLayer::Protocol(_) => [any, any],
         };
         let outline = |family: &Option<(Ranges, Ranges)>| {
@@ -313,7 +338,7 @@ fn protocol(upper: &UpperLayer) -> u8 {
 
 fn addresses(ranges: &[AddressRange], v4: bool) -> Ranges {
     if ranges.is_empty() {
-        return vec![(0, if v4 { u32::MAX.into() } else { u128::MAX })];
+        return Ranges::One((0, if v4 { u32::MAX.into() } else { u128::MAX }));
     }
     let number = |address| match address {
         IpAddr::V4(a) => u128::from(u32::from(a)),
@@ -325,14 +350,18 @@ fn addresses(ranges: &[AddressRange], v4: bool) -> Ranges {
 
 fn ports(ranges: &[PortRange]) -> Ranges {
     if ranges.is_empty() {
-        return vec![(0, u16::MAX.into())];
+        return Ranges::One((0, u16::MAX.into()));
     }
     merge(ranges.iter().map(|r| (r.start.into(), r.end.into())))
 }
 
 /// Sorts ranges and joins those that overlap or touch.
-fn merge(ranges: impl Iterator<Item = (u128, u128)>) -> Ranges {
-    let mut sorted: Ranges = ranges.collect();
+fn merge(mut ranges: impl Iterator<Item = (u128, u128)>) -> Ranges {
+    let (first, second) = (ranges.next(), ranges.next());
+    let mut sorted = match (first, second) {
+        (Some(one), None) => return Ranges::One(one),
+        (first, second) => Vec::from_iter(first.into_iter().chain(second).chain(ranges)),
+    };
     sorted.sort_unstable();
     sorted.dedup_by(|(start, end), last| {
         let joined = *start <= last.1.saturating_add(1);
@@ -342,7 +371,7 @@ fn merge(ranges: impl Iterator<Item = (u128, u128)>) -> Ranges {
         joined
     });
     sorted.shrink_to_fit();
-    sorted
+    Ranges::Several(sorted)
 }
 
 fn all_inside(inner: &Ranges, outer: &Ranges) -> bool {
@@ -423,9 +452,11 @@ mod tests {
                     continue;
                 }
                 let expected = known.extents.iter().position(|e| e.covers(&extent));
-                assert_eq!(known.first_around(&extent), expected, "{selector:?}");
+                let outlines = extent.outlines();
+                let first = known.first_around(&extent, &outlines);
+                assert_eq!(first, expected, "{selector:?}");
                 found += usize::from(expected.is_some());
-                known.add(extent);
+                known.add(extent, outlines);
             }
             assert!(
                 found > 5,

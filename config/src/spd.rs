@@ -44,10 +44,10 @@ pub(crate) fn read<'a>(
     connections: &Connections<'_>,
     profile: Profile,
 ) -> Vec<Entry<'a>> {
-    let sections = root.sections("spd", &SPD);
-    let mut names = Names::with_capacity(sections.len());
-    let mut entries = Vec::with_capacity(sections.len());
-    for section in sections {
+    let count = root.count("spd");
+    let mut names = Names::with_capacity(count);
+    let mut entries = Vec::with_capacity(count);
+    for section in root.sections("spd", &SPD) {
         let name = names.read(section, entries.len());
         let entry = read_entry(section, name, sas, connections, profile);
         let key = "name";
@@ -149,7 +149,7 @@ fn read_sas(
     direction: Direction,
     sas: &Sas<'_>,
 ) -> Option<Vec<usize>> {
-    let read = |item: Item<'_>| {
+    read_all(section, key, |item| {
         let index = sas.names.find(item, "SA")?;
         let config = sas.config(index);
         if config.is_some_and(|c| c.direction != direction) {
@@ -157,15 +157,28 @@ fn read_sas(
             return None;
         }
         Some(index)
-    };
-    // All members are looked at before the first that is wrong ends it.
-    let found: Vec<_> = members(section, key).map(read).collect();
-    found.into_iter().collect()
+    })
 }
 
-/// All of a list, in as much memory as they need.
-fn all<T>(found: Vec<Option<T>>) -> Option<Vec<T>> {
-    let mut all = found.into_iter().collect::<Option<Vec<T>>>()?;
+/// Reads a list, if there is one, into as much memory as its members need. All of them are looked at before the first
+/// that is wrong ends it.
+fn read_all<'a, T>(
+    section: Section<'a>,
+    key: &'static str,
+    mut read: impl FnMut(Item<'a>) -> Option<T>,
+) -> Option<Vec<T>> {
+    let mut all = Some(Vec::new());
+    for item in members(section, key) {
+        match (read(item), &mut all) {
+            (Some(value), Some(all)) => {
+                // Most have one member, and there may be very many of them.
+                all.reserve_exact(usize::from(all.is_empty()));
+                all.push(value);
+            }
+            _ => all = None,
+        }
+    }
+    let mut all = all?;
     all.shrink_to_fit();
     Some(all)
 }
@@ -184,15 +197,13 @@ fn read_selector(section: Section<'_>) -> Option<Selector> {
 }
 
 pub(crate) fn read_ranges(section: Section<'_>, key: &'static str) -> Option<Vec<AddressRange>> {
-    let found: Vec<_> = members(section, key)
-        .map(|i| i.parse(address::range))
-        .collect();
-    if section.has(key) && found.is_empty() {
+    let ranges = read_all(section, key, |item| item.parse(address::range))?;
+    if ranges.is_empty() && section.has(key) {
         // An empty list would otherwise mean "any", the opposite of what it says.
         section.error(key, "expected at least one; leave the key out for any");
         return None;
     }
-    all(found)
+    Some(ranges)
 }
 
 /// A packet has one family: what stands on one side only matches nothing.
@@ -294,16 +305,15 @@ pub(crate) fn read_upper_or(
 
 /// The ranges of a list of ports; empty if it is left out.
 fn read_ports(section: Section<'_>, key: &'static str) -> Option<Vec<PortRange>> {
-    let read = |item: Item<'_>| {
+    let ports = read_all(section, key, |item| {
         let (start, end) = read_numbers(item, "a port", 65_535)?;
         Some(PortRange { start, end })
-    };
-    let found: Vec<_> = members(section, key).map(read).collect();
-    if section.has(key) && found.is_empty() {
+    })?;
+    if ports.is_empty() && section.has(key) {
         section.error(key, "expected at least one; leave the key out for any");
         return None;
     }
-    all(found)
+    Some(ports)
 }
 
 /// A range of bytes; all of them if it is left out.

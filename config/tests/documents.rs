@@ -5,7 +5,9 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use portcullis_config::{Action, Document, Loaded, Selector, StorePlace, load, load_with};
+use portcullis_config::{
+    Action, Document, Loaded, Selector, StorePlace, load, load_store, load_with,
+};
 
 const MACHINE: &str = "\
 [store]
@@ -269,4 +271,23 @@ fn many_large_documents_are_read_in_their_own_size() {
     assert_eq!(loaded.policy.spd.len(), 200);
     let grown = peak() - before;
     assert!(grown < 8 * size, "{grown} bytes for {size}");
+}
+
+#[test]
+fn a_store_is_looked_for_only_where_the_file_may_name_one() {
+    let place = |name: &str, text: &str| {
+        load_store(&machine(name, text)).map(|store| store.map(|store| store.place))
+    };
+    let named = StorePlace::Local(vec![
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join("policy.d"),
+    ]);
+    assert_eq!(place("named", MACHINE), Ok(Some(named.clone())));
+    let escaped = MACHINE.replace("[store]", "[\"s\\u0074ore\"]");
+    assert_eq!(place("escaped", &escaped), Ok(Some(named)));
+    // What is wrong elsewhere in the file is told when all of it is read; no name of a store, no reading.
+    assert_eq!(place("none", "[broken"), Ok(None));
+    let broken = format!("{MACHINE}[broken");
+    assert!(place("broken", &broken).is_err());
+    let wrong = MACHINE.replace("poll-interval = 7", "poll-interval = 0");
+    assert!(place("wrong", &wrong).is_err());
 }

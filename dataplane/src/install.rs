@@ -367,7 +367,12 @@ impl Installed {
     ) -> Result<(), Error> {
         let next = &plan.installed;
         let mut choices = Vec::new();
-        for (number, ((config, sa), before)) in (0u32..).zip(next.iter().zip(&next.before)) {
+        let each = || (0u32..).zip(next.iter().zip(&next.before));
+        // Inbound SAs stay for a while when they are removed. Made apart from outbound ones, they do not hold their memory.
+        let of =
+            |direction| each().filter(move |(_, ((config, _), _))| config.direction == direction);
+        let both = of(Direction::Outbound).chain(of(Direction::Inbound));
+        for (number, ((config, sa), before)) in both {
             let old = self.sas.get(*before as usize);
             let old = old.zip(self.policy.sas.get(*before as usize));
             if old.is_some_and(|(old, terms)| terms == config && old.links == sa.links) {

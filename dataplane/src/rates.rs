@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use crate::install::Installed;
+use crate::reclaim::Garbage;
 use crate::tally::{Sums, Tally, Volume};
 
 /// How often a sample is taken, in milliseconds.
@@ -63,8 +64,8 @@ impl Rates {
         }
     }
 
-    /// Goes on with the samples.
-    pub fn tick(&mut self, installed: &Arc<Installed>, now: u64) {
+    /// Goes on with the samples. What `free` gets may be large.
+    pub fn tick(&mut self, installed: &Arc<Installed>, now: u64, free: impl Fn(Garbage)) {
         if !self
             .of
             .as_ref()
@@ -76,7 +77,11 @@ impl Rates {
                 .numbers_before()
                 .map(|n| before(n).unwrap_or_default());
             self.samples = samples.collect();
-            self.of = Some(installed.clone());
+            let old = self.of.replace(installed.clone());
+            if let Some(old) = old {
+                // Nobody else may have it any more.
+                free(Garbage::Installed(old, 1));
+            }
             self.next = 0;
         }
         if self.next >= self.samples.len() {
@@ -84,7 +89,10 @@ impl Rates {
                 return;
             }
             (self.next, self.begun) = (0, now);
-            self.tally.settle();
+            let settled = self.tally.settle();
+            if !settled.is_empty() {
+                free(Garbage::Counters(settled));
+            }
         }
         let sas = installed.iter().zip(&mut self.samples);
         for ((config, sa), sample) in sas.skip(self.next).take(AT_ONCE) {
@@ -98,5 +106,34 @@ impl Rates {
             sample.taken = NonZeroU32::new(now);
         }
         self.next += AT_ONCE;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    /// Ticks, and what came of it to free.
+    fn tick(rates: &mut Rates, installed: &Arc<Installed>, now: u64) -> Vec<Garbage> {
+        let freed = RefCell::new(Vec::new());
+        rates.tick(installed, now, |garbage| freed.borrow_mut().push(garbage));
+        freed.into_inner()
+    }
+
+    #[test]
+    fn the_last_of_an_old_policy_is_not_dropped_here() {
+        let [first, second] = [(); 2].map(|()| Arc::new(Installed::nothing(1)));
+        let mut rates = Rates::default();
+        assert!(tick(&mut rates, &first, 0).is_empty());
+        let old = Arc::downgrade(&first);
+        drop(first);
+        let freed = tick(&mut rates, &second, 1);
+        assert!(matches!(freed.as_slice(), [Garbage::Installed(..)]));
+        assert!(old.upgrade().is_some());
+        drop(freed);
+        assert!(old.upgrade().is_none());
+        assert!(tick(&mut rates, &second, SAMPLE).is_empty());
     }
 }

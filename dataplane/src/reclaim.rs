@@ -5,6 +5,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use portcullis_ipsec::counters::SaCounters;
+
 use crate::Error;
 use crate::install::Installed;
 use crate::worker::WorkerRetired;
@@ -19,28 +21,38 @@ const MUCH: usize = 1000;
 pub enum Garbage {
     /// What a worker's order replaced.
     Retired(WorkerRetired),
-    /// A policy that is no longer in force.
-    Installed(Arc<Installed>),
+    /// A policy that is no longer in force, and about how many things go with it: what the change to the next one took.
+    Installed(Arc<Installed>, usize),
+    /// What SAs counted that have gone.
+    Counters(Vec<Arc<SaCounters>>),
 }
 
-/// Frees until nobody sends any more. When there has been much of it and a pause comes, it leaves the process.
+impl Garbage {
+    /// About how many things it is.
+    fn count(&self) -> usize {
+        match self {
+            Garbage::Retired(_) => 1,
+            Garbage::Installed(_, count) => *count,
+            Garbage::Counters(counters) => counters.len(),
+        }
+    }
+}
+
+/// Frees until nobody sends any more. When there has been much of it since the last time, and a pause comes, it leaves
+/// the process.
 fn free(receiver: &Receiver<Garbage>) {
     let mut much = 0;
     loop {
         match receiver.recv_timeout(PAUSE) {
             Ok(garbage) => {
-                // With a policy goes what the change to the next one took: its orders, too, are many.
-                much += match garbage {
-                    Garbage::Installed(_) => MUCH,
-                    Garbage::Retired(_) => 1,
-                };
+                much += garbage.count();
                 drop(garbage);
             }
             Err(RecvTimeoutError::Timeout) if much >= MUCH => {
                 heap::trim();
                 much = 0;
             }
-            Err(RecvTimeoutError::Timeout) => much = 0,
+            Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
     }

@@ -107,16 +107,16 @@ impl Difference {
     }
 
     /// Compares lists by name; `fields` gets the places of two of one name, and names what differs.
-    fn new(old: &[String], new: &[String], fields: impl Fn(usize, usize) -> Fields) -> Self {
+    fn new<N: AsRef<str>>(old: &[N], new: &[N], fields: impl Fn(usize, usize) -> Fields) -> Self {
         let mut difference = Difference::default();
         let mut known: HashMap<&str, usize> = HashMap::new();
         known.extend(
             old.iter()
                 .enumerate()
-                .map(|(place, name)| (name.as_str(), place)),
+                .map(|(place, name)| (name.as_ref(), place)),
         );
-        for (place, name) in new.iter().enumerate() {
-            match known.remove(name.as_str()) {
+        for (place, name) in new.iter().map(N::as_ref).enumerate() {
+            match known.remove(name) {
                 Some(before) => difference.compare(name, fields(before, place)),
                 None => Self::add(&mut difference.added, &mut difference.added_names, name),
             }
@@ -169,7 +169,10 @@ impl Difference {
 
     /// SPD entries.
     pub fn of_spd(old: &Policy, new: &Policy) -> Self {
-        let names = |p: &Policy| -> Vec<_> { p.spd.iter().map(|e| e.name.clone()).collect() };
+        // There may be very many of them.
+        fn names(policy: &Policy) -> Vec<&str> {
+            policy.spd.iter().map(|e| e.name.as_str()).collect()
+        }
         Self::new(&names(old), &names(new), |a, b| {
             let pair = old.spd.get(a).zip(new.spd.get(b));
             pair.map_or_else(Fields::new, |(a, b)| of_entries((old, a), (new, b)))

@@ -377,7 +377,8 @@ fn megabits(bytes: u64, milliseconds: u64) -> f64 {
 impl Telemetry {
     /// Takes a sample if it is time.
     pub fn tick(&mut self, control: &Control, now: u64) {
-        self.rates.tick(&control.installed, now);
+        let free = |garbage| control.reclaimer.free(garbage);
+        self.rates.tick(&control.installed, now, free);
         if now < self.taken + SAMPLE {
             return;
         }

@@ -103,16 +103,23 @@ impl Tally {
         });
     }
 
-    /// Counts what those that go still carry.
-    pub fn settle(&mut self) {
+    /// Counts what those that go still carry. Gives the counters that nobody else has any more: there may be very many
+    /// to free.
+    pub fn settle(&mut self) -> Vec<Arc<SaCounters>> {
         let sums = &mut self.sums;
-        self.departing.retain_mut(|sa| {
+        let (mut settled, mut stay) = (Vec::new(), Vec::new());
+        for mut sa in std::mem::take(&mut self.departing) {
             // Who else has it may count on; seen before, the last of its packets are in the counters.
             let alone = Arc::strong_count(&sa.counters) == 1;
             let sum = sa.kind.sum(sums);
             sum.gain(Volume::of(&sa.counters), &mut sa.seen);
-            !alone
-        });
+            match alone {
+                true => settled.push(sa.counters),
+                false => stay.push(sa),
+            }
+        }
+        self.departing = stay;
+        settled
     }
 
     /// The sums so far.
@@ -135,5 +142,32 @@ impl std::ops::Add for Sums {
             ah_received: plus(self.ah_received, other.ah_received),
             ah_sent: plus(self.ah_sent, other.ah_sent),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_kept_as_long_as_somebody_may_count() {
+        let counters = Arc::<SaCounters>::default();
+        let mut tally = Tally::default();
+        tally.departing.push(Departing {
+            kind: Kind {
+                esp: true,
+                inbound: false,
+            },
+            seen: Volume::default(),
+            counters: counters.clone(),
+        });
+        counters.packets.add(2);
+        assert!(tally.settle().is_empty());
+        counters.packets.add(3);
+        drop(counters);
+        assert_eq!(tally.settle().len(), 1);
+        assert_eq!(tally.sums().esp_sent.packets, 5);
+        // Neither they nor room for them is left.
+        assert_eq!(tally.departing.capacity(), 0);
     }
 }

@@ -52,6 +52,17 @@ pub fn another_store() -> Result<(), String> {
     let cache = lab.scratch.path("cache/policy");
     await_text(&cache, "entry-2")?;
 
+    // A file with mistakes is refused with all of them, whether it names no store, the known one or another: each stays.
+    let mistake = "[[route]]\ndestinaton = \"10.0.0.0/8\"\n[broken\n";
+    for file in [
+        format!("{PORTS}{mistake}"),
+        other(mistake),
+        format!("{first}{mistake}"),
+    ] {
+        reload(&gateway, &file, "refused", "error: ")?;
+        await_policy(&gateway, "central-downloaded", "2")?;
+    }
+
     // Only the interval: the next policy comes by itself.
     reload(&gateway, &other("poll-interval = 1"), "applied", "[store]")?;
     publish(&policy("3", ""));

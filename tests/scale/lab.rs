@@ -18,6 +18,9 @@ pub(crate) fn one_tunnel(scratch: &Scratch) -> String {
     path.display().to_string()
 }
 
+/// What a reload reports of its steps.
+pub(crate) const STEPS: [&str; 3] = ["read_ms", "prepare_ms", "apply_ms"];
+
 fn milliseconds(report: &Value, step: &str) -> f64 {
     report[step].as_f64().unwrap_or(f64::NAN)
 }
@@ -39,8 +42,7 @@ pub(crate) fn reload(gateway: &Gateway, what: &str) -> Result<Reloaded, String> 
             .ok_or("no longest round")
     };
     let (longest, stall) = (longest("longest_round_us")?, longest("longest_orders_us")?);
-    let [read, prepare, apply] =
-        ["read_ms", "prepare_ms", "apply_ms"].map(|s| milliseconds(&report, s));
+    let [read, prepare, apply] = STEPS.map(|step| milliseconds(&report, step));
     println!(
         "{what:36} {:9} read {read:8.1} ms  prepare {prepare:8.1} ms  apply {apply:7.1} ms  longest round {longest:7.0} us, \
          with orders {stall:5.0} us of its own",

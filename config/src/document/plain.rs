@@ -1,34 +1,39 @@
 //! Reads what nearly all of a large policy is: headers of bare names, and bare names with strings without escapes,
 //! integers, booleans, lists and inline tables of these. Gives up at anything else, right or wrong.
 
-use super::{Integer, Member, Node, Table, Text, Value};
+use std::ops::Range;
+
+use super::{Id, Kind, NONE, Tree};
 
 /// Lists and inline tables in each other, and names of a header.
 const DEPTH: usize = 8;
 /// Names in one table: a table of more is left to one that hashes them.
 const MEMBERS: usize = 64;
-/// Longer integers are left to others.
+/// Longer names and integers are left to others.
+const NAME: usize = u16::MAX as usize;
 const DIGITS: usize = 15;
 
-/// The document, if all of it is plain and no name stands twice.
-pub(super) fn parse(text: &str) -> Option<Table<'_>> {
-    let mut plain = Plain { text, at: 0 };
-    let mut headed = Headed::default();
-    // Of the table that is being read. Complete, it gets memory of its own size: what a larger one leaves over would be
-    // taken by what stays, and hold its page when the document goes.
-    let mut members = Vec::with_capacity(MEMBERS);
-    let mut header = None;
+/// The table of this part of the text, if all of it is plain and no name stands twice.
+pub(super) fn read(tree: &mut Tree<'_>, part: Range<usize>) -> Option<Id> {
+    let text = tree.text.get(..part.end)?;
+    let root = tree.add(Kind::Table, part.start, NONE);
+    let mut plain = Plain {
+        text,
+        at: part.start,
+        tree,
+    };
+    let mut lists = Lists::default();
+    let mut table = Tail::of(root);
     while let Some(next) = plain.next_line()? {
         if next == b'[' {
-            headed.attach(header.take(), members.drain(..).collect())?;
-            header = Some(plain.header()?);
+            let header = plain.header()?;
+            table = Tail::of(plain.attach(root, &mut lists, &header)?);
         } else {
-            plain.member(&mut members, DEPTH)?;
+            plain.member(&mut table, DEPTH)?;
         }
         plain.end_line()?;
     }
-    headed.attach(header, members.into())?;
-    Some(headed.root)
+    Some(root)
 }
 
 /// `[name]` or `[[name.name]]`.
@@ -42,80 +47,87 @@ struct Header<'i> {
     name_at: usize,
 }
 
-/// Tables as far as they are complete.
+/// Lists that headers make, in order, with their last tables: only such lists may grow.
 #[derive(Default)]
-struct Headed<'i> {
-    root: Table<'i>,
-    /// Places of the first `[[` of each list, in order: only such lists may grow.
-    grow: Vec<usize>,
+struct Lists(Vec<(Id, Id)>);
+
+impl Lists {
+    /// The last table of a list.
+    fn last(&mut self, list: Id) -> Option<&mut Id> {
+        let number = self.0.binary_search_by_key(&list, |(list, _)| *list).ok()?;
+        self.0.get_mut(number).map(|(_, last)| last)
+    }
 }
 
-impl<'i> Headed<'i> {
-    /// Puts a table where its header says; the first one has none.
-    fn attach(&mut self, header: Option<Header<'i>>, members: Box<[Member<'i>]>) -> Option<()> {
-        let table = Table { members };
-        let Some(header) = header else {
-            self.root = table;
-            return Some(());
-        };
-        let mut parent = &mut self.root;
-        for name in &header.around {
-            // Only what stands behind a `[[` is looked into.
-            let node = parent.get_mut(name)?;
-            let Value::Array(tables) = &mut node.value else {
-                return None;
-            };
-            match tables
-                .last_mut()
-                .filter(|_| self.grow.binary_search(&node.at).is_ok())
-            {
-                Some(Node {
-                    value: Value::Table(last),
-                    ..
-                }) => parent = last,
-                _ => return None,
-            }
+/// A table or list that is being read.
+struct Tail {
+    holder: Id,
+    last: Option<Id>,
+    count: usize,
+}
+
+impl Tail {
+    fn of(holder: Id) -> Self {
+        Tail {
+            holder,
+            last: None,
+            count: 0,
         }
-        let at = header.at;
-        let new = Node {
-            at,
-            value: Value::Table(table),
-        };
-        let node = match (parent.get_mut(header.name), header.several) {
-            (Some(known), true) if self.grow.binary_search(&known.at).is_ok() => {
-                let Value::Array(tables) = &mut known.value else {
-                    return None;
-                };
-                tables.push(new);
-                return Some(());
-            }
-            (Some(_), _) => return None,
-            (None, false) => new,
-            (None, true) => {
-                self.grow.push(at);
-                let value = Value::Array(vec![new]);
-                Node { at, value }
-            }
-        };
-        if parent.members.len() >= MEMBERS {
-            return None;
-        }
-        parent.push(Member {
-            name: Text::Written(header.name),
-            at: header.name_at,
-            node,
-        });
-        Some(())
+    }
+
+    fn push(&mut self, tree: &mut Tree<'_>, member: Id) {
+        tree.link(self.holder, self.last, member);
+        self.last = Some(member);
+        self.count += 1;
     }
 }
 
 /// A place in the text.
-struct Plain<'i> {
+struct Plain<'d, 'i> {
     text: &'i str,
     at: usize,
+    tree: &'d mut Tree<'i>,
 }
 
-impl<'i> Plain<'i> {
+impl<'i> Plain<'_, 'i> {
+    /// Puts a table where its header says.
+    fn attach(&mut self, root: Id, lists: &mut Lists, header: &Header<'i>) -> Option<Id> {
+        let tree = &mut *self.tree;
+        let mut parent = root;
+        for name in &header.around {
+            // Only what stands behind a `[[` is looked into.
+            parent = *lists.last(tree.get(parent, name)?)?;
+        }
+        let mut known = Tail::of(parent);
+        if let Some(list) = tree.get(parent, header.name) {
+            let last = lists.last(list).filter(|_| header.several)?;
+            let new = tree.add(Kind::Table, header.at, NONE);
+            tree.link(list, Some(*last), new);
+            *last = new;
+            return Some(new);
+        }
+        for id in tree.members(parent) {
+            (known.last, known.count) = (Some(id), known.count + 1);
+        }
+        if known.count >= MEMBERS {
+            return None;
+        }
+        let kind = match header.several {
+            true => Kind::Array,
+            false => Kind::Table,
+        };
+        let named = tree.add(kind, header.at, NONE);
+        tree.give_name(named, header.name_at, header.name.len() as u16);
+        known.push(tree, named);
+        if !header.several {
+            return Some(named);
+        }
+        let first = tree.add(Kind::Table, header.at, NONE);
+        tree.link(named, None, first);
+        lists.0.push((named, first));
+        Some(first)
+    }
+
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
@@ -171,7 +183,7 @@ impl<'i> Plain<'i> {
     fn name(&mut self) -> Option<(&'i str, usize)> {
         let at = self.at;
         let name = self.run(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
-        (!name.is_empty()).then_some((name, at))
+        (1..=NAME).contains(&name.len()).then_some((name, at))
     }
 
     fn header(&mut self) -> Option<Header<'i>> {
@@ -198,47 +210,46 @@ impl<'i> Plain<'i> {
     }
 
     /// `name = value`
-    fn member(&mut self, members: &mut Vec<Member<'i>>, depth: usize) -> Option<()> {
+    fn member(&mut self, table: &mut Tail, depth: usize) -> Option<()> {
         let (name, at) = self.name()?;
         self.blanks();
-        let is_known = || members.iter().any(|member| *member.name == *name);
-        if !self.take(b'=') || members.len() >= MEMBERS || is_known() {
+        if !self.take(b'=') || table.count >= MEMBERS {
+            return None;
+        }
+        if self.tree.get(table.holder, name).is_some() {
             return None;
         }
         self.blanks();
-        let node = self.node(depth)?;
-        members.push(Member {
-            name: Text::Written(name),
-            at,
-            node,
-        });
+        let value = self.value(depth)?;
+        self.tree.give_name(value, at, name.len() as u16);
+        table.push(self.tree, value);
         Some(())
     }
 
-    fn node(&mut self, depth: usize) -> Option<Node<'i>> {
-        let at = self.at;
-        let value = match self.peek()? {
-            quote @ (b'"' | b'\'') => self.string(quote)?,
-            b'[' => self.list(depth.checked_sub(1)?)?,
-            b'{' => self.inline_table(depth.checked_sub(1)?)?,
-            _ => self.word()?,
-        };
-        Some(Node { at, value })
+    fn value(&mut self, depth: usize) -> Option<Id> {
+        match self.peek()? {
+            quote @ (b'"' | b'\'') => self.string(quote),
+            b'[' => self.list(depth.checked_sub(1)?),
+            b'{' => self.inline_table(depth.checked_sub(1)?),
+            _ => self.word(),
+        }
     }
 
-    fn string(&mut self, quote: u8) -> Option<Value<'i>> {
+    fn string(&mut self, quote: u8) -> Option<Id> {
+        let at = self.at;
         self.at += 1;
         let text = self.run(|byte| byte != quote && byte != b'\\' && is_shown(byte));
         // Three quotes begin another kind of string, and the first two of them would pass for an empty one.
         let ended = self.take(quote) && self.peek() != Some(quote);
-        ended.then_some(Value::String(Text::Written(text)))
+        ended.then(|| self.tree.add(Kind::String, at, text.len() as u32))
     }
 
-    fn word(&mut self) -> Option<Value<'i>> {
+    fn word(&mut self) -> Option<Id> {
+        let at = self.at;
         let word = self.run(|byte| byte.is_ascii_alphanumeric());
-        let value = match word {
-            "true" => Value::Boolean(true),
-            "false" => Value::Boolean(false),
+        let kind = match word {
+            "true" => Kind::True,
+            "false" => Kind::False,
             _ => {
                 let (digits, radix) = match word.strip_prefix("0x") {
                     Some(digits) => (digits, 16),
@@ -249,29 +260,26 @@ impl<'i> Plain<'i> {
                 if !all || padded || digits.is_empty() || digits.len() > DIGITS {
                     return None;
                 }
-                Value::Integer(Integer(Text::Written(word)))
+                Kind::Integer
             }
         };
         let ends = [b' ', b'\t', b'\n', b'\r', b',', b']', b'}', b'#'];
-        self.peek()
-            .is_none_or(|next| ends.contains(&next))
-            .then_some(value)
+        let ended = self.peek().is_none_or(|next| ends.contains(&next));
+        ended.then(|| self.tree.add(kind, at, word.len() as u32))
     }
 
-    fn list(&mut self, depth: usize) -> Option<Value<'i>> {
+    fn list(&mut self, depth: usize) -> Option<Id> {
+        let list = self.tree.add(Kind::Array, self.at, NONE);
+        let mut members = Tail::of(list);
         self.at += 1;
-        let mut nodes = Vec::new();
         loop {
             // A list may go on in further lines.
             self.next_line()?;
             if self.take(b']') {
-                return Some(Value::Array(nodes));
+                return Some(list);
             }
-            if nodes.is_empty() {
-                // Most have one member, and there may be very many of them.
-                nodes.reserve_exact(1);
-            }
-            nodes.push(self.node(depth)?);
+            let value = self.value(depth)?;
+            members.push(self.tree, value);
             self.next_line()?;
             if !self.take(b',') && self.peek() != Some(b']') {
                 return None;
@@ -279,20 +287,20 @@ impl<'i> Plain<'i> {
         }
     }
 
-    fn inline_table(&mut self, depth: usize) -> Option<Value<'i>> {
+    fn inline_table(&mut self, depth: usize) -> Option<Id> {
+        let table = self.tree.add(Kind::Table, self.at, NONE);
+        let mut members = Tail::of(table);
         self.at += 1;
-        let mut members = Vec::new();
         self.blanks();
         if self.take(b'}') {
-            return Some(Value::Table(Table::default()));
+            return Some(table);
         }
         loop {
             self.blanks();
             self.member(&mut members, depth)?;
             self.blanks();
             if self.take(b'}') {
-                let members = members.into();
-                return Some(Value::Table(Table { members }));
+                return Some(table);
             }
             if !self.take(b',') {
                 return None;

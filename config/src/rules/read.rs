@@ -103,7 +103,7 @@ pub(crate) fn read<'a>(
         set.filter_actions.push(FilterAction { name, verb });
         sections.actions.push(section);
     }
-    for (number, section) in root.sections("rule", &RULE).into_iter().enumerate() {
+    for (number, section) in root.sections("rule", &RULE).enumerate() {
         let name = names.read(section, number);
         let list = section.require("filter-list");
         let list = list.and_then(|item| lists.find(item, "filter list"));
@@ -173,6 +173,7 @@ fn read_ike(root: Section<'_>, profile: Profile) -> IkeSettings {
 
 fn read_filters(section: Section<'_>, profile: Profile) -> (Vec<Filter>, Vec<Section<'_>>) {
     let sections = section.sections("filter", &FILTER);
+    let sections: Vec<_> = sections.collect();
     if sections.is_empty() {
         section.error("filter", "expected at least one [[filter-list.filter]]");
     }
@@ -215,11 +216,7 @@ fn read_address(item: Item<'_>) -> Option<FilterAddress> {
             false => FilterAddress::MyAddress,
         });
     }
-    let found: Vec<_> = item
-        .members()
-        .into_iter()
-        .map(|i| i.parse(address::range))
-        .collect();
+    let found: Vec<_> = item.members().map(|i| i.parse(address::range)).collect();
     if found.is_empty() {
         item.error("expected at least one; \"any\" for any");
         return None;

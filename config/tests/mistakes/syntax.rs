@@ -61,6 +61,20 @@ fn unknown_keys_and_tables() {
 }
 
 #[test]
+fn a_name_that_does_not_belong_there_still_names() {
+    errors(
+        &[(
+            "[[route]]\ndestination = \"10.2.0.0/24\"",
+            "^[[route]]\n^name = \"branch\"",
+        )],
+        &[
+            "missing key `destination` in [[route]] `branch`",
+            "unknown key `name` in [[route]]",
+        ],
+    );
+}
+
+#[test]
 fn tables_that_only_another_table_implies() {
     error(
         &[(END, &format!("{END}[runtime.^more]\nx = 1\n"))],

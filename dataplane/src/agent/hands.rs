@@ -29,7 +29,7 @@ pub enum Errand {
 /// What came of it.
 #[derive(Debug)]
 pub enum Return {
-    /// The store that the file names; `Err`: it has mistakes.
+    /// The store that the file names, whatever else is wrong with the file; `Err`: for its mistakes that cannot be told.
     Looked(Result<Option<Store>, ()>),
     /// A policy, nothing new, or why not.
     Fetched(Result<Option<Fetched>, String>),

@@ -142,7 +142,8 @@ impl Agent {
     fn take(&mut self, control: &mut Control, now: u64, done: Return) -> Option<Task> {
         match done {
             Return::Looked(named) => {
-                // A file with mistakes is refused as a whole, with all of them, when it is read.
+                // Where that cannot be told, the store stays the known one. A file with mistakes, these or others, is
+                // refused as a whole, with all of them, when it is read.
                 self.other = named.ok().filter(|named| *named != self.store);
                 let other = self.other.as_ref().map(|other| terms(other.as_ref()));
                 self.machine.looked(other)
