@@ -190,7 +190,7 @@ pub(crate) fn store_block(block: &mut Block, v: __m128i) {
 /// The sum of all four blocks in the first one, zeros behind.
 #[inline]
 #[target_feature(enable = "avx512f")]
-pub(crate) fn fold(v: V) -> V {
+pub(crate) fn sum_of_blocks(v: V) -> V {
     let half = _mm256_xor_si256(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64::<1>(v));
     let block = _mm_xor_si128(
         _mm256_castsi256_si128(half),

@@ -6,7 +6,7 @@
 //! are stored times x ([`double`]) and no product needs shifting.
 //!
 //! A hash of n blocks is the sum of X_i * H^(n-i+1). All products are added up unreduced, each 256 bits in three parts
-//! (low, middle, high, 64 bits apart), and only the sum is reduced by x^128 + x^7 + x^2 + x + 1.
+//! (see [`Sums`]), and only the sum is reduced by x^128 + x^7 + x^2 + x + 1.
 
 use core::arch::x86_64::*;
 
@@ -15,8 +15,8 @@ use crate::avx512::vector::{self, V};
 /// The polynomial in reversed order, without its x^128, times x: 1 + x^121 + x^126 + x^127 in the order of integers.
 const POLYNOMIAL: u128 = 0xc200_0000_0000_0000_0000_0000_0000_0001;
 
-/// Four sums of products, not yet reduced: `low` + (`low` + `both` + `high`) * 2^64 + `high` * 2^128. Karatsuba's method:
-/// a product takes three multiplications, of the low halves, the high halves, and the sums of both.
+/// Four sums of products, not yet reduced: `low` + (`low` + `both` + `high`) * 2^64 + `high` * 2^128. By Karatsuba's
+/// method a product takes three multiplications: of the low halves, the high halves, and the sums of both.
 #[derive(Clone, Copy)]
 pub(crate) struct Sums {
     low: V,

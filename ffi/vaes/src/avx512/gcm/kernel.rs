@@ -35,8 +35,8 @@ impl Kernel {
         }
     }
 
-    /// The same for up to [`BURST`] packets from wherever they are, some of them perhaps for others; later ones are left
-    /// alone. Bit i of the answer is what `ok` would be for the i-th.
+    /// The same for up to [`BURST`] packets from wherever they are, some of them perhaps for others; later ones are
+    /// left alone. Bit i of the answer is what `ok` would be for the i-th.
     #[inline]
     pub fn seal_burst<'p>(&self, packets: impl Iterator<Item = Option<EspPacket<'p, Key>>>) -> u64 {
         // SAFETY: a `Kernel` exists only where the CPU has all that is enabled.

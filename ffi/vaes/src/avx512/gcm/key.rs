@@ -9,7 +9,8 @@ use super::ghash::{self, Sums};
 use crate::avx512::aes;
 use crate::avx512::vector::{self, Block, V};
 
-/// So many blocks are hashed with one reduction. More would save few reductions and cost cache with many keys.
+/// At most so many blocks, that of lengths among them, are hashed with one reduction. More would save few reductions
+/// and cost cache with many keys.
 pub(crate) const POWERS: usize = 48;
 /// So many blocks begin with round 2: the header, and a payload of 1 520 bytes.
 pub(crate) const COUNTERS: usize = 96;
@@ -229,7 +230,7 @@ impl Schedule {
         self.counters.get(32 * group..)?.first_chunk()
     }
 
-    /// H^`exponent` and the 31 powers below it; zeros below H^1.
+    /// H^`exponent`, which is at least 32, and the 31 powers below it.
     #[inline]
     pub(crate) fn group_powers(&self, exponent: usize) -> &[Block; 32] {
         let first = POWERS.wrapping_sub(exponent).min(POWERS + PADDING - 32);

@@ -40,7 +40,7 @@ pub(crate) struct Burst<'a> {
     pub(crate) sets: [[Set; SIZES]; KeySize::ALL.len()],
 }
 
-/// Short, and long of so many groups of vectors or more.
+/// Short, and long by how many groups of vectors go before the last part: none, 1, ..., or [`long::GROUPS`] and more.
 pub(crate) const SIZES: usize = 1 + long::GROUPS + 1;
 
 /// One of the [`SIZES`].

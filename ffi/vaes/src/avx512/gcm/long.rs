@@ -19,8 +19,8 @@ pub(crate) const GROUP_BYTES: usize = 64 * GROUP;
 pub(crate) const GROUPS: usize = COUNTERS / (4 * GROUP);
 type Group = [V; GROUP];
 
-/// Makes the states `$x` after round 1 the key streams; meanwhile runs `$hash` for each pair of a group, with its number
-/// as a constant.
+/// Makes the states `$x` after round 1 the key streams; meanwhile runs `$hash` for each pair of a group, with its
+/// number as a constant.
 macro_rules! encipher {
     ($x:ident, $rounds:ident, $schedule:ident, $pair:ident => $hash:block) => {
         each_round!(ROUND of $rounds => {
@@ -212,16 +212,16 @@ impl<'r, 'a> Hash<'r, 'a> {
     #[target_feature(enable = "avx512f,vpclmulqdq")]
     fn carry(&mut self, first: &mut V) {
         self.exponent = self.exponent.wrapping_sub(4 * GROUP);
-        if self.behind != 0 && self.exponent == 0 {
-            *first = _mm512_xor_si512(*first, vector::fold(self.sums.reduce()));
+        if self.exponent == 0 {
+            *first = _mm512_xor_si512(*first, vector::sum_of_blocks(self.sums.reduce()));
             self.sums = Sums::zero();
             (self.exponent, self.behind) = chunk(self.behind);
         }
     }
 }
 
-/// How many blocks are hashed with one reduction, as the power of H of the first one, and how many are left. The last
-/// chunk has at least one block, and behind it the block of lengths.
+/// How many blocks are hashed with one reduction, as the power of H of the first one, and how many are left. A chunk
+/// with others behind it is a group; behind the last chunk is the block of lengths.
 #[inline]
 fn chunk(blocks: usize) -> (usize, usize) {
     const CHUNK: usize = 4 * GROUP;

@@ -67,7 +67,7 @@ impl<'r, 'a, const SEAL: bool> Tags<'r, 'a, SEAL> {
         self.masks[i] = mask;
         self.count += usize::from(place != 0);
         if self.count == QUAD {
-            self.done |= self.flush();
+            self.flush();
         }
     }
 
@@ -75,9 +75,11 @@ impl<'r, 'a, const SEAL: bool> Tags<'r, 'a, SEAL> {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,vpclmulqdq")]
     pub(crate) fn flush(&mut self) -> Set {
-        let tags = make(self.lanes, &self.sums, masks(self.masks));
-        self.done |= finish::<SEAL>(self.lanes, self.places, self.count, &tags);
-        self.count = 0;
+        if self.count != 0 {
+            let tags = make(self.lanes, &self.sums, masks(self.masks));
+            self.done |= finish::<SEAL>(self.lanes, self.places, self.count, &tags);
+            self.count = 0;
+        }
         self.done
     }
 }
