@@ -296,7 +296,10 @@ impl Control {
         self.path_mtus.retain(|place, _| is_there(place));
         (self.fib, self.spd) = (fib, spd);
         let old = std::mem::replace(&mut self.installed, Arc::new(installed));
-        let both = [&old, &self.installed].map(|each| each.sas.len() + each.policy.spd.len());
+        let both = [&old, &self.installed].map(|each| {
+            let policy = &each.policy;
+            each.sas.len() + policy.spd.len() + policy.routes.len() + policy.neighbors.len()
+        });
         self.reclaimer
             .free(Garbage::Installed(old, both.iter().sum()));
         self.refresh_capture();

@@ -90,7 +90,7 @@ impl<'i> General<'_, 'i> {
             Cow::Borrowed(text) if self.tree.piece(at as u32 + 1, text.len() as u32) == text => {
                 self.tree.add(Kind::String, at, text.len() as u32)
             }
-            text => self.meant(Kind::String, at, text.into_owned()),
+            text => self.meant(Kind::String, at, Zeroizing::new(text.into_owned())),
         }
     }
 
@@ -98,16 +98,17 @@ impl<'i> General<'_, 'i> {
         let mut prefixes = PREFIXES.iter();
         let prefix = prefixes.find(|(_, radix)| *radix == integer.radix());
         let prefix = prefix.map_or("", |(prefix, _)| prefix);
-        let text = format!("{prefix}{}", integer.as_str());
-        match self.tree.piece(at as u32, text.len() as u32) == text {
+        // A key without its quotes is one, too.
+        let text = Zeroizing::new(format!("{prefix}{}", integer.as_str()));
+        match self.tree.piece(at as u32, text.len() as u32) == *text {
             true => self.tree.add(Kind::Integer, at, text.len() as u32),
             false => self.meant(Kind::Integer, at, text),
         }
     }
 
-    fn meant(&mut self, kind: Kind, at: usize, text: String) -> Id {
+    fn meant(&mut self, kind: Kind, at: usize, text: Zeroizing<String>) -> Id {
         let id = self.tree.add(kind, at, NONE);
-        self.tree.meant.insert(id.0, Zeroizing::new(text));
+        self.tree.meant.insert(id.0, text);
         id
     }
 }

@@ -40,8 +40,9 @@ pub(crate) struct Tree<'i> {
     names: BTreeMap<u32, String>,
 }
 
-/// What can stand behind a name.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// What can stand behind a name. It may be a key, so that it is not to be printed.
+#[derive(Clone, Copy, PartialEq)]
+#[cfg_attr(test, derive(Debug))]
 pub(crate) enum Value<'a> {
     /// A syntax error left none; it has been reported.
     Missing,
@@ -55,7 +56,8 @@ pub(crate) enum Value<'a> {
 }
 
 /// An integer as it is written, but for underscores, whatever its size.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, PartialEq)]
+#[cfg_attr(test, derive(Debug))]
 pub(crate) struct Integer<'a>(&'a str);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -43,10 +43,11 @@ impl<'a> Header<'a> {
     #[inline]
     #[target_feature(enable = "avx512f,vaes")]
     pub(crate) fn new(schedule: &'a Schedule, body: &[u8]) -> Self {
+        let block_0 = block_0(schedule, body);
         Header {
             schedule,
-            block_0: block_0(schedule, body),
-            state_0: state_0(schedule, body),
+            block_0,
+            state_0: _mm512_aesenc_epi128(block_0, schedule.round(1)),
         }
     }
 
