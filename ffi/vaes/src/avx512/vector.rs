@@ -44,6 +44,13 @@ pub(crate) fn load(bytes: &[u8; 64]) -> V {
     unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
 }
 
+/// Asks for the line of memory at an address, if there is one.
+#[inline(always)]
+pub(crate) fn ask(address: *const u8) {
+    // SAFETY: a hint, of any address.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+}
+
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub(crate) fn store(bytes: &mut [u8; 64], v: V) {

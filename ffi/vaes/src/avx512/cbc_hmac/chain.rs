@@ -14,7 +14,7 @@ const CHAINS: usize = 4;
 /// A vector for each four of sixteen chains.
 type Sixteen = [V; 16 / CHAINS];
 /// Blocks of a chain that are encrypted in one go: as much as a block of a hash function.
-const BLOCKS: usize = 4;
+pub(super) const BLOCKS: usize = 4;
 
 /// Sixteen packets, or twice as many (`N`), that are encrypted, 64 bytes of each in one go; their keys have `R` rounds.
 pub(super) struct Chains<const R: usize, const N: usize> {
@@ -58,15 +58,6 @@ impl<const R: usize, const N: usize> Chains<R, N> {
         vector::wipe(self.keys.as_flattened_mut().as_flattened_mut());
     }
 
-    /// Encrypts the `step`th 64 bytes of each payload.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,vaes,bmi2")]
-    pub(super) fn encrypt(&mut self, lanes: &mut Lanes<'_>, step: usize) {
-        self.take(lanes, step);
-        self.encrypt_taken();
-        self.put(lanes, step);
-    }
-
     /// The words of what was encrypted last, of sixteen chains.
     #[inline]
     #[target_feature(enable = "avx512f")]
@@ -78,9 +69,10 @@ impl<const R: usize, const N: usize> Chains<R, N> {
         words
     }
 
+    /// Takes the `step`th 64 bytes of each payload.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,bmi2")]
-    fn take(&mut self, lanes: &Lanes<'_>, step: usize) {
+    pub(super) fn take(&mut self, lanes: &Lanes<'_>, step: usize) {
         let whole = lanes.payloads_are_whole(step);
         for (group, n) in each::<N>() {
             let mut rows = [vector::zero(); CHAINS];
@@ -97,9 +89,10 @@ impl<const R: usize, const N: usize> Chains<R, N> {
         }
     }
 
+    /// Writes what was encrypted in their place.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,bmi2")]
-    fn put(&mut self, lanes: &mut Lanes<'_>, step: usize) {
+    pub(super) fn put(&mut self, lanes: &mut Lanes<'_>, step: usize) {
         let whole = lanes.payloads_are_whole(step);
         for (group, n) in each::<N>() {
             let rows = transpose_blocks(self.blocks.map(|blocks| blocks[group][n]));
@@ -114,26 +107,34 @@ impl<const R: usize, const N: usize> Chains<R, N> {
     }
 
     /// Encrypts what was taken.
+    // Apart, else the compiler unrolls it and moves keys about.
+    #[inline(never)]
+    #[target_feature(enable = "avx512f,vaes")]
+    pub(super) fn encrypt(&mut self) {
+        for n in 0..BLOCKS {
+            self.encrypt_blocks(n);
+        }
+    }
+
+    /// Encrypts the `n`th block of each chain of what was taken; to be called in order.
     #[inline]
     #[target_feature(enable = "avx512f,vaes")]
-    fn encrypt_taken(&mut self) {
+    pub(super) fn encrypt_blocks(&mut self, n: usize) {
         let [first, keys @ ..] = &self.keys;
-        let mut last = self.last;
-        for blocks in &mut self.blocks {
-            for (group, n) in each::<N>() {
-                let (block, key) = (blocks[group][n], first[group][n]);
-                last[group][n] = _mm512_ternarylogic_epi32::<0x96>(last[group][n], block, key);
-            }
-            for keys in &keys[..R - 1] {
-                for (group, n) in each::<N>() {
-                    last[group][n] = _mm512_aesenc_epi128(last[group][n], keys[group][n]);
-                }
-            }
-            for (group, n) in each::<N>() {
-                last[group][n] = _mm512_aesenclast_epi128(last[group][n], keys[R - 1][group][n]);
-            }
-            *blocks = last;
+        let (mut last, blocks) = (self.last, &mut self.blocks[n]);
+        for (group, n) in each::<N>() {
+            let (block, key) = (blocks[group][n], first[group][n]);
+            last[group][n] = _mm512_ternarylogic_epi32::<0x96>(last[group][n], block, key);
         }
+        for keys in &keys[..R - 1] {
+            for (group, n) in each::<N>() {
+                last[group][n] = _mm512_aesenc_epi128(last[group][n], keys[group][n]);
+            }
+        }
+        for (group, n) in each::<N>() {
+            last[group][n] = _mm512_aesenclast_epi128(last[group][n], keys[R - 1][group][n]);
+        }
+        *blocks = last;
         self.last = last;
     }
 }

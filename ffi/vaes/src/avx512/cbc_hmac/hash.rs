@@ -1,6 +1,7 @@
 //! The hash functions of HMAC.
 
-use super::words::Word;
+use super::chain::Chains;
+use super::words::{Word, Words};
 use super::{sha1, sha256};
 use crate::Hash;
 
@@ -20,18 +21,21 @@ pub(super) const fn start(hash: Hash) -> State {
     }
 }
 
-/// Hashes a block of each message whose bit is set in `taken`.
+/// Hashes a block of each message whose bit is set in `taken`; the rest of `words` is overwritten. Meanwhile
+/// encrypts what `chains` have taken: the CPU has time for it, since each round of a hash function waits for the one
+/// before.
 #[inline]
-#[target_feature(enable = "avx512f")]
-pub(super) fn compress<const SHA256: bool, const N: usize>(
+#[target_feature(enable = "avx512f,vaes")]
+pub(super) fn compress<const SHA256: bool, const R: usize, const N: usize>(
     state: &mut [Word<N>; 8],
-    words: &[Word<N>; 16],
+    words: &mut Words<N>,
     taken: u32,
+    chains: Option<&mut Chains<R, N>>,
 ) {
     if SHA256 {
-        sha256::compress(state, words, taken);
+        sha256::compress(state, words, taken, chains);
     } else {
-        sha1::compress(state, words, taken);
+        sha1::compress(state, words, taken, chains);
     }
 }
 

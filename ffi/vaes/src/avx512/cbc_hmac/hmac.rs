@@ -3,7 +3,7 @@
 use super::chain::Chains;
 use super::hash::compress;
 use super::lane::{LANES, Lanes};
-use super::words::{Word, all, big_endian, transpose};
+use super::words::{BLOCK_WORDS, WORDS, Word, Words, all, big_endian, transpose};
 use crate::avx512::vector::{self, V};
 
 /// Words of SPI, sequence number and IV; so many are the rest of each 64 bytes of payload.
@@ -14,7 +14,7 @@ pub(super) struct Hmac<const SHA256: bool, const N: usize> {
     inner: [Word<N>; 8],
     outer: [Word<N>; 8],
     /// Of the blocks in hand.
-    words: [Word<N>; 16],
+    words: Words<N>,
     /// Of the next block, what is known before.
     carried: [Word<N>; CARRIED],
 }
@@ -26,7 +26,7 @@ impl<const SHA256: bool, const N: usize> Hmac<SHA256, N> {
         Hmac {
             inner: [all(0); 8],
             outer: [all(0); 8],
-            words: [all(0); 16],
+            words: [all(0); WORDS],
             carried: [all(0); CARRIED],
         }
     }
@@ -65,9 +65,9 @@ impl<const SHA256: bool, const N: usize> Hmac<SHA256, N> {
             let words = chains.words(half);
             for (n, word) in words.into_iter().enumerate() {
                 let word = big_endian(word);
-                match self.words.get_mut(CARRIED + n) {
-                    Some(place) => place[half] = word,
-                    None => self.carried[CARRIED + n - 16][half] = word,
+                match (CARRIED + n).checked_sub(BLOCK_WORDS) {
+                    None => self.words[CARRIED + n][half] = word,
+                    Some(n) => self.carried[n][half] = word,
                 }
             }
         }
@@ -95,24 +95,31 @@ impl<const SHA256: bool, const N: usize> Hmac<SHA256, N> {
         }
     }
 
-    /// Hashes them, of each packet that has so many blocks.
+    /// Hashes them, of each packet that has so many blocks, and encrypts what `chains` have taken.
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,bmi2")]
-    pub(super) fn step(&mut self, lanes: &Lanes<'_>, step: usize) {
-        compress::<SHA256, N>(&mut self.inner, &self.words, lanes.with_block(step));
+    #[target_feature(enable = "avx512f,avx512bw,vaes,bmi2")]
+    pub(super) fn step<const R: usize>(
+        &mut self,
+        lanes: &Lanes<'_>,
+        step: usize,
+        chains: Option<&mut Chains<R, N>>,
+    ) {
+        let taken = lanes.with_block(step);
+        compress::<SHA256, R, N>(&mut self.inner, &mut self.words, taken, chains);
     }
 
     /// Hashes the inner hashes behind the outer key block: the outputs for all packets. The states are overwritten.
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw")]
+    #[target_feature(enable = "avx512f,avx512bw,vaes")]
     pub(super) fn finish(&mut self, tags: &mut [V; LANES]) {
         let length = if SHA256 { 8 } else { 5 };
-        self.words = [all(0); 16];
+        self.words = [all(0); WORDS];
         self.words[..length].copy_from_slice(&self.inner[..length]);
         // FIPS 180-4 5.1.1: a bit, and the length in bits.
         self.words[length] = all(1 << 31);
         self.words[15] = all(8 * (64 + 4 * length as u32));
-        compress::<SHA256, N>(&mut self.outer, &self.words, !0);
+        let chains = None::<&mut Chains<10, N>>;
+        compress::<SHA256, _, N>(&mut self.outer, &mut self.words, !0, chains);
         for (half, tags) in tags.chunks_exact_mut(16).take(N).enumerate() {
             let mut rows = [vector::zero(); 16];
             for (row, word) in rows.iter_mut().zip(self.outer) {

@@ -125,16 +125,28 @@ fn seal<const SHA256: bool, const R: usize, const N: usize>(
     hmac.begin(lanes);
     hmac.begin_chains(lanes);
     let parts = lanes.most_parts();
+    let mut is_encrypted = false;
     for step in 0..lanes.most_blocks() {
-        if step < parts {
-            chains.encrypt(lanes, step);
+        if step < parts && !is_encrypted {
+            chains.take(lanes, step);
+            chains.encrypt();
+            chains.put(lanes, step);
         }
         if lanes.payloads_are_whole(step) {
             hmac.take_chains(&chains);
         } else {
             hmac.take(lanes, step);
         }
-        hmac.step(lanes, step);
+        // Twice sixteen packets do not leave the CPU time, while one part is hashed by SHA-1, to encrypt the next.
+        let next = step + 1;
+        is_encrypted = (SHA256 || N == 1) && next < parts;
+        if is_encrypted {
+            chains.take(lanes, next);
+            hmac.step(lanes, step, Some(&mut chains));
+            chains.put(lanes, next);
+        } else {
+            hmac.step::<R>(lanes, step, None);
+        }
     }
     chains.wipe();
     hmac.finish(tags);
@@ -146,7 +158,9 @@ fn seal_few<const SHA256: bool, const R: usize>(lanes: &mut Lanes<'_>, tags: &mu
     let mut chains = Chains::<R, 1>::none();
     chains.begin(lanes);
     for step in 0..lanes.most_parts() {
-        chains.encrypt(lanes, step);
+        chains.take(lanes, step);
+        chains.encrypt();
+        chains.put(lanes, step);
     }
     chains.wipe();
     few::tags::<SHA256>(lanes, tags);
@@ -160,7 +174,7 @@ fn verify<const SHA256: bool, const N: usize>(lanes: &Lanes<'_>, tags: &mut [V; 
     hmac.begin(lanes);
     for step in 0..lanes.most_blocks() {
         hmac.take(lanes, step);
-        hmac.step(lanes, step);
+        hmac.step::<10>(lanes, step, None);
     }
     hmac.finish(tags);
 }

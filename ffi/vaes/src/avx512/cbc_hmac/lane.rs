@@ -139,11 +139,11 @@ impl<'a> Lanes<'a> {
         BLOCK * (step + 1) <= self.shortest
     }
 
-    /// The `step`th 64 bytes of a payload, which are whole.
+    /// The `step`th 64 bytes of a payload, if those of all payloads are whole.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,bmi2")]
     pub(super) fn payload(&self, lane: usize, step: usize) -> V {
-        vector::load(chunk(self.bodies[lane], PAYLOAD + BLOCK * step))
+        self.whole_chunk(lane, PAYLOAD + BLOCK * step)
     }
 
     /// Writes them.
@@ -151,17 +151,31 @@ impl<'a> Lanes<'a> {
     #[target_feature(enable = "avx512f,avx512bw,bmi2")]
     pub(super) fn set_payload(&mut self, lane: usize, step: usize, v: V) {
         let start = PAYLOAD + BLOCK * step;
-        let bytes = self.bodies[lane].get_mut(start..start + BLOCK);
-        if let Some(bytes) = bytes.and_then(|b| b.first_chunk_mut()) {
+        if lane < self.count && start + BLOCK <= self.shortest {
+            // SAFETY: no body of the `count` first is shorter than `shortest`, so that 64 bytes are there.
+            let bytes = unsafe { &mut *self.bodies[lane].as_mut_ptr().add(start).cast() };
             vector::store(bytes, v);
         }
     }
 
-    /// The `step`th block to hash of a packet, which is whole.
+    /// The `step`th block to hash of a packet, if that of all packets is whole.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,bmi2")]
     pub(super) fn block(&self, lane: usize, step: usize) -> V {
-        vector::load(chunk(self.bodies[lane], BLOCK * step))
+        self.whole_chunk(lane, BLOCK * step)
+    }
+
+    /// 64 bytes of a packet, if all packets have them; else zeros. (To ask each packet takes longer than to read it.)
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn whole_chunk(&self, lane: usize, start: usize) -> V {
+        if lane >= self.count || start + BLOCK > self.shortest {
+            return vector::zero();
+        }
+        // What follows the next part is asked for now: there are more packets than the CPU reads ahead of.
+        vector::ask(self.bodies[lane].as_ptr().wrapping_add(start + 2 * BLOCK));
+        // SAFETY: no body of the `count` first is shorter than `shortest`, so that 64 bytes are there.
+        vector::load(unsafe { &*self.bodies[lane].as_ptr().add(start).cast() })
     }
 
     /// What there is of the `step`th 64 bytes of a payload.
@@ -188,13 +202,6 @@ impl<'a> Lanes<'a> {
         let tail = tail.and_then(|n| self.tails[lane].as_chunks().0.get(n));
         tail.map_or(part, |tail| _mm512_or_si512(vector::load(tail), part))
     }
-}
-
-/// 64 bytes that are there; zeros where they are not.
-#[inline]
-fn chunk(body: &[u8], start: usize) -> &[u8; BLOCK] {
-    let bytes = body.get(start..start + BLOCK);
-    bytes.and_then(|b| b.first_chunk()).unwrap_or(&[0; BLOCK])
 }
 
 /// What there is of 64 bytes, and zeros. (Asking for none may take long: where they are not, there may be no memory.)

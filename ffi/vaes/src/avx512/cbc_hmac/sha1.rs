@@ -1,8 +1,10 @@
 //! SHA-1 (FIPS 180-4 6.1.2) of many messages at once.
 
+use super::chain::Chains;
 use super::rounds::each_round;
-use super::words::{Word, add, add_taken, all, choose, hold, majority, parity, rotate, xor};
-use crate::avx512::vector::InFrame;
+use super::words::{
+    BLOCK_WORDS, Word, Words, add, add_taken, all, choose, hold, majority, parity, rotate, xor,
+};
 
 /// FIPS 180-4 5.3.1; the last three are not SHA-1's.
 pub(super) const START: [u32; 8] = [
@@ -15,43 +17,83 @@ pub(super) const START: [u32; 8] = [
     0,
     0,
 ];
-const ROUNDS: usize = 80;
+/// Of the 80, as many as there are working variables: behind them each has its place again.
+const ROUNDS: usize = 5;
 /// FIPS 180-4 4.2.1.
 const K: [u32; 4] = [0x5a82_7999, 0x6ed9_eba1, 0x8f1b_bcdc, 0xca62_c1d6];
 
-/// Hashes a block into `state`, given its words, of each message whose bit is set in `taken`.
+/// Hashes a block into `state`, given its words, of each message whose bit is set in `taken`; the rest of `words` is
+/// overwritten.
+// Apart, and in a loop: more code would not stay in the CPU's cache of decoded instructions.
 #[inline(never)]
-#[target_feature(enable = "avx512f")]
-pub(super) fn compress<const N: usize>(state: &mut [Word<N>; 8], w: &[Word<N>; 16], taken: u32) {
-    let mut k = InFrame::new(K);
-    let k = k.get();
-    let mut w = *w;
+#[target_feature(enable = "avx512f,vaes")]
+pub(super) fn compress<const R: usize, const N: usize>(
+    state: &mut [Word<N>; 8],
+    words: &mut Words<N>,
+    taken: u32,
+    mut chains: Option<&mut Chains<R, N>>,
+) {
     let [a, b, c, d, e, ..] = *state;
     let mut s = [a, b, c, d, e];
+    for t in (0..80usize).step_by(ROUNDS) {
+        if let (0, Some(chains)) = (t % 20, &mut chains) {
+            chains.encrypt_blocks(t / 20);
+        }
+        if let Some(first) = (t + 1).checked_sub(BLOCK_WORDS) {
+            make_five(words, first);
+        }
+        let Some(w) = words.get(t..).and_then(|w| w.first_chunk()) else {
+            return;
+        };
+        match t / 20 {
+            0 => five_rounds::<0, N>(&mut s, w),
+            1 => five_rounds::<1, N>(&mut s, w),
+            2 => five_rounds::<2, N>(&mut s, w),
+            _ => five_rounds::<3, N>(&mut s, w),
+        }
+    }
+    for (state, s) in state.iter_mut().zip(s) {
+        *state = add_taken(*state, s, taken);
+    }
+}
+
+/// Makes five words behind the sixteen from the `first`th.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn make_five<const N: usize>(words: &mut Words<N>, first: usize) {
+    let words = words.get_mut(first..).and_then(|w| w.first_chunk_mut());
+    let Some(w): Option<&mut [_; BLOCK_WORDS + ROUNDS]> = words else {
+        return;
+    };
+    for t in BLOCK_WORDS..w.len() {
+        let mixed = parity(w[t - 8], w[t - 14], w[t - BLOCK_WORDS]);
+        w[t] = rotate::<1, N>(xor(w[t - 3], mixed));
+    }
+}
+
+/// Five rounds of a quarter of all.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn five_rounds<const QUARTER: usize, const N: usize>(
+    s: &mut [Word<N>; ROUNDS],
+    w: &[Word<N>; ROUNDS],
+) {
     each_round!(T of ROUNDS => {
         // The working variables stay where they are; their names move on.
-        const A: usize = (5 - T % 5) % 5;
+        const A: usize = (5 - T) % 5;
         const B: usize = (A + 1) % 5;
         const C: usize = (A + 2) % 5;
         const D: usize = (A + 3) % 5;
         const E: usize = (A + 4) % 5;
-        if T / 16 != 0 {
-            let mixed = parity(w[(T + 13) % 16], w[(T + 8) % 16], w[(T + 2) % 16]);
-            w[T % 16] = rotate::<1, N>(xor(mixed, w[T % 16]));
-            hold(&mut w[T % 16]);
-        }
-        let f = match T / 20 {
+        let f = match QUARTER {
             0 => choose(s[B], s[C], s[D]),
             2 => majority(s[B], s[C], s[D]),
             _ => parity(s[B], s[C], s[D]),
         };
-        let k = all(k[T / 20]);
-        let rest = add(f, add(add(s[E], w[T % 16]), k));
+        let mut rest = add(f, add(add(s[E], w[T]), all(K[QUARTER])));
+        // The sum that the next round waits for is the last.
+        hold(&mut rest);
         s[E] = add(rotate::<5, N>(s[A]), rest);
         s[B] = rotate::<30, N>(s[B]);
-        hold(&mut s[E]);
     });
-    for (state, s) in state.iter_mut().zip(s) {
-        *state = add_taken(*state, s, taken);
-    }
 }

@@ -1,7 +1,10 @@
 //! SHA-256 (FIPS 180-4 6.2.2) of many messages at once.
 
+use super::chain::{BLOCKS, Chains};
 use super::rounds::each_round;
-use super::words::{Word, add, add_taken, all, choose, hold, majority, parity, rotate, shift};
+use super::words::{
+    Word, Words, add, add_taken, all, choose, hold, majority, parity, rotate, shift,
+};
 use crate::avx512::vector::InFrame;
 
 /// FIPS 180-4 5.3.3.
@@ -19,7 +22,7 @@ pub(super) const START: [u32; 8] = [
 const ROUNDS: usize = 16;
 /// FIPS 180-4 4.2.2.
 #[rustfmt::skip]
-const K: [[u32; ROUNDS]; 4] = [
+const K: [[u32; ROUNDS]; BLOCKS] = [
     [
         0x428a_2f98, 0x7137_4491, 0xb5c0_fbcf, 0xe9b5_dba5, 0x3956_c25b, 0x59f1_11f1, 0x923f_82a4, 0xab1c_5ed5,
         0xd807_aa98, 0x1283_5b01, 0x2431_85be, 0x550c_7dc3, 0x72be_5d74, 0x80de_b1fe, 0x9bdc_06a7, 0xc19b_f174,
@@ -42,11 +45,22 @@ const K: [[u32; ROUNDS]; 4] = [
 // Apart, and in a loop that makes words for sixteen rounds too many: more code would not stay in the CPU's cache of
 // decoded instructions.
 #[inline(never)]
-#[target_feature(enable = "avx512f")]
-pub(super) fn compress<const N: usize>(state: &mut [Word<N>; 8], w: &[Word<N>; 16], taken: u32) {
+#[target_feature(enable = "avx512f,vaes")]
+pub(super) fn compress<const R: usize, const N: usize>(
+    state: &mut [Word<N>; 8],
+    words: &Words<N>,
+    taken: u32,
+    mut chains: Option<&mut Chains<R, N>>,
+) {
     let mut k = InFrame::new(K);
+    let Some(w) = words.first_chunk() else {
+        return;
+    };
     let (mut s, mut w) = (*state, *w);
-    for k in k.get() {
+    for (n, k) in k.get().iter().enumerate() {
+        if let Some(chains) = &mut chains {
+            chains.encrypt_blocks(n);
+        }
         sixteen_rounds(&mut s, &mut w, k);
     }
     for (state, s) in state.iter_mut().zip(s) {

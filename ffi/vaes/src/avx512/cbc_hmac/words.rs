@@ -7,6 +7,12 @@ use crate::avx512::vector::{self, V};
 /// A word of each of the messages, sixteen in a vector, of which there are one or two (`N`): each round of a hash
 /// function waits for the one before, and the CPU has time for a second one meanwhile.
 pub(super) type Word<const N: usize> = [V; N];
+/// Those of a block, and room for what SHA-1 makes of them.
+pub(super) type Words<const N: usize> = [Word<N>; WORDS];
+/// The words of all of its rounds, and one, since they are made five by five.
+pub(super) const WORDS: usize = 81;
+/// Words of a block.
+pub(super) const BLOCK_WORDS: usize = 16;
 
 #[inline]
 #[target_feature(enable = "avx512f")]
