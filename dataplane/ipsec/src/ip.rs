@@ -517,8 +517,12 @@ pub fn decrement_hop_limit(packet: &mut [u8], version: IpVersion) {
     match version {
         IpVersion::V4 => {
             if let Some(h) = packet.first_chunk_mut::<IPV4_HEADER>() {
-                h[8] = h[8].wrapping_sub(1);
-                [h[10], h[11]] = checksum::less_one_hop([h[10], h[11]]);
+                // TTL, protocol and checksum as one word: bytes one by one take longer.
+                let word = u32::from_be_bytes([h[8], h[9], h[10], h[11]]);
+                let [.., high, low] = word.to_be_bytes();
+                let sum = u32::from(u16::from_be_bytes(checksum::less_one_hop([high, low])));
+                let word = (word.wrapping_sub(1 << 24) & 0xffff_0000 | sum).to_be_bytes();
+                [h[8], h[9], h[10], h[11]] = word;
             }
         }
         IpVersion::V6 => {
