@@ -206,15 +206,28 @@ pub(crate) fn did_you_mean<'n>(word: &str, known: impl IntoIterator<Item = &'n s
 
 /// Text as it may stand in a message: what could be a key is not shown.
 pub(crate) fn shown(text: &str) -> String {
-    let looks_secret = text.len() >= 16 && text.bytes().all(|b| b.is_ascii_hexdigit());
-    if looks_secret {
-        return format!("{} hex digits", text.len());
+    if let Some(digits) = key_digits(text) {
+        return format!("{digits} hex digits");
     }
     let mut short: String = text.chars().take(60).collect();
     if short.len() < text.len() {
         short.push_str("...");
     }
     format!("`{}`", short.escape_debug())
+}
+
+/// The hex digits of a text that could be a key: eight bytes or more, after `0x` or not, in one piece, parted as TOML
+/// parts integers, or byte by byte, of which a MAC address or an EUI-64 has no more than eight.
+pub(crate) fn key_digits(text: &str) -> Option<usize> {
+    let digits = text.trim_ascii();
+    let digits = digits.strip_prefix("0x").or(digits.strip_prefix("0X"));
+    let digits = digits.unwrap_or(text.trim_ascii());
+    let is_part = |byte: &u8| matches!(byte, b'_' | b':' | b'-' | b' ');
+    let count = digits.bytes().filter(u8::is_ascii_hexdigit).count();
+    let is_hex = digits.bytes().all(|b| b.is_ascii_hexdigit() || is_part(&b));
+    let in_bytes = digits.split([':', '-', ' ']).all(|byte| byte.len() == 2);
+    let in_one = !digits.contains([':', '-', ' ']);
+    (is_hex && (in_one && count >= 16 || in_bytes && count > 16)).then_some(count)
 }
 
 /// Edits from `a` to `b`: characters put in, left out, replaced, or swapped with the next.

@@ -3,7 +3,7 @@
 
 use crate::Examine;
 use crate::document::{Id, Tree, Value};
-use crate::mistake::{Report, did_you_mean, shown};
+use crate::mistake::{Report, did_you_mean, key_digits, shown};
 use crate::reference::Table;
 
 /// One table of the tree.
@@ -274,11 +274,13 @@ impl<'a> Item<'a> {
         let inside = integer.value().filter(|v| (min..=max).contains(v));
         let value = inside.and_then(|v| T::try_from(v).ok());
         if value.is_none() {
-            let message = format!(
-                "expected an integer from {min} to {max}; got {}",
-                integer.text()
-            );
-            self.error(message);
+            let got = match key_digits(integer.text()) {
+                Some(digits) => format!("one of {digits} digits"),
+                None => integer.text().to_owned(),
+            };
+            self.error(format!(
+                "expected an integer from {min} to {max}; got {got}"
+            ));
         }
         value
     }

@@ -281,6 +281,41 @@ fn ah_takes_integrity_only() {
 }
 
 #[test]
+fn keys_under_other_names_are_not_shown() {
+    let digits = "000102030405060708090a0b0c0d0e0f10111213";
+    let parted = |part: &str| {
+        let bytes = digits.as_bytes().chunks(2);
+        let bytes: Vec<_> = bytes.map(|b| std::str::from_utf8(b).unwrap()).collect();
+        bytes.join(part)
+    };
+    let texts = [
+        digits.to_owned(),
+        format!("0x{digits}"),
+        parted(":"),
+        parted("-"),
+        parted(" "),
+        format!("0x{}", parted("_")),
+    ];
+    let quoted = texts.iter().map(|text| format!("\"{text}\""));
+    let bare = [format!("0x{digits}"), format!("0x{}", parted("_"))];
+    for text in quoted.chain(bare) {
+        for (old, name) in [(GCM, "encryption"), ("spi = 0x1001", "spi")] {
+            let policy = edited(&[(old, &format!("{name} = {text}"))]);
+            for mistake in read(&policy).unwrap_err() {
+                assert!(!mistake.message.contains("0b0c"), "{mistake}");
+                assert!(!mistake.message.contains("0b:"), "{mistake}");
+                assert!(!mistake.message.contains("04"), "{mistake}");
+            }
+        }
+    }
+    // What is no key is told.
+    let address = "2001:0db8:0000:0000:0000:0000:0000:0001";
+    let policy = edited(&[(GCM, &format!("encryption = \"{address}\""))]);
+    let mistakes = read(&policy).unwrap_err();
+    assert!(mistakes.iter().any(|m| m.message.contains(address)));
+}
+
+#[test]
 fn spi() {
     let reserved = "expected 256 or more; 0 to 255 are reserved (RFC 4303 2.1)";
     error(
