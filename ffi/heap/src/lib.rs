@@ -2,6 +2,8 @@
 //! as the one before left; and what is free goes back to the system once it is read.
 
 #[cfg(target_os = "linux")]
+mod pages;
+#[cfg(target_os = "linux")]
 mod pool;
 
 #[cfg(target_os = "linux")]
@@ -11,9 +13,8 @@ pub use pool::Heap;
 const LARGE: usize = 4 << 20;
 
 /// Has small pieces that are freed joined at once with those beside them. Else the allocator saves them up and joins
-/// all, which may be a million, again and again whenever something larger is asked for. And what is large, for which
-/// `pool` asks for huge pages, lies in pages of its own: else where it was, small pieces would later have huge pages,
-/// too. Call it before other threads begin.
+/// all, which may be a million, again and again whenever something larger is asked for. And what is larger than a few
+/// pages, but not so large that `pool` sees to it, stays beside the small pieces. Call it before other threads begin.
 pub fn join_at_once() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {

@@ -9,37 +9,18 @@
 //! comes and goes by itself costs no mapping each time.
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::ffi::{c_int, c_void};
 use std::ptr;
 use std::sync::{Mutex, PoisonError};
 
 use super::LARGE;
+use super::pages;
 
 /// Bytes of a chunk, and its alignment.
-const CHUNK: usize = 2 << 20;
+const CHUNK: usize = pages::HUGE;
 /// A cache line: what asks for this alignment gets its place in a chunk.
 const LINE: usize = 64;
 /// The largest place.
 const LARGEST: usize = 4096;
-
-/// Linux's values for x86-64 and AArch64 (mmap(2), madvise(2)).
-const PROT_READ_WRITE: c_int = 3;
-const MAP_PRIVATE_ANONYMOUS: c_int = 0x22;
-const MADV_HUGEPAGE: c_int = 14;
-const MADV_POPULATE_WRITE: c_int = 23;
-
-unsafe extern "C" {
-    fn mmap(
-        address: *mut c_void,
-        length: usize,
-        protection: c_int,
-        flags: c_int,
-        file: c_int,
-        offset: i64,
-    ) -> *mut c_void;
-    fn munmap(address: *mut c_void, length: usize) -> c_int;
-    fn madvise(address: *mut c_void, length: usize, advice: c_int) -> c_int;
-}
 
 /// A place that was given back.
 struct Free(*mut Free);
@@ -134,7 +115,7 @@ impl Class {
             if (*chunk).used == 0 && !only {
                 self.unlink(chunk);
                 self.chunks -= 1;
-                munmap(chunk.cast(), CHUNK);
+                pages::unmap(chunk.cast(), CHUNK);
             }
         }
     }
@@ -179,43 +160,35 @@ unsafe fn has_room(chunk: *const Chunk, size: usize) -> bool {
 
 /// A new chunk, with all its pages if `whole` says that it will be filled; or null.
 fn map(whole: bool) -> *mut Chunk {
-    // SAFETY: maps new memory somewhere; of twice as much as is needed, what is outside the aligned half goes back. The
-    // advice changes nothing but when pages come, and a kernel without it brings them later. New memory is all zeros, which
-    // is a chunk but for `fresh`.
-    unsafe {
-        let flags = MAP_PRIVATE_ANONYMOUS;
-        let both = mmap(ptr::null_mut(), 2 * CHUNK, PROT_READ_WRITE, flags, -1, 0);
-        if both.addr() == usize::MAX {
-            return ptr::null_mut();
-        }
-        let before = both.addr().next_multiple_of(CHUNK) - both.addr();
-        let chunk = both.byte_add(before);
-        if before > 0 {
-            munmap(both, before);
-        }
-        if before < CHUNK {
-            munmap(chunk.byte_add(CHUNK), CHUNK - before);
-        }
-        if whole {
-            madvise(chunk, CHUNK, MADV_HUGEPAGE);
-            madvise(chunk, CHUNK, MADV_POPULATE_WRITE);
-        }
-        let chunk = chunk.cast::<Chunk>();
-        (*chunk).fresh = LINE;
-        chunk
+    let place = pages::map(CHUNK);
+    if place.is_null() {
+        return ptr::null_mut();
     }
+    if whole {
+        // SAFETY: it has just been mapped.
+        unsafe {
+            pages::ask_for_huge(place, CHUNK);
+            pages::populate(place, CHUNK);
+        }
+    }
+    let chunk = place.cast::<Chunk>();
+    // SAFETY: new memory is all zeros, which is a chunk but for `fresh`.
+    unsafe { (*chunk).fresh = LINE };
+    chunk
 }
 
-/// Asks for huge pages for what is large; gives it back.
-///
-/// # Safety
-/// The place has so many bytes, or is null.
-unsafe fn large(place: *mut u8, size: usize) -> *mut u8 {
-    if size >= LARGE && !place.is_null() {
-        let begin = place.wrapping_add(place.align_offset(CHUNK));
-        let whole = (place.addr() + size - begin.addr()) / CHUNK * CHUNK;
-        // SAFETY: these pages are within the place. The advice changes nothing but how they are mapped.
-        unsafe { madvise(begin.cast(), whole, MADV_HUGEPAGE) };
+/// What is large has pages of its own, and these are huge where the system has such.
+fn is_large(layout: Layout) -> bool {
+    // No page is smaller.
+    layout.size() >= LARGE && layout.align() <= 4096
+}
+
+/// Zeros for a large layout, or null.
+fn map_large(size: usize) -> *mut u8 {
+    let place = pages::map(size);
+    if !place.is_null() {
+        // SAFETY: it has just been mapped.
+        unsafe { pages::ask_for_huge(place, size) };
     }
     place
 }
@@ -237,7 +210,7 @@ fn class(layout: Layout) -> Option<(&'static Mutex<Class>, usize)> {
 pub struct Heap;
 
 // SAFETY: a place of a chunk is as large and aligned as its class, and in use once until it is given back, which the same
-// layout leads to the same class; everything else is the system's allocator's.
+// layout leads to the same class; so it does what is large to its pages; everything else is the system's allocator's.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         match class(layout) {
@@ -246,20 +219,21 @@ unsafe impl GlobalAlloc for Heap {
                 // SAFETY: it is the class of this size.
                 unsafe { class.take(size) }
             }
+            None if is_large(layout) => map_large(layout.size()),
             // SAFETY: the caller's promise.
-            None => unsafe { large(System.alloc(layout), layout.size()) },
+            None => unsafe { System.alloc(layout) },
         }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        if class(layout).is_none() {
+        if class(layout).is_none() && !is_large(layout) {
             // SAFETY: the caller's promise.
-            return unsafe { large(System.alloc_zeroed(layout), layout.size()) };
+            return unsafe { System.alloc_zeroed(layout) };
         }
-        // SAFETY: the caller's promise; the place is as large as its layout says.
+        // SAFETY: the caller's promise; the place is as large as its layout says. New pages are zeros.
         unsafe {
             let place = self.alloc(layout);
-            if !place.is_null() {
+            if !place.is_null() && !is_large(layout) {
                 place.write_bytes(0, layout.size());
             }
             place
@@ -273,6 +247,8 @@ unsafe impl GlobalAlloc for Heap {
                 // SAFETY: the caller got it for the same layout, so from this class.
                 unsafe { class.give_back(place, size) }
             }
+            // SAFETY: the caller got it for the same layout, so in pages of its own.
+            None if is_large(layout) => unsafe { pages::unmap(place, layout.size()) },
             // SAFETY: the caller's promise, and the system's allocator gave it.
             None => unsafe { System.dealloc(place, layout) },
         }
@@ -281,18 +257,70 @@ unsafe impl GlobalAlloc for Heap {
     unsafe fn realloc(&self, place: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         // SAFETY: the caller promises that the new size makes a layout.
         let new = unsafe { Layout::from_size_align_unchecked(new_size, layout.align()) };
-        if class(layout).is_none() && class(new).is_none() {
-            // SAFETY: the caller's promise, and the system's allocator gave it.
-            return unsafe { large(System.realloc(place, layout, new_size), new_size) };
-        }
-        // SAFETY: the caller's promise; both have room for what is moved, and do not overlap.
+        let is_small = |layout| class(layout).is_none() && !is_large(layout);
+        // SAFETY: the caller's promise, and who gave it is told by the layout. In the last case both have room for what
+        // is moved, and do not overlap.
         unsafe {
+            if is_small(layout) && is_small(new) {
+                return System.realloc(place, layout, new_size);
+            }
+            if is_large(layout) && is_large(new) {
+                let moved = pages::resize(place, layout.size(), new_size);
+                if !moved.is_null() {
+                    return moved;
+                }
+            }
             let moved = self.alloc(new);
             if !moved.is_null() {
                 ptr::copy_nonoverlapping(place, moved, layout.size().min(new_size));
                 self.dealloc(place, layout);
             }
             moved
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_large_keeps_its_bytes_when_it_grows_and_shrinks() {
+        let sizes = [
+            100,
+            LARGE - 1,
+            LARGE,
+            LARGE + 1,
+            3 * LARGE + 12_345,
+            30 * LARGE,
+            5 * LARGE + 1,
+            LARGE,
+            LARGE - 1,
+            4096,
+        ];
+        for (first, align) in sizes
+            .into_iter()
+            .zip([1, 8, 16, 32, 4096, 8192].into_iter().cycle())
+        {
+            let mut layout = Layout::from_size_align(first, align).unwrap();
+            // SAFETY: each layout is that of what is there, and nothing beyond its size is touched.
+            unsafe {
+                let mut place = Heap.alloc_zeroed(layout);
+                assert!((0..first).step_by(997).all(|n| place.add(n).read() == 0));
+                place.write(17);
+                for size in sizes {
+                    place = Heap.realloc(place, layout, size);
+                    assert!(!place.is_null());
+                    assert_eq!(place.addr() % align, 0);
+                    assert_eq!(place.read(), 17);
+                    place.add(size - 1).write(18);
+                    layout = Layout::from_size_align(size, align).unwrap();
+                }
+                Heap.dealloc(place, layout);
+                let place = Heap.alloc(layout);
+                place.write_bytes(1, layout.size());
+                Heap.dealloc(place, layout);
+            }
         }
     }
 }
