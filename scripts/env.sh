@@ -2,6 +2,8 @@
 # Sourced by the other scripts: where things are, and the few words all of them speak.
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# Set and relative, it is so to where the script was called.
+[[ -z ${CARGO_TARGET_DIR:-} ]] || CARGO_TARGET_DIR=$(realpath -m "$CARGO_TARGET_DIR")
 TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
 # rustup installs here, and a shell that was open before does not know it yet; sudo forgets it.
 PATH=$PATH:$HOME/.cargo/bin:/usr/sbin:/sbin
@@ -13,6 +15,9 @@ die() {
     printf '%s: %s\n' "${0##*/}" "$*" >&2
     exit 1
 }
+
+# cargo in the repository: from elsewhere it would not find .cargo/config.toml.
+repo_cargo() { (cd "$ROOT" && cargo "$@"); }
 
 is_root() { [[ $(id -u) -eq 0 ]]; }
 

@@ -11,8 +11,8 @@ trap 'exit 143' TERM
 build_exerciser() {
     "$ROOT/scripts/install" build run
     say "building"
-    [[ -n ${PORTCULLIS_BIN:-} ]] || cargo build --release --locked --manifest-path "$ROOT/Cargo.toml" -p portcullis
-    cargo build --release --locked --manifest-path "$ROOT/Cargo.toml" -p dpdk --example exerciser
+    [[ -n ${PORTCULLIS_BIN:-} ]] || repo_cargo build --release --locked -p portcullis
+    repo_cargo build --release --locked -p dpdk --example exerciser
 }
 
 # The worker has the last of the cores, the hosts have the first.
