@@ -1,5 +1,5 @@
 //! Vectors of four blocks, and the only reads and writes of memory by vectors: each takes its bounds from a slice or
-//! an array, so that none is outside.
+//! an array, so that none is outside. [`ask`] reads nothing.
 
 use core::arch::{asm, x86_64::*};
 
@@ -44,7 +44,7 @@ pub(crate) fn load(bytes: &[u8; 64]) -> V {
     unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
 }
 
-/// Asks for the line of memory at an address, if there is one.
+/// Asks for the line of memory at an address, if there is one: [`prefetch::soon`] of what may be no more in a packet.
 #[inline(always)]
 pub(crate) fn ask(address: *const u8) {
     // SAFETY: a hint, of any address.

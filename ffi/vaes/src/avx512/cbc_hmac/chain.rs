@@ -16,11 +16,14 @@ type Sixteen = [V; 16 / CHAINS];
 /// Blocks of a chain that are encrypted in one go: as much as a block of a hash function.
 pub(super) const BLOCKS: usize = 4;
 
+/// Where there are no chains: any number that is compiled anyway.
+pub(super) const NO_ROUNDS: usize = 10;
+
 /// Sixteen packets, or twice as many (`N`), that are encrypted, 64 bytes of each in one go; their keys have `R` rounds.
 pub(super) struct Chains<const R: usize, const N: usize> {
     /// Of each round, the key of each chain.
     keys: [[Sixteen; N]; 15],
-    /// The last blocks that were encrypted, or the IVs; and between, what becomes of the next.
+    /// The last blocks that were encrypted, or the IVs.
     last: [Sixteen; N],
     /// The blocks in hand.
     blocks: [[Sixteen; N]; BLOCKS],

@@ -21,7 +21,7 @@ pub(super) const fn start(hash: Hash) -> State {
     }
 }
 
-/// Hashes a block of each message whose bit is set in `taken`; the rest of `words` is overwritten. Meanwhile
+/// Hashes a block of each message whose bit is set in `taken`; `words` behind the block may be overwritten. Meanwhile
 /// encrypts what `chains` have taken: the CPU has time for it, since each round of a hash function waits for the one
 /// before.
 #[inline]

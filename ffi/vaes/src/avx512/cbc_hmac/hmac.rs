@@ -1,6 +1,6 @@
 //! HMAC (RFC 2104) of up to thirty-two packets side by side.
 
-use super::chain::Chains;
+use super::chain::{Chains, NO_ROUNDS};
 use super::hash::compress;
 use super::lane::{LANES, Lanes};
 use super::words::{BLOCK_WORDS, WORDS, Word, Words, all, big_endian, transpose};
@@ -113,12 +113,12 @@ impl<const SHA256: bool, const N: usize> Hmac<SHA256, N> {
     #[target_feature(enable = "avx512f,avx512bw,vaes")]
     pub(super) fn finish(&mut self, tags: &mut [V; LANES]) {
         let length = if SHA256 { 8 } else { 5 };
-        self.words = [all(0); WORDS];
+        self.words[..BLOCK_WORDS].fill(all(0));
         self.words[..length].copy_from_slice(&self.inner[..length]);
         // FIPS 180-4 5.1.1: a bit, and the length in bits.
         self.words[length] = all(1 << 31);
         self.words[15] = all(8 * (64 + 4 * length as u32));
-        let chains = None::<&mut Chains<10, N>>;
+        let chains = None::<&mut Chains<NO_ROUNDS, N>>;
         compress::<SHA256, _, N>(&mut self.outer, &mut self.words, !0, chains);
         for (half, tags) in tags.chunks_exact_mut(16).take(N).enumerate() {
             let mut rows = [vector::zero(); 16];

@@ -151,9 +151,10 @@ impl<'a> Lanes<'a> {
     #[target_feature(enable = "avx512f,avx512bw,bmi2")]
     pub(super) fn set_payload(&mut self, lane: usize, step: usize, v: V) {
         let start = PAYLOAD + BLOCK * step;
-        if lane < self.count && start + BLOCK <= self.shortest {
-            // SAFETY: no body of the `count` first is shorter than `shortest`, so that 64 bytes are there.
-            let bytes = unsafe { &mut *self.bodies[lane].as_mut_ptr().add(start).cast() };
+        if self.has_chunk(lane, start) {
+            let body = self.bodies[lane].as_mut_ptr();
+            // SAFETY: `has_chunk` says that they are there.
+            let bytes = unsafe { &mut *body.add(start).cast::<[u8; BLOCK]>() };
             vector::store(bytes, v);
         }
     }
@@ -165,17 +166,25 @@ impl<'a> Lanes<'a> {
         self.whole_chunk(lane, BLOCK * step)
     }
 
-    /// 64 bytes of a packet, if all packets have them; else zeros. (To ask each packet takes longer than to read it.)
+    /// All packets have 64 bytes from `start` on, this one among them: no body of the `count` first is shorter than
+    /// `shortest`. (To ask each packet takes longer than to read it.)
+    #[inline(always)]
+    fn has_chunk(&self, lane: usize, start: usize) -> bool {
+        let last = self.shortest.checked_sub(BLOCK);
+        lane < self.count && last.is_some_and(|last| start <= last)
+    }
+
+    /// 64 bytes of a packet, if all packets have them; else zeros.
     #[inline]
     #[target_feature(enable = "avx512f")]
     fn whole_chunk(&self, lane: usize, start: usize) -> V {
-        if lane >= self.count || start + BLOCK > self.shortest {
+        if !self.has_chunk(lane, start) {
             return vector::zero();
         }
         // What follows the next part is asked for now: there are more packets than the CPU reads ahead of.
         vector::ask(self.bodies[lane].as_ptr().wrapping_add(start + 2 * BLOCK));
-        // SAFETY: no body of the `count` first is shorter than `shortest`, so that 64 bytes are there.
-        vector::load(unsafe { &*self.bodies[lane].as_ptr().add(start).cast() })
+        // SAFETY: `has_chunk` says that they are there.
+        vector::load(unsafe { &*self.bodies[lane].as_ptr().add(start).cast::<[u8; BLOCK]>() })
     }
 
     /// What there is of the `step`th 64 bytes of a payload.
@@ -220,5 +229,38 @@ impl<'a> Body<'a> {
     pub(super) fn iv_and_payload(self) -> Option<(&'a Block, &'a mut [u8])> {
         let (iv, payload) = self.0.get_mut(HEADER..)?.split_first_chunk_mut()?;
         Some((iv, payload))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Hash;
+    use crate::cbc_hmac::Kernel;
+
+    #[test]
+    fn no_chunk_is_beyond_the_shortest_packet_or_of_none() {
+        let Ok(kernel) = Kernel::new() else {
+            eprintln!("skipped: no kernel on this CPU");
+            return;
+        };
+        let key = kernel.key(Hash::Sha1, &[1; 16], &[2; 20]).unwrap();
+        let icv = Hash::Sha1.icv_bytes();
+        for blocks in [0, 1, 3, 4, 10] {
+            let shortest = PAYLOAD + 16 * blocks;
+            let mut packets = [vec![0; shortest + icv], vec![0; shortest + 320 + icv]];
+            let mut lanes = Lanes::none();
+            for (place, packet) in packets.iter_mut().enumerate() {
+                assert!(lanes.add(place, &key, packet, None).is_some());
+            }
+            let starts = (0..shortest + 400).chain(usize::MAX - 200..=usize::MAX);
+            for start in starts {
+                let is_there = start.checked_add(BLOCK).is_some_and(|end| end <= shortest);
+                assert_eq!(lanes.has_chunk(0, start), is_there, "{shortest} {start}");
+                assert_eq!(lanes.has_chunk(1, start), is_there, "{shortest} {start}");
+                assert!(!lanes.has_chunk(2, start));
+                assert!(!lanes.has_chunk(LANES - 1, start));
+            }
+        }
     }
 }

@@ -20,9 +20,10 @@ pub(super) const START: [u32; 8] = [
 ];
 /// Of the 64, as many as there are words.
 const ROUNDS: usize = 16;
+const _: () = assert!(BLOCKS == 4);
 /// FIPS 180-4 4.2.2.
 #[rustfmt::skip]
-const K: [[u32; ROUNDS]; BLOCKS] = [
+const K: [[u32; ROUNDS]; 4] = [
     [
         0x428a_2f98, 0x7137_4491, 0xb5c0_fbcf, 0xe9b5_dba5, 0x3956_c25b, 0x59f1_11f1, 0x923f_82a4, 0xab1c_5ed5,
         0xd807_aa98, 0x1283_5b01, 0x2431_85be, 0x550c_7dc3, 0x72be_5d74, 0x80de_b1fe, 0x9bdc_06a7, 0xc19b_f174,
@@ -41,7 +42,8 @@ const K: [[u32; ROUNDS]; BLOCKS] = [
     ],
 ];
 
-/// Hashes a block into `state`, given its words, of each message whose bit is set in `taken`.
+/// Hashes a block into `state`, given its words, of each message whose bit is set in `taken`. With each quarter, a block of
+/// the `chains` is encrypted.
 // Apart, and in a loop that makes words for sixteen rounds too many: more code would not stay in the CPU's cache of
 // decoded instructions.
 #[inline(never)]

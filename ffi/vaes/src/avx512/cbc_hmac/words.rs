@@ -9,8 +9,8 @@ use crate::avx512::vector::{self, V};
 pub(super) type Word<const N: usize> = [V; N];
 /// Those of a block, and room for what SHA-1 makes of them.
 pub(super) type Words<const N: usize> = [Word<N>; WORDS];
-/// The words of all of its rounds, and one, since they are made five by five.
-pub(super) const WORDS: usize = 81;
+/// The words of all of SHA-1's rounds, and one: behind those of a block they are made five by five.
+pub(super) const WORDS: usize = BLOCK_WORDS + 65;
 /// Words of a block.
 pub(super) const BLOCK_WORDS: usize = 16;
 
@@ -20,7 +20,7 @@ pub(super) fn all<const N: usize>(value: u32) -> Word<N> {
     [_mm512_set1_epi32(value as i32); N]
 }
 
-/// Keeps the compiler from computing it later than here, or all the words of a message before the rounds.
+/// Keeps the compiler from computing it later than here, or in another order.
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub(super) fn hold<const N: usize>(x: &mut Word<N>) {
