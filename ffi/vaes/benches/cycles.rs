@@ -16,7 +16,7 @@ mod x86_64 {
 
     use ipsec_mb::{GcmJob, GcmKey, Manager};
     use vaes::EspPacket;
-    use vaes::gcm::{Kernel, Key};
+    use vaes::gcm::{Compact, Kernel, Key, Schedule, Wide};
 
     const BURST: usize = 32;
     const HEADER: usize = 16;
@@ -93,9 +93,9 @@ mod x86_64 {
         least as f64 / packets.len() as f64
     }
 
-    fn fast(kernel: &Kernel, load: &mut Load, seal: bool) -> f64 {
+    fn fast<S: Schedule>(kernel: &Kernel, load: &mut Load, seal: bool) -> f64 {
         let expand = |key: &[u8; 32]| kernel.key(&key[..load.key_len], [1; 4], ICV).unwrap();
-        let keys: Vec<Key> = load.keys.iter().map(expand).collect();
+        let keys: Vec<Key<S>> = load.keys.iter().map(expand).collect();
         let (rounds, sequence_high) = (load.rounds(), load.esn.then_some(7));
         let packet = |(i, packet)| EspPacket {
             key: &keys[i % keys.len()],
@@ -149,8 +149,8 @@ mod x86_64 {
         let mut manager = Manager::new().unwrap();
         println!("TSC cycles a packet, bursts of {BURST}");
         println!(
-            "{:<24} {:>6} {:>17} {:>17}",
-            "payload", "keys", "seal  (ipsec-mb)", "open  (ipsec-mb)"
+            "{:<24} {:>6} {:>26} {:>26}",
+            "payload", "keys", "seal  (compact, ipsec-mb)", "open  (compact, ipsec-mb)"
         );
         let quick = std::env::args().any(|a| a == "--quick");
         for key_len in if quick { vec![16] } else { vec![16, 24, 32] } {
@@ -173,16 +173,17 @@ mod x86_64 {
                 }
                 for keys in [1, 32, 1000] {
                     let mut load = Load::new(sizes, keys, key_len);
-                    let mut cycles = [f64::MAX; 4];
+                    let mut cycles = [f64::MAX; 6];
                     for _ in 0..3 {
-                        cycles[0] = cycles[0].min(fast(&kernel, &mut load, true));
-                        cycles[1] = cycles[1].min(ipsec_mb(&mut manager, &mut load, true));
-                        cycles[2] = cycles[2].min(fast(&kernel, &mut load, false));
-                        cycles[3] = cycles[3].min(ipsec_mb(&mut manager, &mut load, false));
+                        for (cycles, seal) in cycles.chunks_mut(3).zip([true, false]) {
+                            cycles[0] = cycles[0].min(fast::<Wide>(&kernel, &mut load, seal));
+                            cycles[1] = cycles[1].min(fast::<Compact>(&kernel, &mut load, seal));
+                            cycles[2] = cycles[2].min(ipsec_mb(&mut manager, &mut load, seal));
+                        }
                     }
-                    let [seal, seal_mb, open, open_mb] = cycles;
+                    let [seal, seal_compact, seal_mb, open, open_compact, open_mb] = cycles;
                     println!(
-                        "AES-{:<3} {name:<16} {keys:>6} {seal:>8.1} ({seal_mb:>6.1}) {open:>8.1} ({open_mb:>6.1})",
+                        "AES-{:<3} {name:<16} {keys:>6} {seal:>9.1} ({seal_compact:>6.1}, {seal_mb:>6.1}) {open:>9.1} ({open_compact:>6.1}, {open_mb:>6.1})",
                         key_len * 8
                     );
                 }

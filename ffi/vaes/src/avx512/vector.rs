@@ -98,6 +98,14 @@ pub(crate) fn load_blocks<const N: usize>(table: &[Block; N], first: usize) -> V
     unsafe { _mm512_loadu_si512(table.as_ptr().add(first.min(N - 4)).cast()) }
 }
 
+/// The blocks of vectors.
+#[inline]
+pub(crate) fn blocks<const N: usize, const M: usize>(vectors: &[V; N]) -> &[Block; M] {
+    const { assert!(size_of::<[V; N]>() == size_of::<[Block; M]>()) };
+    // SAFETY: as many bytes, all of them written, for which each alignment will do, borrowed as `vectors` are.
+    unsafe { &*vectors.as_ptr().cast() }
+}
+
 /// Sixteen words of a table from word `first` on, or the last sixteen if there are not so many.
 #[inline]
 #[target_feature(enable = "avx512f")]

@@ -3,13 +3,18 @@
 use aes_gcm::AesGcm;
 use aes_gcm::aead::{Aead, KeyInit, Payload, consts::U12};
 use aes_gcm::aes::{Aes128, Aes192, Aes256};
+use vaes::gcm::Schedule;
 
 use super::common::Random;
 use super::kernel;
 use super::message::{HEADER, Message, run};
 
+super::with_both_forms! {
+    every_length_up_to_2048 lengths_of_jumbo_frames small_bursts every_flipped_bit_is_found short_packets
+}
+
 /// Ciphertext and whole tag.
-fn reference(message: &Message) -> Vec<u8> {
+fn reference<S: Schedule>(message: &Message<S>) -> Vec<u8> {
     fn seal<C>(key: &[u8], nonce: [u8; 12], payload: Payload<'_, '_>) -> Vec<u8>
     where
         AesGcm<C, U12>: KeyInit + Aead,
@@ -30,7 +35,7 @@ fn reference(message: &Message) -> Vec<u8> {
 }
 
 /// Seals and opens a burst, and opens it with a bit of the ICV flipped in some of its packets, and in all.
-fn check(kernel: vaes::gcm::Kernel, random: &mut Random, messages: &mut [Message]) {
+fn check<S: Schedule>(kernel: vaes::gcm::Kernel, random: &mut Random, messages: &mut [Message<S>]) {
     let clear: Vec<_> = messages.iter().map(|m| m.packet.clone()).collect();
     let expected: Vec<_> = messages.iter().map(reference).collect();
     run(messages, |packets| kernel.seal(packets));
@@ -74,7 +79,7 @@ fn check(kernel: vaes::gcm::Kernel, random: &mut Random, messages: &mut [Message
     }
 }
 
-fn check_lengths(seed: u64, mut lengths: Vec<usize>) {
+fn check_lengths<S: Schedule>(seed: u64, mut lengths: Vec<usize>) {
     let Some(kernel) = kernel() else {
         return;
     };
@@ -84,33 +89,30 @@ fn check_lengths(seed: u64, mut lengths: Vec<usize>) {
         let mut messages: Vec<_> = (0..burst.min(lengths.len()))
             .map(|_| {
                 let length = lengths.swap_remove(random.below(lengths.len()));
-                random.message(kernel, length)
+                random.message::<S>(kernel, length)
             })
             .collect();
         check(kernel, &mut random, &mut messages);
     }
 }
 
-#[test]
-fn every_length_up_to_2048() {
+fn every_length_up_to_2048<S: Schedule>() {
     for seed in 0..4 {
-        check_lengths(seed, (0..=2048).collect());
+        check_lengths::<S>(seed, (0..=2048).collect());
     }
 }
 
-#[test]
-fn lengths_of_jumbo_frames() {
+fn lengths_of_jumbo_frames<S: Schedule>() {
     let edges = (4..9).flat_map(|n| (n * 512 - 34)..(n * 512 + 34));
-    check_lengths(5, edges.chain((2049..16_000).step_by(37)).collect());
-    check_lengths(
+    check_lengths::<S>(5, edges.chain((2049..16_000).step_by(37)).collect());
+    check_lengths::<S>(
         6,
         vec![32_768, 65_000, 65_535 - 32, 4096 - 16, 4080, 4081, 8192],
     );
 }
 
 /// The sizes that fill or just do not fill blocks and vectors, alone in a burst and in pairs.
-#[test]
-fn small_bursts() {
+fn small_bursts<S: Schedule>() {
     for length in [
         0, 1, 47, 48, 49, 111, 112, 113, 239, 240, 241, 495, 496, 497, 751, 752, 753, 1007, 1008,
         1009, 1519, 1520, 1521,
@@ -120,20 +122,21 @@ fn small_bursts() {
         };
         let mut random = Random(length as u64);
         for count in 1..=9 {
-            let mut messages: Vec<_> = (0..count).map(|_| random.message(kernel, length)).collect();
+            let mut messages: Vec<_> = (0..count)
+                .map(|_| random.message::<S>(kernel, length))
+                .collect();
             check(kernel, &mut random, &mut messages);
         }
     }
 }
 
-#[test]
-fn every_flipped_bit_is_found() {
+fn every_flipped_bit_is_found<S: Schedule>() {
     let Some(kernel) = kernel() else {
         return;
     };
     let mut random = Random(7);
     for length in [0, 68, 300, 1424, 2000] {
-        let mut message = random.message(kernel, length);
+        let mut message = random.message::<S>(kernel, length);
         run(std::slice::from_mut(&mut message), |packets| {
             kernel.seal(packets)
         });
@@ -159,8 +162,7 @@ fn every_flipped_bit_is_found() {
 }
 
 /// A packet that is too short is left alone, and does not disturb its neighbours.
-#[test]
-fn short_packets() {
+fn short_packets<S: Schedule>() {
     let Some(kernel) = kernel() else {
         return;
     };
@@ -168,7 +170,7 @@ fn short_packets() {
     for seal in [true, false] {
         let mut messages: Vec<_> = (0..60)
             .map(|i| {
-                let mut message = random.message(kernel, 68);
+                let mut message = random.message::<S>(kernel, 68);
                 if i % 3 == 0 {
                     message.packet.truncate(random.below(HEADER + message.icv));
                 }

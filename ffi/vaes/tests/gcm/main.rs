@@ -11,7 +11,27 @@ mod message;
 mod vectors;
 
 use vaes::Unsupported;
-use vaes::gcm::Kernel;
+use vaes::gcm::{Compact, Kernel, Key, Wide};
+
+/// Each test of the list with both forms of keys.
+macro_rules! with_both_forms {
+    ($($test:ident)*) => {
+        mod wide {
+            $(#[test]
+            fn $test() {
+                super::$test::<vaes::gcm::Wide>();
+            })*
+        }
+
+        mod compact {
+            $(#[test]
+            fn $test() {
+                super::$test::<vaes::gcm::Compact>();
+            })*
+        }
+    };
+}
+use with_both_forms;
 
 /// The kernel, or `None` on a CPU or in a build that cannot have one.
 fn kernel() -> Option<Kernel> {
@@ -31,11 +51,14 @@ fn tells_why_there_is_no_kernel() {
         return;
     };
     for len in (0..40).filter(|n| ![16, 24, 32].contains(n)) {
-        assert!(kernel.key(&vec![1; len], [0; 4], 16).is_none());
+        let key = vec![1; len];
+        assert!(kernel.key::<Wide>(&key, [0; 4], 16).is_none());
+        assert!(kernel.key::<Compact>(&key, [0; 4], 16).is_none());
     }
     for icv in (0..40).filter(|n| ![8, 12, 16].contains(n)) {
-        assert!(kernel.key(&[1; 16], [0; 4], icv).is_none());
+        assert!(kernel.key::<Wide>(&[1; 16], [0; 4], icv).is_none());
+        assert!(kernel.key::<Compact>(&[1; 16], [0; 4], icv).is_none());
     }
-    let key = kernel.key(&[0xab; 32], [0xcd; 4], 8).unwrap();
+    let key: Key = kernel.key(&[0xab; 32], [0xcd; 4], 8).unwrap();
     assert_eq!(format!("{key:?}"), "Key(Aes256)");
 }

@@ -1,7 +1,7 @@
 //! Packets to test with, each with its own key.
 
 use vaes::EspPacket;
-use vaes::gcm::{Kernel, Key};
+use vaes::gcm::{Kernel, Key, Schedule};
 
 use super::common::Random;
 
@@ -9,9 +9,9 @@ use super::common::Random;
 pub(crate) const HEADER: usize = 16;
 
 /// A packet and what belongs to it.
-pub(crate) struct Message {
+pub(crate) struct Message<S: Schedule> {
     pub(crate) key_bytes: Vec<u8>,
-    pub(crate) key: Key,
+    pub(crate) key: Key<S>,
     pub(crate) salt: [u8; 4],
     pub(crate) icv: usize,
     pub(crate) sequence_high: Option<u32>,
@@ -20,7 +20,7 @@ pub(crate) struct Message {
     pub(crate) ok: bool,
 }
 
-impl Message {
+impl<S: Schedule> Message<S> {
     pub(crate) fn new(
         kernel: Kernel,
         key: &[u8],
@@ -63,7 +63,10 @@ impl Message {
 }
 
 /// One burst; each `ok` is first set to what it must not be left at.
-pub(crate) fn run(messages: &mut [Message], operation: impl FnOnce(&mut [EspPacket<'_, Key>])) {
+pub(crate) fn run<S: Schedule>(
+    messages: &mut [Message<S>],
+    operation: impl FnOnce(&mut [EspPacket<'_, Key<S>>]),
+) {
     let mut packets: Vec<_> = messages
         .iter_mut()
         .map(|message| EspPacket {
@@ -82,7 +85,7 @@ pub(crate) fn run(messages: &mut [Message], operation: impl FnOnce(&mut [EspPack
 
 impl Random {
     /// A packet in the clear with a payload of `len` bytes and all else by chance.
-    pub(crate) fn message(&mut self, kernel: Kernel, len: usize) -> Message {
+    pub(crate) fn message<S: Schedule>(&mut self, kernel: Kernel, len: usize) -> Message<S> {
         let key_len = [16, 24, 32][self.below(3)];
         let icv = [8, 12, 16][self.below(3)];
         let (key, packet) = (self.bytes(key_len), self.bytes(HEADER + len + icv));

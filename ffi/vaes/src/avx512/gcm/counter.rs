@@ -8,46 +8,28 @@ use core::arch::x86_64::*;
 use super::key::Schedule;
 use crate::avx512::vector::{self, Block, V};
 
-/// Counter 0 with round key 0 added. The IV is from byte 8 of the packet on, and from byte 4 of the counter block.
-#[inline]
-#[target_feature(enable = "avx512f")]
-pub(crate) fn block_0(schedule: &Schedule, body: &[u8]) -> V {
-    const IV_TO_NONCE: i32 = 0b00_11_10_00;
-    let header = body.first_chunk().unwrap_or(&[0; 16]);
-    let nonce = _mm512_maskz_shuffle_epi32::<IV_TO_NONCE>(0x6666, vector::broadcast(header));
-    _mm512_xor_si512(nonce, schedule.start())
-}
-
-/// The state of counter 0 after round 1.
-#[inline]
-#[target_feature(enable = "avx512f,vaes")]
-pub(crate) fn state_0(schedule: &Schedule, body: &[u8]) -> V {
-    _mm512_aesenc_epi128(block_0(schedule, body), schedule.round(1))
-}
-
-/// The states of a packet's `vector`th vector after round 1.
-#[inline]
-#[target_feature(enable = "avx512f")]
-pub(crate) fn states(schedule: &Schedule, state_0: V, vector: usize) -> V {
-    _mm512_mask_xor_epi32(state_0, 0x1111, state_0, schedule.counters(vector))
-}
-
 /// What the counter blocks of a packet have in common.
-pub(crate) struct Header<'a> {
-    schedule: &'a Schedule,
+pub(crate) struct Header<'a, S> {
+    schedule: &'a S,
+    /// Counter 0 with round key 0 added.
     block_0: V,
+    /// That after round 1.
     state_0: V,
 }
 
-impl<'a> Header<'a> {
+impl<'a, S: Schedule> Header<'a, S> {
+    /// The IV is from byte 8 of the packet on, and from byte 4 of the counter block.
     #[inline]
     #[target_feature(enable = "avx512f,vaes")]
-    pub(crate) fn new(schedule: &'a Schedule, body: &[u8]) -> Self {
-        let block_0 = block_0(schedule, body);
+    pub(crate) fn new(schedule: &'a S, body: &[u8]) -> Self {
+        const IV_TO_NONCE: i32 = 0b00_11_10_00;
+        let header = body.first_chunk().unwrap_or(&[0; 16]);
+        let nonce = _mm512_maskz_shuffle_epi32::<IV_TO_NONCE>(0x6666, vector::broadcast(header));
+        let block_0 = _mm512_xor_si512(nonce, schedule.core().start());
         Header {
             schedule,
             block_0,
-            state_0: _mm512_aesenc_epi128(block_0, schedule.round(1)),
+            state_0: _mm512_aesenc_epi128(block_0, schedule.core().round(1)),
         }
     }
 
@@ -56,23 +38,23 @@ impl<'a> Header<'a> {
     #[target_feature(enable = "avx512f,avx512bw,vaes")]
     pub(crate) fn states<const N: usize>(&self, group: usize) -> [V; N] {
         let mut states = [self.state_0; N];
-        let known = self.schedule.group_counters(group);
+        let known = self.schedule.wide().and_then(|w| w.group_counters(group));
         for (j, state) in states.iter_mut().enumerate() {
             *state = match known {
                 Some(words) => {
                     let words = vector::load_words(words, 16 * (j / 4) + j % 4);
                     _mm512_mask_xor_epi32(*state, 0x1111, *state, words)
                 }
-                None => self.far_state(32 * group + 4 * j),
+                None => self.state(32 * group + 4 * j),
             };
         }
         states
     }
 
-    /// The state after round 1 of the vector whose first block has this number.
+    /// The same for the vector whose first block has this number. Computed: for short packets that is no slower.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,vaes")]
-    fn far_state(&self, block: usize) -> V {
+    pub(crate) fn state(&self, block: usize) -> V {
         // The last word of a block, its bytes reversed; the others are zero anyway.
         let big_endian = _mm512_broadcast_i32x4(_mm_setr_epi8(
             0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 15, 14, 13, 12,
@@ -84,7 +66,7 @@ impl<'a> Header<'a> {
         );
         let counters = _mm512_shuffle_epi8(counters, big_endian);
         let start = _mm512_xor_si512(self.block_0, counters);
-        _mm512_aesenc_epi128(start, self.schedule.round(1))
+        _mm512_aesenc_epi128(start, self.schedule.core().round(1))
     }
 }
 

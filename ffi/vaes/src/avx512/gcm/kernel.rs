@@ -1,6 +1,6 @@
 //! Bursts: the packets that go together, one set after the other.
 
-use super::key::Key;
+use super::key::{Compact, Key, Schedule, Wide};
 use super::lane::{Burst, Lane, SIZES, Set};
 use super::row::Row;
 use super::{known_answer, long, short};
@@ -16,19 +16,20 @@ impl Kernel {
     pub fn new() -> Result<Self, Unsupported> {
         require()?;
         let kernel = Kernel(());
-        known_answer::check(&kernel)?;
+        known_answer::check::<Wide>(&kernel)?;
+        known_answer::check::<Compact>(&kernel)?;
         Ok(kernel)
     }
 
     /// Expands a key of 16, 24 or 32 bytes, with the salt of RFC 4106 4 and ICVs of 8, 12 or 16 bytes; `None` for
     /// other lengths.
-    pub fn key(&self, key: &[u8], salt: [u8; 4], icv_len: usize) -> Option<Key> {
+    pub fn key<S: Schedule>(&self, key: &[u8], salt: [u8; 4], icv_len: usize) -> Option<Key<S>> {
         // SAFETY: a `Kernel` exists only where the CPU has all that is enabled.
         unsafe { Key::expand(key, salt, icv_len) }
     }
 
     /// Encrypts each payload in place and writes its ICV.
-    pub fn seal(&self, packets: &mut [EspPacket<'_, Key>]) {
+    pub fn seal<S: Schedule>(&self, packets: &mut [EspPacket<'_, Key<S>>]) {
         for packets in packets.chunks_mut(BURST) {
             let done = self.seal_burst(packets.iter_mut().map(|p| Some(p.again())));
             mark(packets, done);
@@ -38,13 +39,16 @@ impl Kernel {
     /// The same for up to [`BURST`] packets from wherever they are, some of them perhaps for others; later ones are
     /// left alone. Bit i of the answer is what `ok` would be for the i-th.
     #[inline]
-    pub fn seal_burst<'p>(&self, packets: impl Iterator<Item = Option<EspPacket<'p, Key>>>) -> u64 {
+    pub fn seal_burst<'p, S: Schedule>(
+        &self,
+        packets: impl Iterator<Item = Option<EspPacket<'p, Key<S>>>>,
+    ) -> u64 {
         // SAFETY: a `Kernel` exists only where the CPU has all that is enabled.
-        unsafe { run::<true>(packets) }
+        unsafe { run::<S, true>(packets) }
     }
 
     /// Verifies each ICV in constant time and decrypts each payload in place.
-    pub fn open(&self, packets: &mut [EspPacket<'_, Key>]) {
+    pub fn open<S: Schedule>(&self, packets: &mut [EspPacket<'_, Key<S>>]) {
         for packets in packets.chunks_mut(BURST) {
             let done = self.open_burst(packets.iter_mut().map(|p| Some(p.again())));
             mark(packets, done);
@@ -53,41 +57,49 @@ impl Kernel {
 
     /// The same for up to [`BURST`] packets, as [`Kernel::seal_burst`].
     #[inline]
-    pub fn open_burst<'p>(&self, packets: impl Iterator<Item = Option<EspPacket<'p, Key>>>) -> u64 {
+    pub fn open_burst<'p, S: Schedule>(
+        &self,
+        packets: impl Iterator<Item = Option<EspPacket<'p, Key<S>>>>,
+    ) -> u64 {
         // SAFETY: a `Kernel` exists only where the CPU has all that is enabled.
-        unsafe { run::<false>(packets) }
+        unsafe { run::<S, false>(packets) }
     }
 }
 
-fn mark(packets: &mut [EspPacket<'_, Key>], done: u64) {
+fn mark<S: Schedule>(packets: &mut [EspPacket<'_, Key<S>>], done: u64) {
     for (i, packet) in packets.iter_mut().enumerate() {
         packet.ok = done >> i & 1 != 0;
     }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,bmi2")]
-fn run<'p, const SEAL: bool>(packets: impl Iterator<Item = Option<EspPacket<'p, Key>>>) -> u64 {
+fn run<'p, S: Schedule, const SEAL: bool>(
+    packets: impl Iterator<Item = Option<EspPacket<'p, Key<S>>>>,
+) -> u64 {
     let mut nowhere = [0; 64];
     let mut burst = Burst::none(&mut nowhere);
     burst.fill(packets);
     let [aes128, aes192, aes256] = burst.sets;
-    let done = run_sets::<SEAL, 10>(&burst.lanes, aes128)
-        | run_sets::<SEAL, 12>(&burst.lanes, aes192)
-        | run_sets::<SEAL, 14>(&burst.lanes, aes256);
+    let done = run_sets::<S, SEAL, 10>(&burst.lanes, aes128)
+        | run_sets::<S, SEAL, 12>(&burst.lanes, aes192)
+        | run_sets::<S, SEAL, 14>(&burst.lanes, aes256);
     done >> 1 // from places to packets
 }
 
 /// Seals or opens the packets whose keys have `R` rounds; returns which ones are sealed or authentic.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,bmi2")]
-fn run_sets<const SEAL: bool, const R: usize>(row: &Row<Lane<'_>>, sets: [Set; SIZES]) -> Set {
+fn run_sets<S: Schedule, const SEAL: bool, const R: usize>(
+    row: &Row<Lane<'_, S>>,
+    sets: [Set; SIZES],
+) -> Set {
     let [short, long @ ..] = sets;
     let mut done = 0;
     if short != 0 {
-        done |= short::run::<SEAL, R>(row, short);
+        done |= short::run::<S, SEAL, R>(row, short);
     }
     if long != [0; long::GROUPS + 1] {
-        done |= long::run::<SEAL, R>(row, long);
+        done |= long::run::<S, SEAL, R>(row, long);
     }
     done
 }

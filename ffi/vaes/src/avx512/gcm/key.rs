@@ -12,19 +12,68 @@ use crate::avx512::vector::{self, Block, V};
 /// At most so many blocks, that of lengths among them, are hashed with one reduction. More would save few reductions
 /// and cost cache with many keys.
 pub(crate) const POWERS: usize = 48;
+/// Powers of H that every key has.
+pub(crate) const NEAR_POWERS: usize = 16;
 /// So many blocks begin with round 2: the header, and a payload of 1 520 bytes.
 pub(crate) const COUNTERS: usize = 96;
-/// What the loads of two vectors may take behind the last power they need.
-const PADDING: usize = 8;
 /// The last vector's words begin three behind those of the first of its group.
 const WORDS: usize = COUNTERS + 3;
+/// Round keys of the longest key.
+const ROUND_KEYS: usize = 15;
+/// Blocks that every key has.
+const CORE: usize = NEAR_POWERS + ROUND_KEYS;
 
 /// The key of an SA, expanded: round keys, salt, and powers of the hash key. Wiped when dropped.
-pub struct Key {
-    schedule: Box<Schedule>,
+pub struct Key<S: Schedule = Wide> {
+    schedule: Box<S>,
     pub(crate) size: KeySize,
     icv_len: u8,
 }
+
+/// What is expanded of a key: [`Wide`] or [`Compact`].
+pub trait Schedule: Sized + 'static {
+    /// In lieu of a key.
+    const NONE: &'static Self;
+
+    /// All zero.
+    fn zero() -> Self;
+
+    /// What every key has.
+    fn core(&self) -> Core<'_>;
+
+    /// The whole table of powers, as far as there is one, round keys behind it; and the counters.
+    fn parts(&mut self) -> (&mut [Block], &mut [u32]);
+
+    /// All of it, if that is expanded.
+    fn wide(&self) -> Option<&Wide>;
+
+    /// Asks for the memory that a packet of so many blocks needs.
+    fn prefetch(&self, blocks: usize);
+}
+
+/// All that spares work with each packet, in 22 cache lines: for SAs whose keys stay in the CPU's caches. A packet
+/// touches the end of the powers, the round keys and the beginning of the counters: they are neighbours.
+#[repr(C, align(64))]
+pub struct Wide {
+    /// H^n times x at POWERS - n; then the round keys.
+    blocks: [Block; POWERS + ROUND_KEYS],
+    /// What a counter changes in the first column of the state by the end of round 1; where, says [`counter_place`].
+    counters: [u32; WORDS],
+}
+
+/// What a packet cannot do without, in 8 cache lines: for so many SAs that reading more takes longer than computing it.
+#[repr(C, align(64))]
+pub struct Compact {
+    /// H^n times x at NEAR_POWERS - n; then the round keys.
+    blocks: [Block; CORE],
+}
+
+const _: () = assert!(size_of::<Wide>() == 22 * 64 && size_of::<Compact>() == 8 * 64);
+
+/// What every key has: powers of H from H^[`NEAR_POWERS`] down, each times x; then round keys, the first one with the
+/// salt added that begins each counter block.
+#[derive(Clone, Copy)]
+pub struct Core<'a>(&'a [Block; CORE]);
 
 /// How long the AES key is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,22 +101,6 @@ impl KeySize {
     }
 }
 
-/// What is expanded. A short packet touches the end of `powers`, `start`, `rounds` and the beginning of `counters`:
-/// they are neighbours.
-#[repr(C, align(64))]
-pub(crate) struct Schedule {
-    /// H^n times x at POWERS - n, zeros behind H.
-    powers: [Block; POWERS + PADDING],
-    /// Round key 0, with the salt added that begins each counter block.
-    start: Block,
-    /// Round keys from 1 on.
-    rounds: [Block; 14],
-    /// What a counter changes in the first column of the state by the end of round 1; where, says [`counter_place`].
-    counters: [u32; WORDS],
-}
-
-const _: () = assert!(size_of::<Schedule>() == 24 * 64);
-
 /// Where the word of a block's counter is, in a table read by vectors: vector 4g + j at word 16g + j, block i of it
 /// four words further each. So the first columns of a vector's blocks are where they are needed.
 const fn counter_place(block: usize) -> usize {
@@ -75,20 +108,24 @@ const fn counter_place(block: usize) -> usize {
     16 * (vector / 4) + vector % 4 + 4 * i
 }
 
-impl Key {
+impl<S: Schedule> Key<S> {
     #[target_feature(enable = "avx512f,avx512bw,aes,vaes,vpclmulqdq")]
     pub(crate) fn expand(key: &[u8], salt: [u8; 4], icv_len: usize) -> Option<Self> {
         let size = KeySize::of(key)?;
         if !matches!(icv_len, 8 | 12 | 16) {
             return None;
         }
-        let mut schedule = Box::new(Schedule::ZERO);
-        schedule.expand_rounds(key);
-        schedule.expand_powers(size);
-        schedule.expand_counters();
-        for (byte, salt) in schedule.start.iter_mut().zip(salt) {
+        let mut schedule = Box::new(S::zero());
+        let mut round_keys = aes::expand(key);
+        let (blocks, counters) = schedule.parts();
+        let (powers, rounds) = blocks.split_at_mut(blocks.len() - ROUND_KEYS);
+        rounds.copy_from_slice(&round_keys);
+        expand_powers(powers, &round_keys, size);
+        expand_counters(counters, &round_keys);
+        for (byte, salt) in rounds.as_flattened_mut().iter_mut().zip(salt) {
             *byte ^= salt;
         }
+        round_keys.zeroize();
         Some(Key {
             schedule,
             size,
@@ -99,29 +136,8 @@ impl Key {
     /// Asks for the memory that a packet with a payload of so many bytes needs: powers, round keys, counters.
     #[inline]
     pub fn prefetch(&self, payload: usize) {
-        /// Blocks, and counters' words, of a cache line.
-        const BLOCKS: usize = 4;
-        const LINE_WORDS: usize = 16;
-        let Schedule {
-            powers,
-            rounds,
-            counters,
-            ..
-        } = &*self.schedule;
         // The header, the trailer that may begin a block, the lengths, and what is left of a block.
-        let blocks = payload / size_of::<Block>() + 4;
-        let first = POWERS.saturating_sub(blocks) / BLOCKS * BLOCKS;
-        // Of what lies behind the last power, that which a short packet's vectors take.
-        for line in powers[first..POWERS + BLOCKS].chunks(BLOCKS) {
-            prefetch::soon(line);
-        }
-        // What follows of longer keys shares a line with the first counters.
-        for line in rounds.chunks(BLOCKS).take(3) {
-            prefetch::soon(line);
-        }
-        for line in counters.chunks(LINE_WORDS).take(blocks / LINE_WORDS + 2) {
-            prefetch::soon(line);
-        }
+        self.schedule.prefetch(payload / size_of::<Block>() + 4);
     }
 
     /// Bytes of an ICV.
@@ -131,100 +147,193 @@ impl Key {
     }
 
     #[inline]
-    pub(crate) fn schedule(&self) -> &Schedule {
+    pub(crate) fn schedule(&self) -> &S {
         &self.schedule
     }
 }
 
-impl Schedule {
-    /// In lieu of a key.
-    pub(crate) const ZERO: Self = Schedule {
-        powers: [[0; 16]; POWERS + PADDING],
-        start: [0; 16],
-        rounds: [[0; 16]; 14],
-        counters: [0; WORDS],
-    };
-
-    #[target_feature(enable = "aes")]
-    fn expand_rounds(&mut self, key: &[u8]) {
-        let mut blocks = aes::expand(key);
-        let [start, rounds @ ..] = &blocks;
-        (self.start, self.rounds) = (*start, *rounds);
-        blocks.zeroize();
+/// H is the zero block, enciphered (SP 800-38D 7.1 step 1); `powers` ends with it.
+#[target_feature(enable = "avx512f,aes,vaes,vpclmulqdq")]
+fn expand_powers(powers: &mut [Block], round_keys: &[Block; ROUND_KEYS], size: KeySize) {
+    let mut state = vector::broadcast(&round_keys[0]);
+    for key in &round_keys[1..size.rounds()] {
+        state = _mm512_aesenc_epi128(state, vector::broadcast(key));
     }
-
-    /// H is the zero block, enciphered (SP 800-38D 7.1 step 1).
-    #[target_feature(enable = "avx512f,aes,vaes,vpclmulqdq")]
-    fn expand_powers(&mut self, size: KeySize) {
-        let mut state = vector::broadcast(&self.start);
-        for r in 1..size.rounds() {
-            state = _mm512_aesenc_epi128(state, self.round(r));
-        }
-        state = _mm512_aesenclast_epi128(state, self.round(size.rounds()));
-        let mut block = first_block(state);
-        let mut h = ghash::double(u128::from_be_bytes(block)).to_le_bytes();
-        let multiplier = vector::broadcast(&h);
-        let mut power = multiplier;
-        for place in self.powers[..POWERS].iter_mut().rev() {
-            *place = first_block(power);
-            power = Sums::product(power, multiplier).reduce();
-        }
-        block.zeroize();
-        h.zeroize();
+    state = _mm512_aesenclast_epi128(state, vector::broadcast(&round_keys[size.rounds()]));
+    let mut block = first_block(state);
+    let mut h = ghash::double(u128::from_be_bytes(block)).to_le_bytes();
+    let multiplier = vector::broadcast(&h);
+    let mut power = multiplier;
+    for place in powers.iter_mut().rev() {
+        *place = first_block(power);
+        power = Sums::product(power, multiplier).reduce();
     }
+    block.zeroize();
+    h.zeroize();
+}
 
-    /// Of a counter below 256 only the last byte of the counter block depends. ShiftRows moves it into the first
-    /// column, where MixColumns adds multiples of what SubBytes made of it, whatever the other bytes are. So the end
-    /// of round 1 is that of counter 0, plus a word that depends on key and counter only.
-    #[target_feature(enable = "avx512f,vaes")]
-    fn expand_counters(&mut self) {
-        let start = self.start();
-        let zero = _mm512_aesenc_epi128(start, self.round(1));
-        let mut changes = [0; 64];
-        for vector in 0..COUNTERS / 4 {
-            // Block 0 has counter 1: it enciphers the tag (SP 800-38D 7.1 step 2).
-            let first = 4 * vector as i32 + 1;
-            let counters = _mm512_maskz_add_epi32(
-                0x8888,
-                _mm512_set1_epi32(first),
-                _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3),
-            );
-            let last_bytes = _mm512_slli_epi32::<24>(counters);
-            let state = _mm512_xor_si512(start, last_bytes);
-            let state = _mm512_aesenc_epi128(state, self.round(1));
-            vector::store(&mut changes, _mm512_xor_si512(state, zero));
-            for (i, block) in changes.chunks_exact(16).enumerate() {
-                let column = block.first_chunk().map_or(0, |c| u32::from_ne_bytes(*c));
-                self.counters[counter_place(4 * vector + i)] = column;
+/// Of a counter below 256 only the last byte of the counter block depends. ShiftRows moves it into the first column,
+/// where MixColumns adds multiples of what SubBytes made of it, whatever the other bytes are. So the end of round 1 is
+/// that of counter 0, plus a word that depends on key and counter only.
+#[target_feature(enable = "avx512f,vaes")]
+fn expand_counters(words: &mut [u32], round_keys: &[Block; ROUND_KEYS]) {
+    let [start, first_round, ..] = round_keys.each_ref().map(|key| vector::broadcast(key));
+    let zero = _mm512_aesenc_epi128(start, first_round);
+    let mut changes = [0; 64];
+    for vector in 0..words.len() / 4 {
+        // Block 0 has counter 1: it enciphers the tag (SP 800-38D 7.1 step 2).
+        let first = 4 * vector as i32 + 1;
+        let counters = _mm512_maskz_add_epi32(
+            0x8888,
+            _mm512_set1_epi32(first),
+            _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3),
+        );
+        let last_bytes = _mm512_slli_epi32::<24>(counters);
+        let state = _mm512_xor_si512(start, last_bytes);
+        let state = _mm512_aesenc_epi128(state, first_round);
+        vector::store(&mut changes, _mm512_xor_si512(state, zero));
+        for (i, block) in changes.chunks_exact(16).enumerate() {
+            let column = block.first_chunk().map_or(0, |c| u32::from_ne_bytes(*c));
+            if let Some(word) = words.get_mut(counter_place(4 * vector + i)) {
+                *word = column;
             }
         }
-        changes.zeroize();
     }
+    changes.zeroize();
+}
 
+impl<'a> Core<'a> {
     /// Round key `r`, from 1 on.
     #[inline]
     #[target_feature(enable = "avx512f")]
-    pub(crate) fn round(&self, r: usize) -> V {
-        vector::broadcast(&self.rounds[r - 1])
+    pub(crate) fn round(self, r: usize) -> V {
+        vector::broadcast(&self.0[NEAR_POWERS + r])
     }
 
     /// Round key 0 and the salt.
     #[inline]
     #[target_feature(enable = "avx512f")]
-    pub(crate) fn start(&self) -> V {
-        vector::broadcast(&self.start)
+    pub(crate) fn start(self) -> V {
+        vector::broadcast(&self.0[NEAR_POWERS])
     }
 
-    /// What is to be added to the state of counter 0 after round 1 for the counters of a packet's `vector`th vector.
-    /// Only the first column of each block counts.
+    /// H^`exponent` and the seven powers below it; anything behind H^1.
+    #[inline]
+    pub(crate) fn powers_from(self, exponent: usize) -> &'a [Block; 8] {
+        let first = NEAR_POWERS.wrapping_sub(exponent).min(NEAR_POWERS);
+        self.0[first..].first_chunk().unwrap_or(&[[0; 16]; 8])
+    }
+
+    /// The `vector`th of those with the powers.
     #[inline]
     #[target_feature(enable = "avx512f")]
-    pub(crate) fn counters(&self, vector: usize) -> V {
-        vector::load_words(&self.counters, 16 * (vector / 4) + vector % 4)
+    pub(crate) fn powers(self, vector: usize) -> V {
+        vector::load_blocks(self.0, 4 * vector)
     }
 
-    /// The same for the eight vectors of a packet's `group`th group: for vector j from word 16 (j / 4) + j % 4
-    /// on. `None` for later ones, whose counters are not known.
+    /// H^[`NEAR_POWERS`] in all four places.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(crate) fn highest(self) -> V {
+        vector::broadcast(&self.0[0])
+    }
+
+    /// H.
+    #[inline]
+    pub(crate) fn h(self) -> &'a Block {
+        &self.0[NEAR_POWERS - 1]
+    }
+}
+
+/// Blocks of a cache line.
+const LINE_BLOCKS: usize = 4;
+/// Counters' words of a cache line.
+const LINE_WORDS: usize = 16;
+/// Round keys that the first three cache lines have: those of short keys.
+const SHORT_ROUND_KEYS: usize = 3 * LINE_BLOCKS;
+
+impl Schedule for Wide {
+    const NONE: &'static Self = &Wide {
+        blocks: [[0; 16]; POWERS + ROUND_KEYS],
+        counters: [0; WORDS],
+    };
+
+    fn zero() -> Self {
+        Wide {
+            blocks: [[0; 16]; POWERS + ROUND_KEYS],
+            counters: [0; WORDS],
+        }
+    }
+
+    #[inline(always)]
+    fn core(&self) -> Core<'_> {
+        Core(self.blocks.last_chunk().unwrap_or(&[[0; 16]; CORE]))
+    }
+
+    fn parts(&mut self) -> (&mut [Block], &mut [u32]) {
+        (&mut self.blocks, &mut self.counters)
+    }
+
+    #[inline(always)]
+    fn wide(&self) -> Option<&Wide> {
+        Some(self)
+    }
+
+    #[inline]
+    fn prefetch(&self, blocks: usize) {
+        let first = POWERS.saturating_sub(blocks) / LINE_BLOCKS * LINE_BLOCKS;
+        for line in self.blocks[first..POWERS + SHORT_ROUND_KEYS].chunks(LINE_BLOCKS) {
+            prefetch::soon(line);
+        }
+        // What follows of longer keys shares a line with the first counters.
+        for line in self
+            .counters
+            .chunks(LINE_WORDS)
+            .take(blocks / LINE_WORDS + 2)
+        {
+            prefetch::soon(line);
+        }
+    }
+}
+
+impl Schedule for Compact {
+    const NONE: &'static Self = &Compact {
+        blocks: [[0; 16]; CORE],
+    };
+
+    fn zero() -> Self {
+        Compact {
+            blocks: [[0; 16]; CORE],
+        }
+    }
+
+    #[inline(always)]
+    fn core(&self) -> Core<'_> {
+        Core(&self.blocks)
+    }
+
+    fn parts(&mut self) -> (&mut [Block], &mut [u32]) {
+        (&mut self.blocks, &mut [])
+    }
+
+    #[inline(always)]
+    fn wide(&self) -> Option<&Wide> {
+        None
+    }
+
+    #[inline]
+    fn prefetch(&self, blocks: usize) {
+        let first = NEAR_POWERS.saturating_sub(blocks) / LINE_BLOCKS * LINE_BLOCKS;
+        for line in self.blocks[first..NEAR_POWERS + SHORT_ROUND_KEYS].chunks(LINE_BLOCKS) {
+            prefetch::soon(line);
+        }
+    }
+}
+
+impl Wide {
+    /// What is to be added to the state of counter 0 after round 1 for the counters of the eight vectors of a packet's
+    /// `group`th group, only the first column of each block: for vector j from word 16 (j / 4) + j % 4 on. `None`
+    /// for later ones, whose counters are not known.
     #[inline]
     pub(crate) fn group_counters(&self, group: usize) -> Option<&[u32; 35]> {
         self.counters.get(32 * group..)?.first_chunk()
@@ -233,28 +342,15 @@ impl Schedule {
     /// H^`exponent`, which is at least 32, and the 31 powers below it.
     #[inline]
     pub(crate) fn group_powers(&self, exponent: usize) -> &[Block; 32] {
-        let first = POWERS.wrapping_sub(exponent).min(POWERS + PADDING - 32);
-        self.powers[first..].first_chunk().unwrap_or(&[[0; 16]; 32])
+        let first = POWERS.wrapping_sub(exponent).min(POWERS + ROUND_KEYS - 32);
+        self.blocks[first..].first_chunk().unwrap_or(&[[0; 16]; 32])
     }
 
-    /// H^`exponent` and the three powers below it; zeros below H^1.
+    /// H^`exponent` and the three powers below it; anything behind H^1.
     #[inline]
     #[target_feature(enable = "avx512f")]
     pub(crate) fn powers(&self, exponent: usize) -> V {
-        vector::load_blocks(&self.powers, POWERS.wrapping_sub(exponent))
-    }
-
-    /// H^`exponent` and the seven powers below it; zeros below H^1.
-    #[inline]
-    pub(crate) fn powers_from(&self, exponent: usize) -> &[Block; 8] {
-        let first = POWERS.wrapping_sub(exponent).min(POWERS);
-        self.powers[first..].first_chunk().unwrap_or(&[[0; 16]; 8])
-    }
-
-    /// H.
-    #[inline]
-    pub(crate) fn h(&self) -> &Block {
-        &self.powers[POWERS - 1]
+        vector::load_blocks(&self.blocks, POWERS.wrapping_sub(exponent))
     }
 }
 
@@ -268,23 +364,28 @@ fn first_block(v: V) -> Block {
     block
 }
 
-impl Drop for Key {
+impl<S: Schedule> Drop for Key<S> {
     fn drop(&mut self) {
-        let Schedule {
-            powers,
-            start,
-            rounds,
-            counters,
-        } = &mut *self.schedule;
-        powers.zeroize();
-        start.zeroize();
-        rounds.zeroize();
+        let (blocks, counters) = self.schedule.parts();
+        blocks.as_flattened_mut().zeroize();
         counters.zeroize();
     }
 }
 
-impl fmt::Debug for Key {
+impl<S: Schedule> fmt::Debug for Key<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Key({:?})", self.size)
+    }
+}
+
+impl fmt::Debug for Wide {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Wide")
+    }
+}
+
+impl fmt::Debug for Compact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Compact")
     }
 }

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::mem::MaybeUninit;
 
-use super::key::{Key, KeySize, Schedule};
+use super::key::{Core, Key, KeySize, Schedule};
 use super::row::Row;
 use super::{long, short};
 use crate::avx512::vector::Block;
@@ -20,12 +20,12 @@ const HEADER: usize = 16;
 /// What is derived from one packet. Nothing of it is read soon after it is written: a vector that has been written by
 /// words cannot be forwarded to the reader.
 #[repr(C, align(64))]
-pub(crate) struct Lane<'a> {
+pub(crate) struct Lane<'a, S: 'static> {
     /// The first block that is hashed: the AAD, bytes reversed.
     pub(crate) aad: Block,
     /// The last block that is hashed, bytes reversed.
     pub(crate) lengths: Block,
-    pub(crate) schedule: &'a Schedule,
+    pub(crate) schedule: &'a S,
     /// The packet; when the body is taken, the ICV.
     bytes: Cell<&'a mut [u8]>,
     /// From the SPI to the end of the payload.
@@ -33,8 +33,8 @@ pub(crate) struct Lane<'a> {
 }
 
 /// The packets of a burst.
-pub(crate) struct Burst<'a> {
-    pub(crate) lanes: Row<Lane<'a>>,
+pub(crate) struct Burst<'a, S: 'static> {
+    pub(crate) lanes: Row<Lane<'a, S>>,
     /// The packets that are treated alike, by key size and by size: short, and long by length. Those too short for IV
     /// and ICV are in none.
     pub(crate) sets: [[Set; SIZES]; KeySize::ALL.len()],
@@ -53,14 +53,14 @@ fn size(body: usize) -> usize {
     }
 }
 
-impl<'a> Lane<'a> {
+impl<'a, S: Schedule> Lane<'a, S> {
     /// In lieu of a packet. Vectors of no bytes are read from and written to `nowhere`: if it were not there, the CPU
     /// would take hundreds of cycles to find that it need not be.
     fn none(nowhere: &'a mut [u8]) -> Self {
         Lane {
             aad: [0; 16],
             lengths: [0; 16],
-            schedule: &Schedule::ZERO,
+            schedule: S::NONE,
             bytes: Cell::new(nowhere.split_at_mut(0).0),
             body_len: 0,
         }
@@ -68,7 +68,7 @@ impl<'a> Lane<'a> {
 
     /// `None` if the packet is too short for IV and ICV.
     #[inline(always)]
-    fn new(packet: EspPacket<'a, Key>) -> Option<Self> {
+    fn new(packet: EspPacket<'a, Key<S>>) -> Option<Self> {
         let EspPacket {
             key,
             packet,
@@ -94,6 +94,12 @@ impl<'a> Lane<'a> {
             bytes: Cell::new(packet),
             body_len,
         })
+    }
+
+    /// What every key has.
+    #[inline(always)]
+    pub(crate) fn core(&self) -> Core<'a> {
+        self.schedule.core()
     }
 
     /// Hands out the body, once; what is left is the ICV.
@@ -149,7 +155,7 @@ fn difference<const N: usize>(icv: &[u8], tag: &Block) -> u64 {
     (first(icv) ^ first(tag)) | (last(icv) ^ last(&tag[..N]))
 }
 
-impl<'a> Burst<'a> {
+impl<'a, S: Schedule> Burst<'a, S> {
     #[inline]
     pub(crate) fn none(nowhere: &'a mut [u8]) -> Self {
         Burst {
@@ -162,7 +168,7 @@ impl<'a> Burst<'a> {
     #[inline]
     pub(crate) fn fill<'p: 'a>(
         &mut self,
-        packets: impl Iterator<Item = Option<EspPacket<'p, Key>>>,
+        packets: impl Iterator<Item = Option<EspPacket<'p, Key<S>>>>,
     ) {
         let sets = &mut self.sets;
         let mut set: Set = 1;
@@ -190,7 +196,7 @@ impl<'a> Burst<'a> {
 /// Apart, so that the compiler does not prepare for it with every packet.
 #[cold]
 #[inline(never)]
-fn leave_out<'p, 'a>(place: &'p mut MaybeUninit<Lane<'a>>) -> &'p mut Lane<'a> {
+fn leave_out<'p, 'a, S: Schedule>(place: &'p mut MaybeUninit<Lane<'a, S>>) -> &'p mut Lane<'a, S> {
     place.write(Lane::none(&mut []))
 }
 

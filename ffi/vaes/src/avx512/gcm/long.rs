@@ -5,7 +5,7 @@ use core::arch::x86_64::*;
 
 use super::counter::{self, Header};
 use super::ghash::Sums;
-use super::key::{COUNTERS, POWERS};
+use super::key::{COUNTERS, Core, NEAR_POWERS, POWERS, Schedule};
 use super::lane::{Lane, Set, take_of};
 use super::row::Row;
 use super::tag::Tags;
@@ -18,13 +18,15 @@ pub(crate) const GROUP_BYTES: usize = 64 * GROUP;
 /// Groups whose counters the key knows. Packets of as many are treated in a row: so are branches foreseen.
 pub(crate) const GROUPS: usize = COUNTERS / (4 * GROUP);
 type Group = [V; GROUP];
+/// Blocks of a group.
+const GROUP_BLOCKS: usize = 4 * GROUP;
 
 /// Makes the states `$x` after round 1 the key streams; meanwhile runs `$hash` for each pair of a group, with its
 /// number as a constant.
 macro_rules! encipher {
-    ($x:ident, $rounds:ident, $schedule:ident, $pair:ident => $hash:block) => {
+    ($x:ident, $rounds:ident, $core:ident, $pair:ident => $hash:block) => {
         each_round!(ROUND of $rounds => {
-            let key = $schedule.round(ROUND);
+            let key = $core.round(ROUND);
             for x in &mut $x {
                 *x = _mm512_aesenc_epi128(*x, key);
                 vector::hold(x);
@@ -34,7 +36,7 @@ macro_rules! encipher {
                 $hash
             }
         });
-        let key = $schedule.round($rounds);
+        let key = $core.round($rounds);
         for x in &mut $x {
             *x = _mm512_aesenclast_epi128(*x, key);
         }
@@ -43,16 +45,17 @@ macro_rules! encipher {
 
 /// Seals or opens the packets in the sets, whose keys have `R` rounds; returns which ones are sealed or authentic.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,bmi2")]
-pub(crate) fn run<const SEAL: bool, const R: usize>(
-    row: &Row<Lane<'_>>,
+pub(crate) fn run<S: Schedule, const SEAL: bool, const R: usize>(
+    row: &Row<Lane<'_, S>>,
     mut sets: [Set; GROUPS + 1],
 ) -> Set {
-    let mut tags = Tags::<SEAL>::none(row.at(0));
+    let mut tags = Tags::<S, SEAL>::none(row.at(0));
     let mut hash = Hash::none(row.at(0));
+    let mut unfolded = Unfolded::none();
     while let Some(place) = take_of(&mut sets) {
         let lane = row.at(place);
-        let (schedule, body) = (lane.schedule, lane.take_body());
-        let (header, blocks) = (Header::new(schedule, body), body.len().div_ceil(16));
+        let (core, body) = (lane.core(), lane.take_body());
+        let (header, blocks) = (Header::new(lane.schedule, body), body.len().div_ceil(16));
         // The last part is one of one to eight vectors.
         let groups = body.len().saturating_sub(1) / GROUP_BYTES;
         let (whole, last) = body.split_at_mut(groups * GROUP_BYTES);
@@ -61,13 +64,16 @@ pub(crate) fn run<const SEAL: bool, const R: usize>(
         macro_rules! first_part {
             ($n:literal, $bytes:expr, $add:ident) => {{
                 let mut x: [V; $n] = header.states(0);
-                encipher!(x, R, schedule, J => {
+                encipher!(x, R, core, J => {
                     if J < hash.pairs {
-                        hash.add_last_pair(J);
+                        hash.add_last_pair(J, &unfolded);
                     }
                 });
                 tags.push(hash.lane, hash.place, hash.sums, hash.mask);
                 hash = Hash::new(lane, place, blocks, x[0]);
+                if lane.schedule.wide().is_none() {
+                    unfolded.unfold(core, blocks);
+                }
                 x[0] = counter::behind_header(x[0]);
                 let mut hashed = $add::<SEAL, $n>($bytes, x);
                 reverse(&mut hashed);
@@ -79,8 +85,8 @@ pub(crate) fn run<const SEAL: bool, const R: usize>(
         macro_rules! next_part {
             ($n:literal, $bytes:expr, $add:ident, $number:expr) => {{
                 let mut x: [V; $n] = header.states($number);
-                encipher!(x, R, schedule, J => {
-                    hash.add_pair(J);
+                encipher!(x, R, core, J => {
+                    hash.add_pair(J, &unfolded);
                 });
                 let mut hashed = $add::<SEAL, $n>($bytes, x);
                 reverse(&mut hashed);
@@ -115,7 +121,10 @@ pub(crate) fn run<const SEAL: bool, const R: usize>(
         }
     }
     for j in 0..hash.pairs {
-        hash.add_last_pair(j);
+        hash.add_last_pair(j, &unfolded);
+    }
+    if row.at(0).schedule.wide().is_none() {
+        unfolded.wipe();
     }
     tags.push(hash.lane, hash.place, hash.sums, hash.mask);
     tags.flush()
@@ -130,8 +139,8 @@ fn reverse(vectors: &mut [V]) {
 }
 
 /// A packet's hash, and what of it is yet to be hashed.
-struct Hash<'r, 'a> {
-    lane: &'r Lane<'a>,
+struct Hash<'r, 'a, S: 'static> {
+    lane: &'r Lane<'a, S>,
     /// 0 if there is no packet.
     place: usize,
     /// The power of H for the block that is to be hashed next.
@@ -147,17 +156,17 @@ struct Hash<'r, 'a> {
     pairs: usize,
 }
 
-impl<'r, 'a> Hash<'r, 'a> {
+impl<'r, 'a, S: Schedule> Hash<'r, 'a, S> {
     #[inline]
     #[target_feature(enable = "avx512f")]
-    fn none(lane: &'r Lane<'a>) -> Self {
+    fn none(lane: &'r Lane<'a, S>) -> Self {
         Hash::new(lane, 0, 0, vector::zero())
     }
 
     #[inline]
     #[target_feature(enable = "avx512f")]
-    fn new(lane: &'r Lane<'a>, place: usize, blocks: usize, mask: V) -> Self {
-        let (exponent, behind) = chunk(blocks);
+    fn new(lane: &'r Lane<'a, S>, place: usize, blocks: usize, mask: V) -> Self {
+        let (exponent, behind) = chunk(lane.schedule, blocks);
         Hash {
             lane,
             place,
@@ -182,19 +191,28 @@ impl<'r, 'a> Hash<'r, 'a> {
     /// Adds the `j`th pair of a group that has others behind it.
     #[inline]
     #[target_feature(enable = "avx512f,vpclmulqdq")]
-    fn add_pair(&mut self, j: usize) {
-        let powers = self.lane.schedule.group_powers(self.exponent);
-        self.add(j, [0, 4].map(|i| vector::load_blocks(powers, 8 * j + i)));
+    fn add_pair(&mut self, j: usize, unfolded: &Unfolded) {
+        let powers = match self.lane.schedule.wide() {
+            Some(wide) => {
+                let powers = wide.group_powers(self.exponent);
+                [0, 4].map(|i| vector::load_blocks(powers, 8 * j + i))
+            }
+            // A group with others behind it has the highest powers.
+            None => unfolded.pair(j),
+        };
+        self.add(j, powers);
     }
 
     /// Adds the `j`th pair of the last vectors.
     #[inline]
     #[target_feature(enable = "avx512f,vpclmulqdq")]
-    fn add_last_pair(&mut self, j: usize) {
+    fn add_last_pair(&mut self, j: usize, unfolded: &Unfolded) {
         let powers = |i| {
-            self.lane
-                .schedule
-                .powers(self.exponent.wrapping_sub(8 * j + i))
+            let exponent = self.exponent.wrapping_sub(8 * j + i);
+            match self.lane.schedule.wide() {
+                Some(wide) => wide.powers(exponent),
+                None => unfolded.powers(exponent),
+            }
         };
         self.add(j, [0, 4].map(powers));
     }
@@ -211,11 +229,11 @@ impl<'r, 'a> Hash<'r, 'a> {
     #[inline]
     #[target_feature(enable = "avx512f,vpclmulqdq")]
     fn carry(&mut self, first: &mut V) {
-        self.exponent = self.exponent.wrapping_sub(4 * GROUP);
+        self.exponent = self.exponent.wrapping_sub(GROUP_BLOCKS);
         if self.exponent == 0 {
             *first = _mm512_xor_si512(*first, vector::sum_of_blocks(self.sums.reduce()));
             self.sums = Sums::zero();
-            (self.exponent, self.behind) = chunk(self.behind);
+            (self.exponent, self.behind) = chunk(self.lane.schedule, self.behind);
         }
     }
 }
@@ -223,12 +241,70 @@ impl<'r, 'a> Hash<'r, 'a> {
 /// How many blocks are hashed with one reduction, as the power of H of the first one, and how many are left. A chunk
 /// with others behind it is a group; behind the last chunk is the block of lengths.
 #[inline]
-fn chunk(blocks: usize) -> (usize, usize) {
-    const CHUNK: usize = 4 * GROUP;
-    if blocks < POWERS {
+fn chunk(schedule: &impl Schedule, blocks: usize) -> (usize, usize) {
+    let powers = if schedule.wide().is_some() {
+        POWERS
+    } else {
+        GROUP_BLOCKS + 1
+    };
+    if blocks < powers {
         (blocks + 1, 0)
     } else {
-        (CHUNK, blocks - CHUNK)
+        (GROUP_BLOCKS, blocks - GROUP_BLOCKS)
+    }
+}
+
+/// Vectors of powers for a group and the block of lengths, and what a pair of loads may take behind them.
+const UNFOLDED: usize = 1 + GROUP + 2;
+
+/// The powers for a group of vectors, of a key that has fewer of them.
+struct Unfolded {
+    /// From H^36 down; what loads may take behind H.
+    vectors: [V; UNFOLDED],
+}
+
+impl Unfolded {
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn none() -> Self {
+        Unfolded {
+            vectors: [vector::zero(); UNFOLDED],
+        }
+    }
+
+    /// As far as a packet of so many blocks needs them. H^(n + 16) is H^n times H^16.
+    #[inline]
+    #[target_feature(enable = "avx512f,vpclmulqdq")]
+    fn unfold(&mut self, core: Core<'_>, blocks: usize) {
+        let near: [V; GROUP / 2] = std::array::from_fn(|i| core.powers(i));
+        self.vectors[1 + GROUP / 2..=GROUP].copy_from_slice(&near);
+        if blocks >= NEAR_POWERS {
+            let multiplier = core.highest();
+            let far = near.map(|power| Sums::product(power, multiplier).reduce());
+            self.vectors[0] = Sums::product(far[GROUP / 2 - 1], multiplier).reduce();
+            self.vectors[1..=GROUP / 2].copy_from_slice(&far);
+        }
+    }
+
+    /// The powers for the `j`th pair of a whole group.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn pair(&self, j: usize) -> [V; 2] {
+        [self.vectors[1 + 2 * j], self.vectors[2 + 2 * j]]
+    }
+
+    /// H^`exponent` and the three powers below it; anything behind H^1.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn powers(&self, exponent: usize) -> V {
+        let first = (GROUP_BLOCKS + 4).wrapping_sub(exponent);
+        vector::load_blocks(vector::blocks::<_, { 4 * UNFOLDED }>(&self.vectors), first)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn wipe(&mut self) {
+        vector::wipe(&mut self.vectors);
     }
 }
 

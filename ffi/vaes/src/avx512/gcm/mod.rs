@@ -2,7 +2,8 @@
 //! side, and hashes one group of vectors while it enciphers the next:
 //!
 //! * [`ghash`] has the arithmetic of GF(2^128), [`counter`] the counter blocks, [`tag`] the tags,
-//! * [`key`] expands keys: round keys, powers of H, and what the first AES round makes of each counter,
+//! * [`key`] expands keys: round keys and powers of H; of a wide key more powers, and what the first AES round makes of
+//!   each counter,
 //! * [`lane`] tells the packets of a burst apart by size, [`short`] and [`long`] seal and open them.
 
 mod counter;
@@ -17,4 +18,4 @@ mod short;
 mod tag;
 
 pub use kernel::Kernel;
-pub use key::Key;
+pub use key::{Compact, Key, Schedule, Wide};

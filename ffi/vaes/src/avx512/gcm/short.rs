@@ -2,8 +2,9 @@
 
 use core::arch::x86_64::*;
 
-use super::counter;
+use super::counter::{self, Header};
 use super::ghash::Sums;
+use super::key::Schedule;
 use super::lane::{Lane, QUAD, Set, take_quad};
 use super::row::Row;
 use super::tag;
@@ -14,10 +15,10 @@ use crate::avx512::vector::{self, Block, V};
 pub(crate) const LIMIT: usize = 128;
 
 /// Four packets that are enciphered and yet to be hashed.
-struct Pending<'r, 'a> {
+struct Pending<'r, 'a, S: 'static> {
     count: usize,
     places: [usize; QUAD],
-    lanes: [&'r Lane<'a>; QUAD],
+    lanes: [&'r Lane<'a, S>; QUAD],
     masks: V,
     vectors: [[V; 2]; QUAD],
     /// The powers of H for the blocks of each.
@@ -39,7 +40,10 @@ macro_rules! each_lane {
 
 /// Seals or opens the packets in the set, whose keys have `R` rounds; returns which ones are sealed or authentic.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,bmi2")]
-pub(crate) fn run<const SEAL: bool, const R: usize>(row: &Row<Lane<'_>>, mut set: Set) -> Set {
+pub(crate) fn run<S: Schedule, const SEAL: bool, const R: usize>(
+    row: &Row<Lane<'_, S>>,
+    mut set: Set,
+) -> Set {
     let zero = _mm512_setzero_si512();
     let mut done = 0;
     let mut pending = Pending {
@@ -48,7 +52,7 @@ pub(crate) fn run<const SEAL: bool, const R: usize>(row: &Row<Lane<'_>>, mut set
         lanes: [row.at(0); QUAD],
         masks: zero,
         vectors: [[zero; 2]; QUAD],
-        powers: [row.at(0).schedule.powers_from(0); QUAD],
+        powers: [row.at(0).core().powers_from(0); QUAD],
     };
     while set != 0 {
         let (count, places) = take_quad(&mut set);
@@ -58,22 +62,18 @@ pub(crate) fn run<const SEAL: bool, const R: usize>(row: &Row<Lane<'_>>, mut set
         each_lane!(J => {
             lanes[J] = row.at(places[J]);
             bodies[J] = lanes[J].take_body();
-            powers[J] = lanes[J].schedule.powers_from(bodies[J].len().div_ceil(16) + 1);
+            powers[J] = lanes[J].core().powers_from(bodies[J].len().div_ceil(16) + 1);
         });
 
         let mut x = [[zero; 2]; QUAD];
         each_lane!(J => {
-            let schedule = lanes[J].schedule;
-            let state_0 = counter::state_0(schedule, bodies[J]);
-            x[J] = [
-                counter::states(schedule, state_0, 0),
-                counter::states(schedule, state_0, 1),
-            ];
+            let header = Header::new(lanes[J].schedule, bodies[J]);
+            x[J] = [header.state(0), header.state(4)];
         });
         let mut sums = [Sums::zero(); QUAD];
         each_round!(ROUND of R => {
             each_lane!(J => {
-                let key = lanes[J].schedule.round(ROUND);
+                let key = lanes[J].core().round(ROUND);
                 x[J][0] = _mm512_aesenc_epi128(x[J][0], key);
                 x[J][1] = _mm512_aesenc_epi128(x[J][1], key);
                 vector::hold(&mut x[J][0]);
@@ -84,7 +84,7 @@ pub(crate) fn run<const SEAL: bool, const R: usize>(row: &Row<Lane<'_>>, mut set
             }
         });
         each_lane!(J => {
-            let key = lanes[J].schedule.round(R);
+            let key = lanes[J].core().round(R);
             x[J][0] = _mm512_aesenclast_epi128(x[J][0], key);
             x[J][1] = _mm512_aesenclast_epi128(x[J][1], key);
         });
@@ -97,7 +97,7 @@ pub(crate) fn run<const SEAL: bool, const R: usize>(row: &Row<Lane<'_>>, mut set
             cipher::<SEAL>(c, x[2], &lanes[2].aad),
             cipher::<SEAL>(d, x[3], &lanes[3].aad),
         ];
-        done |= tag::finish::<SEAL>(pending.lanes, pending.places, pending.count, &tags);
+        done |= tag::finish::<S, SEAL>(pending.lanes, pending.places, pending.count, &tags);
         pending = Pending {
             count,
             places,
@@ -112,12 +112,12 @@ pub(crate) fn run<const SEAL: bool, const R: usize>(row: &Row<Lane<'_>>, mut set
         hash(&pending, J, &mut sums);
     });
     let tags = tag::make(pending.lanes, &sums, pending.masks);
-    done | tag::finish::<SEAL>(pending.lanes, pending.places, pending.count, &tags)
+    done | tag::finish::<S, SEAL>(pending.lanes, pending.places, pending.count, &tags)
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,vpclmulqdq")]
-fn hash(pending: &Pending<'_, '_>, j: usize, sums: &mut [Sums; QUAD]) {
+fn hash<S>(pending: &Pending<'_, '_, S>, j: usize, sums: &mut [Sums; QUAD]) {
     let powers = pending.powers[j];
     let h = [
         vector::load_blocks(powers, 0),

@@ -3,13 +3,18 @@
 use core::arch::x86_64::*;
 
 use super::ghash::Sums;
+use super::key::Schedule;
 use super::lane::{Lane, QUAD, Set};
 use crate::avx512::vector::{self, V};
 
 /// Hashes the blocks of lengths, reduces, and adds the enciphered block with counter 1, of which `masks` has four.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,vpclmulqdq")]
-pub(crate) fn make([a, b, c, d]: [&Lane<'_>; QUAD], sums: &[Sums; QUAD], masks: V) -> [u8; 64] {
+pub(crate) fn make<S: Schedule>(
+    [a, b, c, d]: [&Lane<'_, S>; QUAD],
+    sums: &[Sums; QUAD],
+    masks: V,
+) -> [u8; 64] {
     let gather = |[a, b, c, d]: [_; QUAD]| {
         let v = vector::broadcast(a);
         let v = vector::insert(v, 0x00f0, b);
@@ -17,12 +22,7 @@ pub(crate) fn make([a, b, c, d]: [&Lane<'_>; QUAD], sums: &[Sums; QUAD], masks: 
         vector::insert(v, 0xf000, d)
     };
     let lengths = gather([&a.lengths, &b.lengths, &c.lengths, &d.lengths]);
-    let h = gather([
-        a.schedule.h(),
-        b.schedule.h(),
-        c.schedule.h(),
-        d.schedule.h(),
-    ]);
+    let h = gather([a.core().h(), b.core().h(), c.core().h(), d.core().h()]);
     let mut sums = Sums::total(sums);
     sums.add_product(lengths, h);
     let hash = vector::reverse_bytes(sums.reduce());
@@ -32,8 +32,8 @@ pub(crate) fn make([a, b, c, d]: [&Lane<'_>; QUAD], sums: &[Sums; QUAD], masks: 
 }
 
 /// Gathers packets whose hashes are complete but for the block of lengths, until there are four of them.
-pub(crate) struct Tags<'r, 'a, const SEAL: bool> {
-    lanes: [&'r Lane<'a>; QUAD],
+pub(crate) struct Tags<'r, 'a, S: 'static, const SEAL: bool> {
+    lanes: [&'r Lane<'a, S>; QUAD],
     places: [usize; QUAD],
     sums: [Sums; QUAD],
     masks: [V; QUAD],
@@ -41,11 +41,11 @@ pub(crate) struct Tags<'r, 'a, const SEAL: bool> {
     done: Set,
 }
 
-impl<'r, 'a, const SEAL: bool> Tags<'r, 'a, SEAL> {
+impl<'r, 'a, S: Schedule, const SEAL: bool> Tags<'r, 'a, S, SEAL> {
     /// `lane` is in lieu of missing ones.
     #[inline]
     #[target_feature(enable = "avx512f")]
-    pub(crate) fn none(lane: &'r Lane<'a>) -> Self {
+    pub(crate) fn none(lane: &'r Lane<'a, S>) -> Self {
         Tags {
             lanes: [lane; QUAD],
             places: [0; QUAD],
@@ -59,7 +59,7 @@ impl<'r, 'a, const SEAL: bool> Tags<'r, 'a, SEAL> {
     /// One packet more; the first block of `mask` masks its tag. None at place 0.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,vpclmulqdq")]
-    pub(crate) fn push(&mut self, lane: &'r Lane<'a>, place: usize, sums: Sums, mask: V) {
+    pub(crate) fn push(&mut self, lane: &'r Lane<'a, S>, place: usize, sums: Sums, mask: V) {
         let i = self.count % QUAD;
         self.lanes[i] = lane;
         self.places[i] = place;
@@ -77,7 +77,7 @@ impl<'r, 'a, const SEAL: bool> Tags<'r, 'a, SEAL> {
     pub(crate) fn flush(&mut self) -> Set {
         if self.count != 0 {
             let tags = make(self.lanes, &self.sums, masks(self.masks));
-            self.done |= finish::<SEAL>(self.lanes, self.places, self.count, &tags);
+            self.done |= finish::<S, SEAL>(self.lanes, self.places, self.count, &tags);
             self.count = 0;
         }
         self.done
@@ -95,8 +95,8 @@ pub(crate) fn masks([a, b, c, d]: [V; QUAD]) -> V {
 
 /// Writes the tags of the first `count` of four packets, or compares them; returns which ones are done or right.
 #[inline]
-pub(crate) fn finish<const SEAL: bool>(
-    lanes: [&Lane<'_>; QUAD],
+pub(crate) fn finish<S: Schedule, const SEAL: bool>(
+    lanes: [&Lane<'_, S>; QUAD],
     places: [usize; QUAD],
     count: usize,
     tags: &[u8; 64],
