@@ -19,7 +19,7 @@ use portcullis_ipsec::engine::parts::check_key_lengths;
 use portcullis_ipsec::engine::portable::{self, Portable};
 use portcullis_ipsec::engine::{self, AhJob, Engine, EspJob, KeyError};
 use portcullis_ipsec::offload::Session;
-use portcullis_ipsec::{DropReason, InterfaceId, pipeline};
+use portcullis_ipsec::{DropReason, InterfaceId, pipeline, sad};
 
 use crate::offload::{self, Standing};
 use crate::packet::Packet;
@@ -99,15 +99,15 @@ impl FastEngine {
         self.choose_with(transform, || None, true)
     }
 
-    /// The same for an SA of a worker, with its key, and devices in their place.
+    /// The same for an SA of a worker that has `sas` in one direction, with its key, and devices in their place.
     pub fn serve(
         &self,
         config: &SaConfig,
-        worker: u16,
+        (worker, sas): (u16, usize),
         devices: &CryptoDevices,
     ) -> Result<(Choice, Key), KeyError> {
-        let keys = (config.cipher_key.expose(), config.integrity_key.expose());
-        check_key_lengths(config.transform, keys.0, keys.1)?;
+        let keys = (&config.cipher_key, &config.integrity_key);
+        check_key_lengths(config.transform, keys.0.expose(), keys.1.expose())?;
         let mut made = None;
         let device = || Some(devices.key(config, worker)?.map(|key| made = Some(key)));
         let choice = self
@@ -115,10 +115,34 @@ impl FastEngine {
             .ok_or(KeyError::Unsupported)?;
         let mut key = match made {
             Some(key) => Key::new(Algorithm::Device(Box::new(key))),
-            None => self.key(config.transform, &config.cipher_key, &config.integrity_key)?,
+            None => self.key_among(sas, config.transform, keys)?,
         };
         key.standing = choice.offered.then(Standing::default);
         Ok((choice, key))
+    }
+
+    /// A key of an SA of a worker that has `sas` in one direction, for the first engine of the order that has its
+    /// transform.
+    pub fn key_among(
+        &self,
+        sas: usize,
+        transform: Transform,
+        (cipher_key, integrity_key): (&Secret, &Secret),
+    ) -> Result<Key, KeyError> {
+        let keys = (cipher_key.expose(), integrity_key.expose());
+        check_key_lengths(transform, keys.0, keys.1)?;
+        let choice = self.choose(transform).ok_or(KeyError::Unsupported)?;
+        let algorithm = match (choice.engine, &self.kernel, &self.multi_buffer) {
+            (EngineKind::Vaes, Ok(engine), _) => engine.key(transform, keys, sad::is_large(sas))?,
+            (EngineKind::IpsecMb, _, Ok(engine)) => {
+                Algorithm::MultiBuffer(Box::new(engine.key(transform, keys.0, keys.1)?))
+            }
+            _ => {
+                let key = self.portable.key(transform, cipher_key, integrity_key)?;
+                Algorithm::Portable(Box::new(key))
+            }
+        };
+        Ok(Key::new(algorithm))
     }
 
     /// The first engine of the order that has a transform. `device` asks crypto devices: `None` if they are not
@@ -184,16 +208,10 @@ impl FastEngine {
                 others.push(job);
                 return None;
             };
-            Some(kernel::Packet {
-                key,
-                packet: job.packet,
-                sequence_high: job.sequence_high,
-                ok: false,
-            })
+            Some(kernel::packet(key, job))
         });
         let done = match &self.kernel {
-            Ok(kernel) if SEAL => kernel.seal(packets),
-            Ok(kernel) => kernel.open(packets),
+            Ok(kernel) => kernel.run::<_, SEAL>(packets),
             Err(_) => {
                 packets.for_each(drop);
                 0
@@ -205,13 +223,13 @@ impl FastEngine {
         match SEAL {
             true => self.others(
                 &mut others,
-                KernelEngine::seal_cbc_hmac,
+                KernelEngine::seal_others,
                 MultiBuffer::seal,
                 Portable::seal,
             ),
             false => self.others(
                 &mut others,
-                KernelEngine::open_cbc_hmac,
+                KernelEngine::open_others,
                 MultiBuffer::open,
                 Portable::open,
             ),
@@ -219,25 +237,31 @@ impl FastEngine {
         done | engine::answers(&places, &others)
     }
 
-    /// Runs every job that is not of AES-GCM by the kernel: those of its other algorithms and of the library together,
+    /// Runs every job that is not of AES-GCM by the kernel, or whose key is compact: those of its other algorithms and of the library together,
     /// those of the portable engine one by one.
     fn others(
         &mut self,
         jobs: &mut [EspJob<'_, Key>],
-        kernel: impl Fn(&KernelEngine, &mut [EspJob<'_, Key>]),
+        own: impl Fn(&KernelEngine, &mut [EspJob<'_, Key>]),
         multi_buffer: impl Fn(&mut MultiBuffer, &mut [EspJob<'_, Key>]),
         portable: impl Fn(&mut Portable, &mut [EspJob<'_, portable::Key>]),
     ) {
         for jobs in jobs.chunks_mut(BURST) {
             if let Ok(engine) = &self.kernel {
-                kernel(engine, jobs);
+                own(engine, jobs);
+                if jobs
+                    .iter()
+                    .all(|job| kernel::is_compact(&job.key.algorithm))
+                {
+                    continue;
+                }
             }
             if let Ok(engine) = &mut self.multi_buffer {
                 multi_buffer(engine, jobs);
             }
             for job in jobs {
                 match &job.key.algorithm {
-                    Algorithm::CbcHmac(_) if self.kernel.is_ok() => {}
+                    Algorithm::CompactGcm(_) | Algorithm::CbcHmac(_) if self.kernel.is_ok() => {}
                     Algorithm::MultiBuffer(_) if self.multi_buffer.is_ok() => {}
                     Algorithm::Portable(key) => {
                         let mut one = [EspJob {
@@ -340,6 +364,7 @@ impl fmt::Debug for Key {
 // Each has its schedule in a box: an SA is as small as its own fields, however large the other kinds are.
 enum Algorithm {
     Gcm(vaes::gcm::Key),
+    CompactGcm(vaes::gcm::Key<vaes::gcm::Compact>),
     CbcHmac(vaes::cbc_hmac::Key),
     MultiBuffer(Box<multi_buffer::Key>),
     Portable(Box<portable::Key>),
@@ -396,26 +421,14 @@ impl Engine for FastEngine {
         cipher_key: &Secret,
         integrity_key: &Secret,
     ) -> Result<Key, KeyError> {
-        let keys = (cipher_key.expose(), integrity_key.expose());
-        check_key_lengths(transform, keys.0, keys.1)?;
-        let choice = self.choose(transform).ok_or(KeyError::Unsupported)?;
-        let algorithm = match (choice.engine, &self.kernel, &self.multi_buffer) {
-            (EngineKind::Vaes, Ok(engine), _) => engine.key(transform, keys.0, keys.1)?,
-            (EngineKind::IpsecMb, _, Ok(engine)) => {
-                Algorithm::MultiBuffer(Box::new(engine.key(transform, keys.0, keys.1)?))
-            }
-            _ => {
-                let key = self.portable.key(transform, cipher_key, integrity_key)?;
-                Algorithm::Portable(Box::new(key))
-            }
-        };
-        Ok(Key::new(algorithm))
+        self.key_among(1, transform, (cipher_key, integrity_key))
     }
 
     #[inline]
     fn prefetch(&self, key: &Key, payload: usize) {
         match &key.algorithm {
             Algorithm::Gcm(key) => key.prefetch(payload),
+            Algorithm::CompactGcm(key) => key.prefetch(payload),
             Algorithm::CbcHmac(key) => key.prefetch(),
             Algorithm::MultiBuffer(key) => prefetch::front(&**key, 5),
             Algorithm::Portable(key) => prefetch::front(&**key, 5),

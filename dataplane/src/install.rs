@@ -366,6 +366,8 @@ impl Installed {
         devices: &CryptoDevices,
     ) -> Result<(), Error> {
         let next = &plan.installed;
+        // Of each worker and direction.
+        let sas = next.sas.len() / (2 * plan.before_view.len().max(1));
         let mut choices = Vec::new();
         let each = || (0u32..).zip(next.iter().zip(&next.before));
         // Inbound SAs stay for a while when they are removed. Made apart from outbound ones, they do not hold their memory.
@@ -378,13 +380,12 @@ impl Installed {
             if old.is_some_and(|(old, terms)| terms == config && old.links == sa.links) {
                 continue;
             }
-            let (choice, key) =
-                engine
-                    .serve(config, sa.place.worker, devices)
-                    .map_err(|error| Error::Key {
-                        sa: config.name.clone(),
-                        error,
-                    })?;
+            let (choice, key) = engine
+                .serve(config, (sa.place.worker, sas), devices)
+                .map_err(|error| Error::Key {
+                    sa: config.name.clone(),
+                    error,
+                })?;
             choices.push((number, choice, key.standing()));
             if old.is_some() {
                 plan.moves.altered.push(number);

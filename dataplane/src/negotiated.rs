@@ -211,20 +211,19 @@ impl Negotiated {
         (engine, devices): (&GatewayEngine, &CryptoDevices),
         policy: &Installed,
     ) -> Result<Orders, Error> {
-        let worker = self.owner(&new);
+        let (worker, sas) = (self.owner(&new), self.per_worker());
         let mut orders = Orders::new();
         let mut made = Vec::new();
         // From the outermost inwards, so that each knows the slot of the one around it.
         let mut around: Option<&SaConfig> = None;
         for (depth, config) in new.sas.iter().enumerate().rev() {
             let mut config = config.clone();
-            let (choice, key) =
-                engine
-                    .serve(&config, worker, devices)
-                    .map_err(|error| Error::Key {
-                        sa: config.name.clone(),
-                        error,
-                    })?;
+            let (choice, key) = engine
+                .serve(&config, (worker, sas), devices)
+                .map_err(|error| Error::Key {
+                    sa: config.name.clone(),
+                    error,
+                })?;
             config.selectors = match depth {
                 0 => [new.selector.clone()].into(),
                 _ => Arc::default(),
@@ -285,6 +284,11 @@ impl Negotiated {
         }
         let least = (0u16..).zip(&self.load).min_by_key(|(_, count)| **count);
         least.map_or(0, |(worker, _)| worker)
+    }
+
+    /// How many SAs a worker has in one direction, about.
+    fn per_worker(&self) -> usize {
+        (self.indexed.0 + self.indexed.1) / self.slots.len().max(1)
     }
 
     /// Gives an SA its slot.
@@ -564,7 +568,7 @@ impl Negotiated {
         (local, remote): (SocketAddr, SocketAddr),
         (engine, devices): (&GatewayEngine, &CryptoDevices),
     ) -> Result<Orders, Error> {
-        let mut orders = Orders::new();
+        let (mut orders, sas) = (Orders::new(), self.per_worker());
         let Some(child) = self.children.get_mut(&id) else {
             return Ok(orders);
         };
@@ -578,7 +582,7 @@ impl Negotiated {
             }
             let worker = sa.place.worker;
             let (_, key) = engine
-                .serve(config, worker, devices)
+                .serve(config, (worker, sas), devices)
                 .map_err(|error| Error::Key {
                     sa: config.name.clone(),
                     error,

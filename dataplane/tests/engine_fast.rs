@@ -4,14 +4,69 @@
 #[path = "../ipsec/tests/engine_vectors/mod.rs"]
 mod engine_vectors;
 
+use std::cell::Cell;
+
 use engine_vectors::*;
 use portcullis::engine::{Choice, FastEngine};
-use portcullis_config::{Cipher, EngineKind, Integrity, Transform};
+use portcullis_config::{Cipher, EngineKind, Integrity, Secret, Transform};
 use portcullis_ipsec::engine::portable::Portable;
+use portcullis_ipsec::engine::{AhJob, Engine, EspJob, KeyError};
 
-/// The default order, and that in which the library has all it can.
-fn engines() -> [FastEngine; 2] {
-    [FastEngine::new(), library()]
+/// An engine whose keys are made, in turn, as if there were so many SAs.
+struct Among {
+    engine: FastEngine,
+    sas: [usize; 2],
+    made: Cell<usize>,
+}
+
+impl Among {
+    fn new(engine: FastEngine, sas: [usize; 2]) -> Self {
+        let made = Cell::new(0);
+        Among { engine, sas, made }
+    }
+}
+
+impl Engine for Among {
+    type Key = <FastEngine as Engine>::Key;
+
+    fn key(
+        &self,
+        transform: Transform,
+        cipher_key: &Secret,
+        integrity_key: &Secret,
+    ) -> Result<Self::Key, KeyError> {
+        self.made.set(self.made.get() + 1);
+        let sas = self.sas[self.made.get() % 2];
+        self.engine
+            .key_among(sas, transform, (cipher_key, integrity_key))
+    }
+
+    fn seal(&mut self, jobs: &mut [EspJob<'_, Self::Key>]) {
+        self.engine.seal(jobs);
+    }
+
+    fn open(&mut self, jobs: &mut [EspJob<'_, Self::Key>]) {
+        self.engine.open(jobs);
+    }
+
+    fn sign(&mut self, jobs: &mut [AhJob<'_, Self::Key>]) {
+        self.engine.sign(jobs);
+    }
+
+    fn verify(&mut self, jobs: &mut [AhJob<'_, Self::Key>]) {
+        self.engine.verify(jobs);
+    }
+}
+
+/// The default order, for few SAs, many, and both mixed, and that in which the library has all it can.
+fn engines() -> [Among; 4] {
+    const MANY: usize = 100_000;
+    [
+        Among::new(FastEngine::new(), [1, 1]),
+        Among::new(FastEngine::new(), [MANY, MANY]),
+        Among::new(FastEngine::new(), [1, MANY]),
+        Among::new(library(), [1, 1]),
+    ]
 }
 
 fn library() -> FastEngine {

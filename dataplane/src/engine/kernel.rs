@@ -6,10 +6,26 @@ use portcullis_ipsec::engine::parts::salted;
 use portcullis_ipsec::engine::{EspJob, KeyError};
 use vaes::{EspPacket, Hash, cbc_hmac, gcm};
 
-use super::{Algorithm, BURST};
+use super::{Algorithm, BURST, again, mark};
 
 /// A packet of AES-GCM.
-pub(super) type Packet<'a> = EspPacket<'a, gcm::Key>;
+pub(super) type Packet<'a, S = gcm::Wide> = EspPacket<'a, gcm::Key<S>>;
+
+/// True for AES-GCM with a compact key.
+pub(super) fn is_compact(algorithm: &Algorithm) -> bool {
+    matches!(algorithm, Algorithm::CompactGcm(_))
+}
+
+/// The packet of a job.
+#[inline(always)]
+pub(super) fn packet<'a, S: gcm::Schedule>(key: &'a gcm::Key<S>, job: Job<'a>) -> Packet<'a, S> {
+    Packet {
+        key,
+        packet: job.packet,
+        sequence_high: job.sequence_high,
+        ok: false,
+    }
+}
 
 /// The kernels have an algorithm for it.
 pub(super) fn has(transform: Transform) -> bool {
@@ -39,12 +55,12 @@ impl KernelEngine {
         Ok(KernelEngine { gcm, cbc_hmac })
     }
 
-    /// The caller has checked the lengths of the keys.
+    /// The caller has checked the lengths of the keys. `compact`: it will seldom be found in the CPU's caches.
     pub(super) fn key(
         &self,
         transform: Transform,
-        cipher_key: &[u8],
-        integrity_key: &[u8],
+        (cipher_key, integrity_key): (&[u8], &[u8]),
+        compact: bool,
     ) -> Result<Algorithm, KeyError> {
         if let Some(hash) = hash(transform) {
             let key = self.cbc_hmac.key(hash, cipher_key, integrity_key);
@@ -54,30 +70,48 @@ impl KernelEngine {
             return Err(KeyError::Unsupported);
         };
         let (key, salt) = salted(cipher_key)?;
-        let key = self.gcm.key(key, salt, icv.bytes());
-        key.map(Algorithm::Gcm).ok_or(KeyError::Length)
+        let (gcm, icv_len) = (&self.gcm, icv.bytes());
+        let algorithm = match compact {
+            false => gcm.key(key, salt, icv_len).map(Algorithm::Gcm),
+            true => gcm.key(key, salt, icv_len).map(Algorithm::CompactGcm),
+        };
+        algorithm.ok_or(KeyError::Length)
     }
 
-    /// Seals those of up to [`BURST`] packets of AES-GCM that are there; bit i of the answer is set if the i-th is done.
+    /// Seals or opens those of up to [`BURST`] packets of AES-GCM that are there; bit i of the answer is set if the
+    /// i-th is sealed, or authentic.
     #[inline(always)]
-    pub(super) fn seal<'p>(&self, packets: impl Iterator<Item = Option<Packet<'p>>>) -> u64 {
-        self.gcm.seal_burst(packets)
+    pub(super) fn run<'p, S: gcm::Schedule, const SEAL: bool>(
+        &self,
+        packets: impl Iterator<Item = Option<Packet<'p, S>>>,
+    ) -> u64 {
+        match SEAL {
+            true => self.gcm.seal_burst(packets),
+            false => self.gcm.open_burst(packets),
+        }
     }
 
-    /// Opens them; bit i of the answer is set if the i-th is authentic.
-    #[inline(always)]
-    pub(super) fn open<'p>(&self, packets: impl Iterator<Item = Option<Packet<'p>>>) -> u64 {
-        self.gcm.open_burst(packets)
-    }
-
-    /// Seals those of up to [`BURST`] jobs that are of AES-CBC with HMAC.
-    pub(super) fn seal_cbc_hmac(&self, jobs: &mut [Job<'_>]) {
+    /// Seals those of up to [`BURST`] jobs that are of AES-GCM with a compact key, or of AES-CBC with HMAC.
+    pub(super) fn seal_others(&self, jobs: &mut [Job<'_>]) {
+        self.run_compact::<true>(jobs);
         each(jobs, |packets| self.cbc_hmac.seal(packets));
     }
 
     /// Opens them.
-    pub(super) fn open_cbc_hmac(&self, jobs: &mut [Job<'_>]) {
+    pub(super) fn open_others(&self, jobs: &mut [Job<'_>]) {
+        self.run_compact::<false>(jobs);
         each(jobs, |packets| self.cbc_hmac.open(packets));
+    }
+
+    fn run_compact<const SEAL: bool>(&self, jobs: &mut [Job<'_>]) {
+        if !jobs.iter().any(|job| is_compact(&job.key.algorithm)) {
+            return;
+        }
+        let done = self.run::<_, SEAL>(jobs.iter_mut().map(|job| match &job.key.algorithm {
+            Algorithm::CompactGcm(key) => Some(packet(key, again(job)?)),
+            _ => None,
+        }));
+        mark(jobs, done);
     }
 }
 
