@@ -11,6 +11,8 @@ pub(crate) trait Word: Copy + Ord + Into<u128> {
     const MAX: Self;
     /// Ends that are compared in one go, at the end of a lookup.
     const WINDOW: usize;
+    /// So few ends are all compared, without an index: as fast as to look where they are.
+    const FEW: usize;
     /// Of a number that fits.
     fn from_wide(wide: u128) -> Self;
     /// `(self - low) >> shift`, which the index is built to keep small.
@@ -18,10 +20,11 @@ pub(crate) trait Word: Copy + Ord + Into<u128> {
 }
 
 macro_rules! word {
-    ($type:ty, $window:literal) => {
+    ($type:ty, $window:literal, $few:literal) => {
         impl Word for $type {
             const MAX: Self = <$type>::MAX;
             const WINDOW: usize = $window;
+            const FEW: usize = $few;
             fn from_wide(wide: u128) -> Self {
                 wide as $type
             }
@@ -33,9 +36,9 @@ macro_rules! word {
     };
 }
 
-word!(u16, 8);
-word!(u32, 4);
-word!(u128, 4);
+word!(u16, 8, 16);
+word!(u32, 4, 16);
+word!(u128, 4, 4);
 
 /// Slots hold a node's number or, with this bit, the position of a window.
 const WINDOW_AT: u32 = 1 << 31;
@@ -54,23 +57,32 @@ struct Node<W> {
 pub(crate) struct Intervals<W> {
     /// Ascending, and padded so that every window is a whole one.
     ends: Box<[W]>,
+    /// They are few, padded to as many as are compared then.
+    few: bool,
     nodes: Vec<Node<W>>,
     slots: Vec<u32>,
     root: u32,
+    count: u32,
 }
 
 impl<W: Word> Intervals<W> {
     /// Of ends in ascending order, each once, without the greatest number.
     pub(crate) fn new(mut ends: Vec<W>) -> Self {
         let len = ends.len();
-        ends.extend(std::iter::repeat_n(W::MAX, W::WINDOW));
+        let few = len <= W::FEW;
+        let padding = if few { W::FEW - len } else { W::WINDOW };
+        ends.extend(std::iter::repeat_n(W::MAX, padding));
         let mut intervals = Intervals {
             ends: ends.into(),
+            few,
+            count: len as u32 + 1,
             nodes: Vec::new(),
             slots: Vec::new(),
             root: 0,
         };
-        intervals.root = intervals.divide(0, len);
+        if !few {
+            intervals.root = intervals.divide(0, len);
+        }
         intervals
     }
 
@@ -124,12 +136,16 @@ impl<W: Word> Intervals<W> {
 
     /// Number of intervals.
     pub(crate) fn count(&self) -> u32 {
-        (self.ends.len() - W::WINDOW) as u32 + 1
+        self.count
     }
 
     /// How many ends lie before `number`.
     #[inline]
     pub(crate) fn rank(&self, number: W) -> u32 {
+        if self.few {
+            let ends = self.ends.get(..W::FEW).unwrap_or_default();
+            return behind(ends, number);
+        }
         let mut slot = self.root;
         while slot & WINDOW_AT == 0 {
             let Some(node) = self.nodes.get(slot as usize) else {
@@ -144,17 +160,19 @@ impl<W: Word> Intervals<W> {
             .ends
             .get(start as usize..start as usize + W::WINDOW)
             .unwrap_or_default();
-        start
-            + window
-                .iter()
-                .map(|end| u32::from(*end < number))
-                .sum::<u32>()
+        start + behind(window, number)
     }
 
     /// Bytes in use.
     pub(crate) fn memory(&self) -> usize {
         size_of_val(&*self.ends) + size_of_val(&*self.nodes) + size_of_val(&*self.slots)
     }
+}
+
+/// How many of these ends lie before `number`.
+#[inline(always)]
+fn behind<W: Word>(ends: &[W], number: W) -> u32 {
+    ends.iter().map(|end| u32::from(*end < number)).sum()
 }
 
 const FIRST_V4: Address = Address::v4([0; 4]);
