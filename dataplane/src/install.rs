@@ -84,6 +84,15 @@ pub(crate) struct Links {
     pub(crate) is_outer: bool,
 }
 
+/// The first half of SHA-256: two keys of one gateway do not meet in that by chance, and there may be millions.
+type KeyDigest = [u8; 16];
+
+fn digest(key: &[u8]) -> KeyDigest {
+    let mut half = KeyDigest::default();
+    half.copy_from_slice(&Sha256::digest(key)[..size_of::<KeyDigest>()]);
+    half
+}
+
 /// A policy in force, and where its SAs are.
 #[derive(Debug, Default)]
 pub struct Installed {
@@ -98,7 +107,7 @@ pub struct Installed {
     /// Outbound SAs, sorted by SPI.
     by_spi: Vec<u32>,
     /// Digests of keys under which an SA that has gone counted: no other SA may count under them again.
-    spent: Arc<HashSet<[u8; 32]>>,
+    spent: Arc<HashSet<KeyDigest>>,
 }
 
 /// What brings the workers to another policy.
@@ -290,8 +299,7 @@ impl Installed {
 
     /// RFC 4106 2: a new SA counts from 1, so the key of one that has counted already is not for it, however long ago
     /// that was. Gives all such keys as they are then.
-    fn spent_keys(&self, policy: &Policy, moves: &Moves) -> Result<Arc<HashSet<[u8; 32]>>, Error> {
-        let digest = |key: &[u8]| <[u8; 32]>::from(Sha256::digest(key));
+    fn spent_keys(&self, policy: &Policy, moves: &Moves) -> Result<Arc<HashSet<KeyDigest>>, Error> {
         let mut gone = numbered(&self.policy.sas, &moves.removed)
             .filter_map(nonce_key)
             .peekable();
