@@ -237,8 +237,8 @@ impl FastEngine {
         done | engine::answers(&places, &others)
     }
 
-    /// Runs every job that is not of AES-GCM by the kernel, or whose key is compact: those of its other algorithms and of the library together,
-    /// those of the portable engine one by one.
+    /// Runs every job that is not of AES-GCM by the kernel, or whose key is compact: those of the kernels and of the
+    /// library together, those of the portable engine one by one.
     fn others(
         &mut self,
         jobs: &mut [EspJob<'_, Key>],

@@ -233,3 +233,31 @@ impl AddressIntervals {
         self.v4.memory() + self.v6.memory()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As many ends as are compared without an index, fewer, and more; close together and far apart.
+    #[test]
+    fn ranks_are_those_of_a_linear_search() {
+        for count in 0..=40u32 {
+            for step in [1, 2, 77, 100_000_000] {
+                let ends: Vec<u32> = (0..count)
+                    .map(|n| 5 + n * step.min(u32::MAX / 41))
+                    .collect();
+                let intervals = Intervals::new(ends.clone());
+                assert_eq!(intervals.count(), count + 1);
+                let near = ends.iter().flat_map(|&end| [end - 1, end, end + 1]);
+                for number in near.chain([0, u32::MAX]) {
+                    let linear = ends.iter().filter(|&&end| end < number).count();
+                    assert_eq!(
+                        intervals.rank(number),
+                        linear as u32,
+                        "{number} of {ends:?}"
+                    );
+                }
+            }
+        }
+    }
+}

@@ -55,7 +55,8 @@ pub trait Schedule: Sized + 'static {
 /// touches the end of the powers, the round keys and the beginning of the counters: they are neighbours.
 #[repr(C, align(64))]
 pub struct Wide {
-    /// H^n times x at POWERS - n; then the round keys.
+    /// H^n times x at POWERS - n; then the round keys. Those are also what a vector of powers has behind H, where the
+    /// packet's vector has zeros.
     blocks: [Block; POWERS + ROUND_KEYS],
     /// What a counter changes in the first column of the state by the end of round 1; where, says [`counter_place`].
     counters: [u32; WORDS],
@@ -64,7 +65,7 @@ pub struct Wide {
 /// What a packet cannot do without, in 8 cache lines: for so many SAs that reading more takes longer than computing it.
 #[repr(C, align(64))]
 pub struct Compact {
-    /// H^n times x at NEAR_POWERS - n; then the round keys.
+    /// H^n times x at NEAR_POWERS - n; then the round keys, as in [`Wide`].
     blocks: [Block; CORE],
 }
 
