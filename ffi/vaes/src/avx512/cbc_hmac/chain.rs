@@ -5,28 +5,32 @@ use core::arch::x86_64::*;
 
 use super::key::Schedule;
 use super::lane::Lanes;
-use super::words::{transpose_blocks, transpose_words};
+use super::words::{big_endian, transpose_blocks, transpose_words};
 use crate::avx512::vector::{self, Block, V};
 
 /// Chains in a vector. Of sixteen, the first has every fourth, so that words of four vectors are in order when they are
 /// brought together.
 const CHAINS: usize = 4;
 /// A vector for each four of sixteen chains.
-type Sixteen = [V; 16 / CHAINS];
+pub(super) type Sixteen = [V; 16 / CHAINS];
 /// Blocks of a chain that are encrypted in one go: as much as a block of a hash function.
 pub(super) const BLOCKS: usize = 4;
+/// A part of each payload.
+type Blocks<const N: usize> = [[Sixteen; N]; BLOCKS];
 
-/// Where there are no chains: any number that is compiled anyway.
-pub(super) const NO_ROUNDS: usize = 10;
+/// Where there are no chains.
+pub(super) const NO_ROUNDS: usize = 0;
+/// Rounds of AES-256, and one: the first key; and another, for a number of four bits never to be out of bounds.
+const KEYS: usize = 16;
 
 /// Sixteen packets, or twice as many (`N`), that are encrypted, 64 bytes of each in one go; their keys have `R` rounds.
 pub(super) struct Chains<const R: usize, const N: usize> {
     /// Of each round, the key of each chain.
-    keys: [[Sixteen; N]; 15],
+    keys: [[Sixteen; N]; KEYS],
     /// The last blocks that were encrypted, or the IVs.
     last: [Sixteen; N],
-    /// The blocks in hand.
-    blocks: [[Sixteen; N]; BLOCKS],
+    /// Those of the part in hand and of the one before or behind it: of even and of odd parts.
+    parts: [Blocks<N>; 2],
 }
 
 impl<const R: usize, const N: usize> Chains<R, N> {
@@ -35,9 +39,9 @@ impl<const R: usize, const N: usize> Chains<R, N> {
     pub(super) fn none() -> Self {
         let none = [[vector::zero(); 16 / CHAINS]; N];
         Chains {
-            keys: [none; 15],
+            keys: [none; KEYS],
             last: none,
-            blocks: [none; BLOCKS],
+            parts: [[none; BLOCKS]; 2],
         }
     }
 
@@ -61,18 +65,18 @@ impl<const R: usize, const N: usize> Chains<R, N> {
         vector::wipe(self.keys.as_flattened_mut().as_flattened_mut());
     }
 
-    /// The words of what was encrypted last, of sixteen chains.
+    /// The words of the `n`th block of the `step`th part, encrypted, of sixteen chains.
     #[inline]
-    #[target_feature(enable = "avx512f")]
-    pub(super) fn words(&self, group: usize) -> [V; 16] {
-        let mut words = [vector::zero(); 16];
-        for (blocks, words) in self.blocks.iter().zip(words.as_chunks_mut().0) {
-            *words = transpose_words(blocks[group]);
+    #[target_feature(enable = "avx512f,avx512bw")]
+    pub(super) fn words(&self, step: usize, n: usize, group: usize) -> [V; 4] {
+        let mut words = transpose_words(self.parts[step % 2][n % BLOCKS][group]);
+        for word in &mut words {
+            *word = big_endian(*word);
         }
         words
     }
 
-    /// Takes the `step`th 64 bytes of each payload.
+    /// Takes the `step`th part of each payload, 64 bytes.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,bmi2")]
     pub(super) fn take(&mut self, lanes: &Lanes<'_>, step: usize) {
@@ -86,20 +90,22 @@ impl<const R: usize, const N: usize> Chains<R, N> {
                     lanes.payload_part(lane(group, n, i), step)
                 };
             }
-            for (blocks, row) in self.blocks.iter_mut().zip(transpose_blocks(rows)) {
+            let blocks = self.parts[step % 2].iter_mut();
+            for (blocks, row) in blocks.zip(transpose_blocks(rows)) {
                 blocks[group][n] = row;
             }
         }
     }
 
-    /// Writes what was encrypted in their place.
+    /// Writes what was encrypted in its place.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,bmi2")]
     pub(super) fn put(&mut self, lanes: &mut Lanes<'_>, step: usize) {
         let whole = lanes.payloads_are_whole(step);
+        let [a, b, c, d] = &self.parts[step % 2];
         for (group, n) in each::<N>() {
-            let rows = transpose_blocks(self.blocks.map(|blocks| blocks[group][n]));
-            for (i, row) in rows.into_iter().enumerate() {
+            let blocks = [a, b, c, d].map(|blocks| blocks[group][n]);
+            for (i, row) in transpose_blocks(blocks).into_iter().enumerate() {
                 if whole {
                     lanes.set_payload(lane(group, n, i), step, row);
                 } else {
@@ -109,36 +115,61 @@ impl<const R: usize, const N: usize> Chains<R, N> {
         }
     }
 
-    /// Encrypts what was taken.
+    /// Encrypts the `step`th part.
     // Apart, else the compiler unrolls it and moves keys about.
     #[inline(never)]
     #[target_feature(enable = "avx512f,vaes")]
-    pub(super) fn encrypt(&mut self) {
+    pub(super) fn encrypt(&mut self, step: usize) {
         for n in 0..BLOCKS {
-            self.encrypt_blocks(n);
+            let mut chains = self.last;
+            for (group, chains) in chains.iter_mut().enumerate() {
+                *chains = self.start(step, n, group);
+            }
+            for r in 1..R {
+                for (group, chains) in chains.iter_mut().enumerate() {
+                    self.round(r, group, chains);
+                }
+            }
+            for (group, chains) in chains.into_iter().enumerate() {
+                self.finish(step, n, group, chains);
+            }
         }
     }
 
-    /// Encrypts the `n`th block of each chain of what was taken; to be called in order.
+    /// Begins to encrypt the `n`th block of the `step`th part, of sixteen chains. What is in hand is returned, for it
+    /// to stay in registers.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn start(&self, step: usize, n: usize, group: usize) -> Sixteen {
+        let mut chains = self.last[group];
+        let (blocks, keys) = (
+            &self.parts[step % 2][n % BLOCKS][group],
+            &self.keys[0][group],
+        );
+        for ((chain, block), key) in chains.iter_mut().zip(blocks).zip(keys) {
+            *chain = _mm512_ternarylogic_epi32::<0x96>(*chain, *block, *key);
+        }
+        chains
+    }
+
+    /// The `r`th round, one of those between the first key and the last round.
     #[inline]
     #[target_feature(enable = "avx512f,vaes")]
-    pub(super) fn encrypt_blocks(&mut self, n: usize) {
-        let [first, keys @ ..] = &self.keys;
-        let (mut last, blocks) = (self.last, &mut self.blocks[n]);
-        for (group, n) in each::<N>() {
-            let (block, key) = (blocks[group][n], first[group][n]);
-            last[group][n] = _mm512_ternarylogic_epi32::<0x96>(last[group][n], block, key);
+    pub(super) fn round(&self, r: usize, group: usize, chains: &mut Sixteen) {
+        for (chain, key) in chains.iter_mut().zip(&self.keys[r % KEYS][group]) {
+            *chain = _mm512_aesenc_epi128(*chain, *key);
         }
-        for keys in &keys[..R - 1] {
-            for (group, n) in each::<N>() {
-                last[group][n] = _mm512_aesenc_epi128(last[group][n], keys[group][n]);
-            }
+    }
+
+    /// The last round.
+    #[inline]
+    #[target_feature(enable = "avx512f,vaes")]
+    pub(super) fn finish(&mut self, step: usize, n: usize, group: usize, mut chains: Sixteen) {
+        for (chain, key) in chains.iter_mut().zip(&self.keys[R % KEYS][group]) {
+            *chain = _mm512_aesenclast_epi128(*chain, *key);
         }
-        for (group, n) in each::<N>() {
-            last[group][n] = _mm512_aesenclast_epi128(last[group][n], keys[R - 1][group][n]);
-        }
-        *blocks = last;
-        self.last = last;
+        self.parts[step % 2][n % BLOCKS][group] = chains;
+        self.last[group] = chains;
     }
 }
 

@@ -1,6 +1,6 @@
 //! The hash functions of HMAC.
 
-use super::chain::Chains;
+use super::beside::Beside;
 use super::words::{Word, Words};
 use super::{sha1, sha256};
 use crate::Hash;
@@ -21,21 +21,20 @@ pub(super) const fn start(hash: Hash) -> State {
     }
 }
 
-/// Hashes a block of each message whose bit is set in `taken`; `words` behind the block may be overwritten. Meanwhile
-/// encrypts what `chains` have taken: the CPU has time for it, since each round of a hash function waits for the one
-/// before.
+/// Hashes a block of each message whose bit is set in `taken`; `words` may be overwritten. Meanwhile does what is to be
+/// done `beside`.
 #[inline]
-#[target_feature(enable = "avx512f,vaes")]
+#[target_feature(enable = "avx512f,avx512bw,vaes")]
 pub(super) fn compress<const SHA256: bool, const R: usize, const N: usize>(
     state: &mut [Word<N>; 8],
     words: &mut Words<N>,
     taken: u32,
-    chains: Option<&mut Chains<R, N>>,
+    beside: Option<Beside<'_, R, N>>,
 ) {
     if SHA256 {
-        sha256::compress(state, words, taken, chains);
+        sha256::compress(state, words, taken, beside);
     } else {
-        sha1::compress(state, words, taken, chains);
+        sha1::compress(state, words, taken, beside);
     }
 }
 

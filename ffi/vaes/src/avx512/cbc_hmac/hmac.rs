@@ -1,22 +1,18 @@
 //! HMAC (RFC 2104) of up to thirty-two packets side by side.
 
+use super::beside::Beside;
 use super::chain::{Chains, NO_ROUNDS};
 use super::hash::compress;
 use super::lane::{LANES, Lanes};
-use super::words::{BLOCK_WORDS, WORDS, Word, Words, all, big_endian, transpose};
+use super::words::{BLOCK_WORDS, FIRST, WORDS, Word, Words, all, big_endian, transpose};
 use crate::avx512::vector::{self, V};
-
-/// Words of SPI, sequence number and IV; so many are the rest of each 64 bytes of payload.
-const CARRIED: usize = 6;
 
 /// The states of sixteen packets, or twice as many (`N`).
 pub(super) struct Hmac<const SHA256: bool, const N: usize> {
     inner: [Word<N>; 8],
     outer: [Word<N>; 8],
-    /// Of the blocks in hand.
-    words: Words<N>,
-    /// Of the next block, what is known before.
-    carried: [Word<N>; CARRIED],
+    /// Of the blocks in hand, and of those behind them, by turns.
+    words: [Words<N>; 2],
 }
 
 impl<const SHA256: bool, const N: usize> Hmac<SHA256, N> {
@@ -26,8 +22,7 @@ impl<const SHA256: bool, const N: usize> Hmac<SHA256, N> {
         Hmac {
             inner: [all(0); 8],
             outer: [all(0); 8],
-            words: [all(0); WORDS],
-            carried: [all(0); CARRIED],
+            words: [[all(0); WORDS]; 2],
         }
     }
 
@@ -43,32 +38,6 @@ impl<const SHA256: bool, const N: usize> Hmac<SHA256, N> {
             for n in 0..8 {
                 self.inner[n][half] = words[n];
                 self.outer[n][half] = words[n + 8];
-            }
-        }
-    }
-
-    /// Takes what stands before the payloads.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,vaes,bmi2")]
-    pub(super) fn begin_chains(&mut self, lanes: &Lanes<'_>) {
-        self.take(lanes, 0);
-        self.carried.copy_from_slice(&self.words[..CARRIED]);
-    }
-
-    /// Takes the next block of each packet as it has just been encrypted, which is sooner than reading what has just
-    /// been written.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,vaes,bmi2")]
-    pub(super) fn take_chains<const R: usize>(&mut self, chains: &Chains<R, N>) {
-        self.words[..CARRIED].copy_from_slice(&self.carried);
-        for half in 0..N {
-            let words = chains.words(half);
-            for (n, word) in words.into_iter().enumerate() {
-                let word = big_endian(word);
-                match (CARRIED + n).checked_sub(BLOCK_WORDS) {
-                    None => self.words[CARRIED + n][half] = word,
-                    Some(n) => self.carried[n][half] = word,
-                }
             }
         }
     }
@@ -89,23 +58,43 @@ impl<const SHA256: bool, const N: usize> Hmac<SHA256, N> {
                     *row = big_endian(lanes.block_part(16 * half + i, step));
                 }
             }
-            for (word, row) in self.words.iter_mut().zip(transpose(rows)) {
+            let words = self.words[step % 2].iter_mut().skip(FIRST);
+            for (word, row) in words.zip(transpose(rows)) {
                 word[half] = row;
             }
         }
     }
 
-    /// Hashes them, of each packet that has so many blocks, and encrypts what `chains` have taken.
+    /// Hashes them, of each packet that has so many blocks.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,vaes,bmi2")]
-    pub(super) fn step<const R: usize>(
+    pub(super) fn step(&mut self, lanes: &Lanes<'_>, step: usize) {
+        let (taken, beside) = (lanes.with_block(step), None::<Beside<'_, NO_ROUNDS, N>>);
+        compress::<SHA256, _, N>(&mut self.inner, &mut self.words[step % 2], taken, beside);
+    }
+
+    /// The same; meanwhile the next part of each payload is encrypted, which `chains` have taken, and if that and the
+    /// one before are whole, the words of the next block are made: sooner than by reading what has just been written.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,vaes,bmi2")]
+    pub(super) fn step_beside<const R: usize>(
         &mut self,
         lanes: &Lanes<'_>,
         step: usize,
-        chains: Option<&mut Chains<R, N>>,
+        chains: &mut Chains<R, N>,
     ) {
-        let taken = lanes.with_block(step);
-        compress::<SHA256, R, N>(&mut self.inner, &mut self.words, taken, chains);
+        let [even, odd] = &mut self.words;
+        let (now, words) = match step % 2 {
+            0 => (even, odd),
+            _ => (odd, even),
+        };
+        let (taken, step) = (lanes.with_block(step), step + 1);
+        let beside = Beside {
+            chains,
+            step,
+            words,
+        };
+        compress::<SHA256, R, N>(&mut self.inner, now, taken, Some(beside));
     }
 
     /// Hashes the inner hashes behind the outer key block: the outputs for all packets. The states are overwritten.
@@ -113,20 +102,21 @@ impl<const SHA256: bool, const N: usize> Hmac<SHA256, N> {
     #[target_feature(enable = "avx512f,avx512bw,vaes")]
     pub(super) fn finish(&mut self, tags: &mut [V; LANES]) {
         let length = if SHA256 { 8 } else { 5 };
-        self.words[..BLOCK_WORDS].fill(all(0));
-        self.words[..length].copy_from_slice(&self.inner[..length]);
+        let (_, words) = self.words[0].split_at_mut(FIRST);
+        words[..BLOCK_WORDS].fill(all(0));
+        words[..length].copy_from_slice(&self.inner[..length]);
         // FIPS 180-4 5.1.1: a bit, and the length in bits.
-        self.words[length] = all(1 << 31);
-        self.words[15] = all(8 * (64 + 4 * length as u32));
-        let chains = None::<&mut Chains<NO_ROUNDS, N>>;
-        compress::<SHA256, _, N>(&mut self.outer, &mut self.words, !0, chains);
+        words[length] = all(1 << 31);
+        words[15] = all(8 * (64 + 4 * length as u32));
+        let beside = None::<Beside<'_, NO_ROUNDS, N>>;
+        compress::<SHA256, _, N>(&mut self.outer, &mut self.words[0], !0, beside);
         for (half, tags) in tags.chunks_exact_mut(16).take(N).enumerate() {
             let mut rows = [vector::zero(); 16];
-            for (row, word) in rows.iter_mut().zip(self.outer) {
+            for (row, word) in rows.iter_mut().zip(&self.outer) {
                 *row = word[half];
             }
-            for (tag, row) in tags.iter_mut().zip(transpose(rows)) {
-                *tag = big_endian(row);
+            for (tag, row) in tags.iter_mut().zip(&transpose(rows)) {
+                *tag = big_endian(*row);
             }
         }
         for states in [&mut self.inner, &mut self.outer] {

@@ -1,6 +1,6 @@
 //! Bursts: the packets that go together, thirty-two at a time.
 
-use super::chain::{self, Chains, NO_ROUNDS};
+use super::chain::{self, Chains};
 use super::hmac::Hmac;
 use super::key::Key;
 use super::known_answer;
@@ -70,6 +70,7 @@ fn run<const SEAL: bool>(packets: &mut [EspPacket<'_, Key>]) {
                 lanes.add(i, p.key, p.packet, p.sequence_high);
             }
         }
+        lanes.complete();
         let lanes = &mut lanes;
         done |= match wanted {
             _ if lanes.count() == 0 => 0,
@@ -99,12 +100,12 @@ fn group<const SEAL: bool, const SHA256: bool, const R: usize>(lanes: &mut Lanes
         (false, _) => verify::<SHA256, 2>(lanes, &mut tags),
     }
     let mut done = 0;
-    for ((place, schedule, body, icv), tag) in lanes.each().zip(tags) {
+    for ((place, schedule, iv, payload, icv), tag) in lanes.each().zip(&tags) {
         if SEAL {
-            vector::store_part(icv, tag);
-        } else if !vector::are_part(icv, tag) {
+            vector::store_part(icv, *tag);
+        } else if !vector::are_part(icv, *tag) {
             continue;
-        } else if let Some((iv, payload)) = body.iv_and_payload() {
+        } else {
             chain::decrypt::<R>(schedule, iv, payload);
         }
         done |= 1 << place;
@@ -123,29 +124,23 @@ fn seal<const SHA256: bool, const R: usize, const N: usize>(
     chains.begin(lanes);
     let mut hmac = Hmac::<SHA256, N>::none();
     hmac.begin(lanes);
-    hmac.begin_chains(lanes);
     let parts = lanes.most_parts();
-    let mut is_encrypted = false;
+    if parts > 0 {
+        chains.take(lanes, 0);
+        chains.encrypt(0);
+        chains.put(lanes, 0);
+    }
     for step in 0..lanes.most_blocks() {
-        if step < parts && !is_encrypted {
-            chains.take(lanes, step);
-            chains.encrypt();
-            chains.put(lanes, step);
-        }
-        if lanes.payloads_are_whole(step) {
-            hmac.take_chains(&chains);
-        } else {
+        let next = step + 1;
+        if step == 0 || !lanes.payloads_are_whole(step) {
             hmac.take(lanes, step);
         }
-        // Twice sixteen packets do not leave the CPU time, while one part is hashed by SHA-1, to encrypt the next.
-        let next = step + 1;
-        is_encrypted = (SHA256 || N == 1) && next < parts;
-        if is_encrypted {
+        if next < parts {
             chains.take(lanes, next);
-            hmac.step(lanes, step, Some(&mut chains));
+            hmac.step_beside(lanes, step, &mut chains);
             chains.put(lanes, next);
         } else {
-            hmac.step::<R>(lanes, step, None);
+            hmac.step(lanes, step);
         }
     }
     chains.wipe();
@@ -159,7 +154,7 @@ fn seal_few<const SHA256: bool, const R: usize>(lanes: &mut Lanes<'_>, tags: &mu
     chains.begin(lanes);
     for step in 0..lanes.most_parts() {
         chains.take(lanes, step);
-        chains.encrypt();
+        chains.encrypt(step);
         chains.put(lanes, step);
     }
     chains.wipe();
@@ -174,7 +169,7 @@ fn verify<const SHA256: bool, const N: usize>(lanes: &Lanes<'_>, tags: &mut [V; 
     hmac.begin(lanes);
     for step in 0..lanes.most_blocks() {
         hmac.take(lanes, step);
-        hmac.step::<NO_ROUNDS>(lanes, step, None);
+        hmac.step(lanes, step);
     }
     hmac.finish(tags);
 }

@@ -1,6 +1,9 @@
 //! The packets that go side by side, and what is derived from each.
 
 use core::arch::x86_64::*;
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+use std::slice;
 
 use super::key::{Key, Schedule};
 use crate::avx512::vector::{self, Block, V};
@@ -17,10 +20,9 @@ const BLOCK: usize = 64;
 /// what is of the packet.
 type Tail = [u8; 2 * BLOCK];
 
-/// Up to [`LANES`] packets; where there is none, nothing.
+/// Up to [`LANES`] packets.
 pub(super) struct Lanes<'a> {
-    /// From the SPI to the end of the payload.
-    bodies: [&'a mut [u8]; LANES],
+    bodies: [Body<'a>; LANES],
     icvs: [&'a mut [u8]; LANES],
     pub(super) schedules: [&'a Schedule; LANES],
     tails: [Tail; LANES],
@@ -29,7 +31,7 @@ pub(super) struct Lanes<'a> {
     /// Which packet of its burst each is.
     places: [usize; LANES],
     count: usize,
-    /// Of the shortest body.
+    /// Of the shortest body; nothing until all packets are there.
     shortest: usize,
 }
 
@@ -37,14 +39,14 @@ impl<'a> Lanes<'a> {
     #[inline(always)]
     pub(super) fn none() -> Self {
         Lanes {
-            bodies: std::array::from_fn(|_| Default::default()),
+            bodies: [const { Body::NONE }; LANES],
             icvs: std::array::from_fn(|_| Default::default()),
             schedules: [&Schedule::ZERO; LANES],
             tails: [[0; 2 * BLOCK]; LANES],
             blocks: [0; LANES],
             places: [0; LANES],
             count: 0,
-            shortest: usize::MAX,
+            shortest: 0,
         }
     }
 
@@ -74,12 +76,24 @@ impl<'a> Lanes<'a> {
         let bits = (BLOCK + body_len / BLOCK * BLOCK + end) as u64 * 8;
         *tail.get_mut(..BLOCK * blocks)?.last_chunk_mut()? = bits.to_be_bytes();
         self.blocks[lane] = body_len / BLOCK + blocks;
-        (self.bodies[lane], self.icvs[lane]) = packet.split_at_mut(body_len);
+        let (body, icv) = packet.split_at_mut(body_len);
+        (self.bodies[lane], self.icvs[lane]) = (Body::new(body), icv);
         self.schedules[lane] = key.schedule();
         self.places[lane] = place;
-        self.count += 1;
-        self.shortest = self.shortest.min(body_len);
+        (self.count, self.shortest) = (lane + 1, 0);
         Some(())
+    }
+
+    /// To be called when all packets are there. Where there is none, what is computed of whole blocks is computed of
+    /// the first one again, which is sooner than to ask each time whether there is one.
+    pub(super) fn complete(&mut self) {
+        let (bodies, none) = self.bodies.split_at_mut(self.count);
+        self.shortest = bodies.iter().map(|body| body.len).min().unwrap_or(0);
+        if let Some(first) = bodies.first() {
+            none.fill_with(|| Body { len: 0, ..*first });
+            let (schedules, none) = self.schedules.split_at_mut(self.count);
+            none.fill(schedules[0]);
+        }
     }
 
     pub(super) fn count(&self) -> usize {
@@ -93,7 +107,7 @@ impl<'a> Lanes<'a> {
 
     /// Those that are all of the packet.
     pub(super) fn whole_blocks(&self, lane: usize) -> &[[u8; BLOCK]] {
-        self.bodies[lane].as_chunks().0
+        self.bodies[lane].bytes().as_chunks().0
     }
 
     /// The most blocks that are hashed of a packet.
@@ -103,28 +117,42 @@ impl<'a> Lanes<'a> {
 
     /// The most parts of 64 bytes that a payload has.
     pub(super) fn most_parts(&self) -> usize {
-        let longest = self.bodies.iter().map(|body| body.len()).max().unwrap_or(0);
+        let longest = self.bodies.iter().map(|body| body.len).max().unwrap_or(0);
         longest.saturating_sub(PAYLOAD).div_ceil(BLOCK)
     }
 
-    /// The lanes that have so many blocks to hash, a bit each.
+    /// The lanes that have so many blocks to hash, a bit each; where there is no packet, any.
     #[inline]
     pub(super) fn with_block(&self, step: usize) -> u32 {
+        if self.blocks_are_whole(step) {
+            return !0;
+        }
         let bit = |(i, blocks): (usize, &usize)| u32::from(*blocks > step) << i;
         self.blocks.iter().enumerate().map(bit).sum()
     }
 
+    /// Of the first packet, where there is none.
     pub(super) fn iv(&self, lane: usize) -> &Block {
-        let iv = self.bodies[lane].get(HEADER..);
+        let lane = if lane < self.count { lane } else { 0 };
+        let iv = self.bodies[lane].bytes().get(HEADER..);
         iv.and_then(|iv| iv.first_chunk()).unwrap_or(&[0; 16])
     }
 
-    /// Of each packet: which one of the burst it is, the schedule of its key, its body and its ICV.
-    pub(super) fn each(&mut self) -> impl Iterator<Item = (usize, &Schedule, Body<'_>, &mut [u8])> {
+    /// Of each packet: which one of the burst it is, the schedule of its key, its IV and payload, and its ICV.
+    pub(super) fn each(
+        &mut self,
+    ) -> impl Iterator<Item = (usize, &Schedule, &Block, &mut [u8], &mut [u8])> {
         let places = self.places.iter().zip(&self.schedules).take(self.count);
         let parts = self.bodies.iter_mut().zip(&mut self.icvs);
-        let all = places.zip(parts);
-        all.map(|((place, schedule), (body, icv))| (*place, *schedule, Body(body), &mut **icv))
+        places.zip(parts).map(|((place, schedule), (body, icv))| {
+            let behind = body.bytes_mut().get_mut(HEADER..);
+            let parts = behind.and_then(|behind| behind.split_first_chunk_mut());
+            let (iv, payload): (&Block, &mut [u8]) = match parts {
+                Some((iv, payload)) => (iv, payload),
+                None => (&[0; 16], &mut []),
+            };
+            (*place, *schedule, iv, payload, &mut **icv)
+        })
     }
 
     /// Each packet has a `step`th 64 bytes of payload, all of them.
@@ -151,9 +179,9 @@ impl<'a> Lanes<'a> {
     #[target_feature(enable = "avx512f,avx512bw,bmi2")]
     pub(super) fn set_payload(&mut self, lane: usize, step: usize, v: V) {
         let start = PAYLOAD + BLOCK * step;
-        if self.has_chunk(lane, start) {
-            let body = self.bodies[lane].as_mut_ptr();
-            // SAFETY: `has_chunk` says that they are there.
+        if self.have_chunk(start) {
+            let body = self.bodies[lane].start.as_ptr();
+            // SAFETY: `have_chunk` says that they are there.
             let bytes = unsafe { &mut *body.add(start).cast::<[u8; BLOCK]>() };
             vector::store(bytes, v);
         }
@@ -166,37 +194,39 @@ impl<'a> Lanes<'a> {
         self.whole_chunk(lane, BLOCK * step)
     }
 
-    /// All packets have 64 bytes from `start` on, this one among them: no body of the `count` first is shorter than
-    /// `shortest`. (To ask each packet takes longer than to read it.)
+    /// All packets have 64 bytes from `start` on, and so has each body in `bodies`: it is that of a packet that is no
+    /// shorter than `shortest`, which is nothing until [`complete`](Self::complete) has seen to that.
     #[inline(always)]
-    fn has_chunk(&self, lane: usize, start: usize) -> bool {
+    fn have_chunk(&self, start: usize) -> bool {
         let last = self.shortest.checked_sub(BLOCK);
-        lane < self.count && last.is_some_and(|last| start <= last)
+        last.is_some_and(|last| start <= last)
     }
 
     /// 64 bytes of a packet, if all packets have them; else zeros.
     #[inline]
     #[target_feature(enable = "avx512f")]
     fn whole_chunk(&self, lane: usize, start: usize) -> V {
-        if !self.has_chunk(lane, start) {
+        if !self.have_chunk(start) {
             return vector::zero();
         }
+        let body = self.bodies[lane].start.as_ptr();
         // What follows the next part is asked for now: there are more packets than the CPU reads ahead of.
-        vector::ask(self.bodies[lane].as_ptr().wrapping_add(start + 2 * BLOCK));
-        // SAFETY: `has_chunk` says that they are there.
-        vector::load(unsafe { &*self.bodies[lane].as_ptr().add(start).cast::<[u8; BLOCK]>() })
+        vector::ask(body.wrapping_add(start + 2 * BLOCK));
+        // SAFETY: `have_chunk` says that they are there.
+        vector::load(unsafe { &*body.add(start).cast::<[u8; BLOCK]>() })
     }
 
     /// What there is of the `step`th 64 bytes of a payload.
     #[target_feature(enable = "avx512f,avx512bw,bmi2")]
     pub(super) fn payload_part(&self, lane: usize, step: usize) -> V {
-        part(self.bodies[lane], PAYLOAD + BLOCK * step)
+        part(self.bodies[lane].bytes(), PAYLOAD + BLOCK * step)
     }
 
     /// Writes it.
     #[target_feature(enable = "avx512f,avx512bw,bmi2")]
     pub(super) fn set_payload_part(&mut self, lane: usize, step: usize, v: V) {
-        match self.bodies[lane].get_mut(PAYLOAD + BLOCK * step..) {
+        let body = self.bodies[lane].bytes_mut();
+        match body.get_mut(PAYLOAD + BLOCK * step..) {
             Some(rest) if !rest.is_empty() => vector::store_part(rest, v),
             _ => {}
         }
@@ -205,7 +235,7 @@ impl<'a> Lanes<'a> {
     /// The `step`th block to hash, with what the hash function is given behind the packet.
     #[target_feature(enable = "avx512f,avx512bw,bmi2")]
     pub(super) fn block_part(&self, lane: usize, step: usize) -> V {
-        let body = &self.bodies[lane];
+        let body = self.bodies[lane].bytes();
         let part = part(body, BLOCK * step);
         let tail = step.checked_sub(body.len() / BLOCK);
         let tail = tail.and_then(|n| self.tails[lane].as_chunks().0.get(n));
@@ -223,12 +253,38 @@ fn part(body: &[u8], start: usize) -> V {
 }
 
 /// From the SPI to the end of the payload.
-pub(super) struct Body<'a>(&'a mut [u8]);
+struct Body<'a> {
+    start: NonNull<u8>,
+    len: usize,
+    packet: PhantomData<&'a mut [u8]>,
+}
 
 impl<'a> Body<'a> {
-    pub(super) fn iv_and_payload(self) -> Option<(&'a Block, &'a mut [u8])> {
-        let (iv, payload) = self.0.get_mut(HEADER..)?.split_first_chunk_mut()?;
-        Some((iv, payload))
+    const NONE: Self = Body {
+        start: NonNull::dangling(),
+        len: 0,
+        packet: PhantomData,
+    };
+
+    fn new(bytes: &'a mut [u8]) -> Self {
+        Body {
+            len: bytes.len(),
+            start: NonNull::from(bytes).cast(),
+            packet: PhantomData,
+        }
+    }
+
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: of a packet that is borrowed for 'a, which nothing else reads or writes while this is borrowed; or
+        // no bytes.
+        unsafe { slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+
+    #[inline]
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above; bodies that begin alike are of one packet and those behind the first have no bytes.
+        unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
     }
 }
 
@@ -239,7 +295,7 @@ mod tests {
     use crate::cbc_hmac::Kernel;
 
     #[test]
-    fn no_chunk_is_beyond_the_shortest_packet_or_of_none() {
+    fn no_chunk_is_beyond_the_shortest_packet() {
         let Ok(kernel) = Kernel::new() else {
             eprintln!("skipped: no kernel on this CPU");
             return;
@@ -250,16 +306,16 @@ mod tests {
             let shortest = PAYLOAD + 16 * blocks;
             let mut packets = [vec![0; shortest + icv], vec![0; shortest + 320 + icv]];
             let mut lanes = Lanes::none();
+            assert!(!lanes.have_chunk(0));
             for (place, packet) in packets.iter_mut().enumerate() {
                 assert!(lanes.add(place, &key, packet, None).is_some());
             }
+            assert!(!lanes.have_chunk(0));
+            lanes.complete();
             let starts = (0..shortest + 400).chain(usize::MAX - 200..=usize::MAX);
             for start in starts {
                 let is_there = start.checked_add(BLOCK).is_some_and(|end| end <= shortest);
-                assert_eq!(lanes.has_chunk(0, start), is_there, "{shortest} {start}");
-                assert_eq!(lanes.has_chunk(1, start), is_there, "{shortest} {start}");
-                assert!(!lanes.has_chunk(2, start));
-                assert!(!lanes.has_chunk(LANES - 1, start));
+                assert_eq!(lanes.have_chunk(start), is_there, "{shortest} {start}");
             }
         }
     }

@@ -3,8 +3,10 @@
 //!
 //! * [`words`] has the arithmetic and [`rounds`] the order of [`sha1`] and [`sha256`], which [`hash`] chooses from,
 //! * [`chain`] encrypts and decrypts, [`hmac`] makes tags, [`few`] those of packets that are too few to go side by side,
+//! * [`beside`] encrypts between the rounds of a hash function,
 //! * [`key`] expands keys, [`lane`] finds the parts of each packet, [`kernel`] seals and opens them.
 
+mod beside;
 mod chain;
 mod few;
 mod hash;

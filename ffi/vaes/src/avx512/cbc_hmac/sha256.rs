@@ -1,11 +1,12 @@
 //! SHA-256 (FIPS 180-4 6.2.2) of many messages at once.
 
-use super::chain::{BLOCKS, Chains};
+use super::beside::{Beside, PIECES, WITHIN};
+use super::chain::{NO_ROUNDS, Sixteen};
 use super::rounds::each_round;
 use super::words::{
-    Word, Words, add, add_taken, all, choose, hold, majority, parity, rotate, shift,
+    FIRST, Word, Words, add, add_taken, all, choose, hold, majority, parity, rotate, shift,
 };
-use crate::avx512::vector::InFrame;
+use crate::avx512::vector::{InFrame, zero};
 
 /// FIPS 180-4 5.3.3.
 pub(super) const START: [u32; 8] = [
@@ -20,7 +21,7 @@ pub(super) const START: [u32; 8] = [
 ];
 /// Of the 64, as many as there are words.
 const ROUNDS: usize = 16;
-const _: () = assert!(BLOCKS == 4);
+const _: () = assert!(4 * ROUNDS == PIECES * WITHIN);
 /// FIPS 180-4 4.2.2.
 #[rustfmt::skip]
 const K: [[u32; ROUNDS]; 4] = [
@@ -42,39 +43,53 @@ const K: [[u32; ROUNDS]; 4] = [
     ],
 ];
 
-/// Hashes a block into `state`, given its words, of each message whose bit is set in `taken`. With each quarter, a block of
-/// the `chains` is encrypted.
-// Apart, and in a loop that makes words for sixteen rounds too many: more code would not stay in the CPU's cache of
-// decoded instructions.
+/// Hashes a block into `state`, given its words, of each message whose bit is set in `taken`. Between the rounds does
+/// what is to be done `beside`.
+// Apart, and in a loop: more code would not stay in the CPU's cache of decoded instructions.
 #[inline(never)]
-#[target_feature(enable = "avx512f,vaes")]
+#[target_feature(enable = "avx512f,avx512bw,vaes")]
 pub(super) fn compress<const R: usize, const N: usize>(
     state: &mut [Word<N>; 8],
-    words: &Words<N>,
+    words: &mut Words<N>,
     taken: u32,
-    mut chains: Option<&mut Chains<R, N>>,
+    mut beside: Option<Beside<'_, R, N>>,
 ) {
     let mut k = InFrame::new(K);
-    let Some(w) = words.first_chunk() else {
+    let Some(w) = words.split_at(FIRST).1.first_chunk() else {
         return;
     };
     let (mut s, mut w) = (*state, *w);
-    for (n, k) in k.get().iter().enumerate() {
-        if let Some(chains) = &mut chains {
-            chains.encrypt_blocks(n);
-        }
-        sixteen_rounds(&mut s, &mut w, k);
+    let mut chains = [zero(); 4];
+    let [others @ .., last] = k.get();
+    for (n, k) in others.iter().enumerate() {
+        sixteen_rounds::<true, R, N>(&mut s, &mut w, k, n, &mut beside, &mut chains);
     }
+    sixteen_rounds::<false, R, N>(&mut s, &mut w, last, 3, &mut beside, &mut chains);
     for (state, s) in state.iter_mut().zip(s) {
         *state = add_taken(*state, s, taken);
     }
 }
 
-/// Sixteen rounds, and the words of the next sixteen.
+/// Sixteen rounds, and the words of the next sixteen if there are `MORE`.
 #[inline]
-#[target_feature(enable = "avx512f")]
-fn sixteen_rounds<const N: usize>(s: &mut [Word<N>; 8], w: &mut [Word<N>; 16], k: &[u32; ROUNDS]) {
+#[target_feature(enable = "avx512f,avx512bw,vaes")]
+fn sixteen_rounds<const MORE: bool, const R: usize, const N: usize>(
+    s: &mut [Word<N>; 8],
+    w: &mut [Word<N>; 16],
+    k: &[u32; ROUNDS],
+    nth: usize,
+    beside: &mut Option<Beside<'_, R, N>>,
+    chains: &mut Sixteen,
+) {
     each_round!(T of ROUNDS => {
+        if let (true, Some(beside)) = (R != NO_ROUNDS, &mut *beside) {
+            let piece = 4 * nth + T / WITHIN;
+            if T % WITHIN == 0 {
+                beside.before(piece, chains);
+                beside.make_words(piece);
+            }
+            beside.within(piece, T % WITHIN, chains);
+        }
         // The working variables stay where they are; their names move on.
         const A: usize = (8 - T % 8) % 8;
         const B: usize = (A + 1) % 8;
@@ -91,10 +106,15 @@ fn sixteen_rounds<const N: usize>(s: &mut [Word<N>; 8], w: &mut [Word<N>; 16], k
         s[D] = add(s[D], t1);
         s[H] = add(t1, add(sum_0, majority(a, s[B], s[C])));
         hold(&mut s[H]);
-        let (w1, w14) = (w[(T + 1) % 16], w[(T + 14) % 16]);
-        let sigma_0 = parity(rotate::<25, N>(w1), rotate::<14, N>(w1), shift::<3, N>(w1));
-        let sigma_1 = parity(rotate::<15, N>(w14), rotate::<13, N>(w14), shift::<10, N>(w14));
-        w[T] = add(add(w[T], w[(T + 9) % 16]), add(sigma_0, sigma_1));
-        hold(&mut w[T]);
+        if MORE {
+            let (w1, w14) = (w[(T + 1) % 16], w[(T + 14) % 16]);
+            let sigma_0 = parity(rotate::<25, N>(w1), rotate::<14, N>(w1), shift::<3, N>(w1));
+            let sigma_1 = parity(rotate::<15, N>(w14), rotate::<13, N>(w14), shift::<10, N>(w14));
+            w[T] = add(add(w[T], w[(T + 9) % 16]), add(sigma_0, sigma_1));
+            hold(&mut w[T]);
+        }
+        if let (true, 3, Some(beside)) = (R != NO_ROUNDS, T % WITHIN, &mut *beside) {
+            beside.after(4 * nth + T / WITHIN, chains);
+        }
     });
 }

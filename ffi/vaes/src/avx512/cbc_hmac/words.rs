@@ -9,8 +9,11 @@ use crate::avx512::vector::{self, V};
 pub(super) type Word<const N: usize> = [V; N];
 /// Those of a block, and room for what SHA-1 makes of them.
 pub(super) type Words<const N: usize> = [Word<N>; WORDS];
-/// The words of all of SHA-1's rounds, and one: behind those of a block they are made five by five.
-pub(super) const WORDS: usize = BLOCK_WORDS + 65;
+/// As many as SHA-1 looks back on and makes meanwhile, and in front of them room for two: words are made by fours, and
+/// those of a payload begin at the seventh.
+pub(super) const WORDS: usize = FIRST + 20;
+/// The first of a block.
+pub(super) const FIRST: usize = 2;
 /// Words of a block.
 pub(super) const BLOCK_WORDS: usize = 16;
 
