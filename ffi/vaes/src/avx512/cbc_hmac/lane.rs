@@ -305,6 +305,7 @@ mod tests {
         for blocks in [0, 1, 3, 4, 10] {
             let shortest = PAYLOAD + 16 * blocks;
             let mut packets = [vec![0; shortest + icv], vec![0; shortest + 320 + icv]];
+            let mut another = vec![0; PAYLOAD + icv];
             let mut lanes = Lanes::none();
             assert!(!lanes.have_chunk(0));
             for (place, packet) in packets.iter_mut().enumerate() {
@@ -317,6 +318,9 @@ mod tests {
                 let is_there = start.checked_add(BLOCK).is_some_and(|end| end <= shortest);
                 assert_eq!(lanes.have_chunk(start), is_there, "{shortest} {start}");
             }
+            // Until all packets are there again, including this one.
+            assert!(lanes.add(2, &key, &mut another, None).is_some());
+            assert!(!lanes.have_chunk(0));
         }
     }
 }
