@@ -16,6 +16,8 @@ use crate::{InterfaceId, NoRoom, PacketBuf};
 const ROOM: usize = 96;
 /// The longest IV.
 pub(crate) const LONGEST_IV: usize = 16;
+/// Most headers fit here, at the end of the room.
+const NEAR: usize = 64;
 /// In the room, the last places at which an outer header and ESP begin.
 const LAST_IP: usize = ROOM - ESP_HEADER - IPV4_HEADER;
 const LAST_ESP: usize = ROOM - ESP_HEADER;
@@ -151,7 +153,7 @@ impl Envelope {
         if letter.forwarded {
             ip::decrement_hop_limit(inner, version);
         }
-        *front = self.room;
+        self.write_headers(front);
         // The least is what the place is anyway; so the compiler knows that it is in the room.
         let ip_at = usize::from(self.ip_at).min(LAST_IP);
         let esp_at = usize::from(self.esp_at).min(LAST_ESP);
@@ -170,6 +172,15 @@ impl Envelope {
             (Some(random), _) => *iv = *random,
         }
         Ok(esp_at + usize::from(self.len) - ROOM)
+    }
+
+    /// Writes what is known of the headers, and as little as can be before them: one cache line less of each packet.
+    #[inline(always)]
+    fn write_headers(&self, front: &mut [u8; ROOM]) {
+        match (front.last_chunk_mut::<NEAR>(), self.room.last_chunk()) {
+            (Some(front), Some(near)) if usize::from(self.len) <= NEAR => *front = *near,
+            _ => *front = self.room,
+        }
     }
 }
 
