@@ -239,8 +239,7 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         frame: B,
         arrival: &Arrival,
     ) -> Option<B> {
-        let packet = frame.data().get(HEADER..).unwrap_or_default();
-        match self.first_of_flow(arrival, packet) {
+        match self.first_of_flow(arrival) {
             Some((slot, entry)) => self.express_seal(io, frame, arrival, slot, entry),
             None => Some(frame),
         }

@@ -30,7 +30,7 @@ pub struct Interface {
 pub struct Fib {
     interfaces: Box<[Interface]>,
     intervals: AddressIntervals,
-    /// For each interval: where among `hops`, [`LOCAL`] and [`BROADCAST`].
+    /// For each interval: where among `hops`, [`LOCAL`], [`BROADCAST`] and [`PROTECTED`].
     places: Box<[u32]>,
     /// Each hop once, behind `None`.
     hops: Box<[Option<Hop>]>,
@@ -40,16 +40,20 @@ pub struct Fib {
 const LOCAL: u32 = 1 << 31;
 /// Of an interval with a broadcast address.
 const BROADCAST: u32 = 1 << 30;
+/// Of an interval whose hop is on the protected side.
+const PROTECTED: u32 = 1 << 29;
 
 /// What is known of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Destination {
+pub struct Destination<'a> {
     /// One of our own.
     pub local: bool,
     /// Limited or directed broadcast.
     pub broadcast: bool,
+    /// The hop is on the protected side.
+    pub protected: bool,
     /// By longest-prefix match.
-    pub hop: Option<Hop>,
+    pub hop: Option<&'a Hop>,
 }
 
 /// Where a packet goes next.
@@ -125,7 +129,9 @@ impl Fib {
         for (net, hop) in connected.routes.iter().chain(routes) {
             let place = *places.entry(*hop).or_insert_with(|| {
                 hops.push(Some(*hop));
-                hops.len() as u32 - 1
+                let interface = interfaces.get(usize::from(hop.interface.0));
+                let protected = interface.is_some_and(|i| i.side == Side::Protected);
+                (hops.len() as u32 - 1) | if protected { PROTECTED } else { 0 }
             });
             prefixes.insert(mapped(net), place);
         }
@@ -162,22 +168,23 @@ impl Fib {
     }
 
     /// All that is known of an address, in one lookup.
-    #[inline]
-    pub fn destination(&self, address: Address) -> Destination {
+    #[inline(always)]
+    pub fn destination(&self, address: Address) -> Destination<'_> {
         let rank = self.intervals.rank(address) as usize;
         let place = self.places.get(rank).copied().unwrap_or_default();
-        let hop = (place & !(LOCAL | BROADCAST)) as usize;
+        let hop = (place & !(LOCAL | BROADCAST | PROTECTED)) as usize;
         Destination {
             local: place & LOCAL != 0,
             broadcast: place & BROADCAST != 0,
-            hop: self.hops.get(hop).copied().flatten(),
+            protected: place & PROTECTED != 0,
+            hop: self.hops.get(hop).and_then(Option::as_ref),
         }
     }
 
     /// Longest-prefix match.
     #[inline]
     pub fn route(&self, destination: Address) -> Option<Hop> {
-        self.destination(destination).hop
+        self.destination(destination).hop.copied()
     }
 
     /// An interface.

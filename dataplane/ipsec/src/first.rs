@@ -4,8 +4,7 @@
 use crate::children::Carrier;
 use crate::engine::lookaside::Lookaside;
 use crate::express::Arrival;
-use crate::flow::{Decision, Verdict};
-use crate::ip::IpHeader;
+use crate::flow::{Decision, FlowKey, Verdict};
 use crate::outbound::Crossing;
 use crate::pipeline::{Pipeline, Service};
 use crate::sa::SaRef;
@@ -16,12 +15,12 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     /// The SA of this worker for a plain packet whose flow is not where it is looked for first, and the SPD entry. `None`:
     /// the packet goes the whole way, where a decision that was remembered here is found.
     #[inline(never)]
-    pub(crate) fn first_of_flow(&mut self, arrival: &Arrival, packet: &[u8]) -> Option<(u32, u32)> {
+    pub(crate) fn first_of_flow(&mut self, arrival: &Arrival) -> Option<(u32, u32)> {
         // A packet before it in the same burst may have decided the flow.
         let decision = match self.flows.get(arrival.place, &arrival.key) {
             Some(decision) => *decision,
             None => {
-                let decision = self.decide_plain(packet)?;
+                let decision = self.decide_plain(&arrival.key)?;
                 self.counters.flow_misses.add(1);
                 self.flows.insert(arrival.place, arrival.key, decision);
                 decision
@@ -35,13 +34,22 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         }
     }
 
-    /// What an entry that protects or discards says of a plain packet, if that may be remembered and nobody is to be told.
-    fn decide_plain(&self, packet: &[u8]) -> Option<Decision> {
-        let ip = IpHeader::parse(packet).ok()?;
-        let Crossing::Out(_) = self.crossing(&ip, true) else {
+    /// What an entry that protects or discards says of plain packets, if that may be remembered and nobody is to be told.
+    fn decide_plain(&self, flow: &FlowKey) -> Option<Decision> {
+        let (source, destination) = flow.addresses();
+        let version = flow.version();
+        if !source.is_valid_source(version) || !destination.is_valid_destination(version) {
+            return None;
+        }
+        let Crossing::Out(_) = self.crossing(source, destination, true) else {
             return None;
         };
-        let key = SelectorKey::of(packet, &ip, Flow::Outbound);
+        let key = SelectorKey::of_whole(
+            (source, destination),
+            flow.protocol(),
+            flow.ports(),
+            Flow::Outbound,
+        );
         let Match::Yes((entry, action)) = self.view.spd.lookup(&key, Flow::Outbound) else {
             return None;
         };

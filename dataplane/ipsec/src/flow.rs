@@ -79,6 +79,46 @@ impl FlowKey {
         }
     }
 
+    /// Source and destination.
+    #[inline(always)]
+    pub(crate) fn addresses(&self) -> (Address, Address) {
+        let [a, b, c, d] = self.addresses;
+        match self.version() {
+            IpVersion::V4 => {
+                let (source, destination) = (a.to_be() >> 32, a.to_be() & 0xffff_ffff);
+                let address = |word: u64| Address::v4((word as u32).to_be_bytes());
+                (address(source), address(destination))
+            }
+            IpVersion::V6 => {
+                let address = |high: u64, low: u64| {
+                    Address(u128::from(high.to_be()) << 64 | u128::from(low.to_be()))
+                };
+                (address(a, b), address(c, d))
+            }
+        }
+    }
+
+    /// Version of the packets.
+    #[inline(always)]
+    pub(crate) fn version(&self) -> IpVersion {
+        match self.upper & IS_V4 {
+            0 => IpVersion::V6,
+            _ => IpVersion::V4,
+        }
+    }
+
+    /// Their upper-layer protocol.
+    #[inline(always)]
+    pub(crate) fn protocol(&self) -> u8 {
+        (self.upper >> 32) as u8
+    }
+
+    /// What was read as ports.
+    #[inline(always)]
+    pub(crate) fn ports(&self) -> Option<[u8; 4]> {
+        (self.upper & NO_PORTS == 0).then_some((self.upper as u32).to_ne_bytes())
+    }
+
     #[inline(always)]
     fn upper(protocol: u8, ports: Option<[u8; 4]>) -> u64 {
         let ports = match ports {
@@ -304,19 +344,27 @@ impl Slot {
 
 const _: () = assert!(size_of::<Slot>() == 64);
 
-/// Where a flow is looked for first.
+/// Where a flow is looked for: its hash, whose low bits name the slot where it is looked for first.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FlowPlace(u32);
+
+/// Slots of a set.
+const WAYS: usize = 4;
+
+/// What is in the slots of a set, in one word, so that nearly every flow that is not there is known not to be without
+/// a look at them: for each twelve bits of the flow's hash, and four of the generation.
+type Marks = [u16; WAYS];
 
 /// A set-associative cache with a fixed number of slots.
 #[derive(Debug)]
 pub struct FlowCache {
     slots: Box<[Slot]>,
-    /// Of places: a power of two, less one.
+    marks: Box<[Marks]>,
+    /// Of slots: a power of two, less one.
     mask: u32,
     seed: u64,
     generation: u32,
-    victim: u32,
+    inserted: u32,
 }
 
 impl FlowCache {
@@ -324,13 +372,14 @@ impl FlowCache {
     pub fn new(flows: usize, seed: u64) -> Self {
         let nothing = Decision::unasked(Verdict::Drop(DropReason::PolicyNoMatch));
         let empty = Slot::new(&FlowKey::default(), 0, nothing);
-        let slots = flows.clamp(WAYS as usize, 1 << 30).next_power_of_two();
+        let slots = flows.clamp(WAYS, 1 << 30).next_power_of_two();
         FlowCache {
             slots: vec![empty; slots].into(),
+            marks: vec![[0; WAYS]; slots / WAYS].into(),
             mask: (slots - 1) as u32,
             seed,
             generation: 1,
-            victim: 0,
+            inserted: 0,
         }
     }
 
@@ -368,14 +417,19 @@ impl FlowCache {
                 source ^ fold(a[2] ^ K, a[3] ^ self.seed.rotate_left(16))
             }
         };
-        let hash = fold(all ^ self.seed.rotate_left(32), upper ^ self.seed ^ K);
-        FlowPlace(hash as u32 & self.mask)
+        FlowPlace(fold(all ^ self.seed.rotate_left(32), upper ^ self.seed ^ K) as u32)
+    }
+
+    /// The slot where a flow is looked for first.
+    #[inline(always)]
+    fn first(&self, place: FlowPlace) -> usize {
+        (place.0 & self.mask) as usize
     }
 
     /// Asks for the memory that [`FlowCache::get`] will read.
     #[inline(always)]
     pub fn prefetch(&self, place: FlowPlace) {
-        if let Some(slot) = self.slots.get(place.0 as usize) {
+        if let Some(slot) = self.slots.get(self.first(place)) {
             prefetch::soon(slot);
         }
     }
@@ -390,50 +444,87 @@ impl FlowCache {
     /// With one look.
     #[inline(always)]
     pub(crate) fn get_first(&self, place: FlowPlace, key: &FlowKey) -> Option<&Decision> {
-        let slot = self.slots.get(place.0 as usize)?;
+        let slot = self.slots.get(self.first(place))?;
         slot.holds(key, self.generation).then_some(&slot.decision)
     }
 
-    /// Asks for the memory that [`FlowCache::get_elsewhere`] will read.
+    /// Asks for the memory that [`FlowCache::get_elsewhere`] will read first.
     #[inline]
     pub(crate) fn prefetch_elsewhere(&self, place: FlowPlace) {
-        ways(place)
-            .skip(1)
-            .filter_map(|way| self.slots.get(way))
-            .for_each(prefetch::soon);
+        if let Some(marks) = self.marks.get(self.first(place) / WAYS) {
+            prefetch::soon(marks);
+        }
     }
 
-    /// In the other ways of the set.
+    /// In the other slots of the set.
     #[cold]
     pub(crate) fn get_elsewhere(&self, place: FlowPlace, key: &FlowKey) -> Option<&Decision> {
-        ways(place)
-            .skip(1)
-            .filter_map(|way| self.slots.get(way))
+        let first = self.first(place);
+        let marks = self.marks.get(first / WAYS)?;
+        let mark = mark(place, self.generation);
+        set(first)
+            .zip(marks)
+            .filter(|(_, there)| **there == mark)
+            .filter_map(|(at, _)| self.slots.get(at))
             .find(|slot| slot.holds(key, self.generation))
             .map(|slot| &slot.decision)
     }
 
-    /// Remembers a decision, in the place of a stale one if there is one.
+    /// Remembers a decision: where it is looked for first if nothing of this generation is there, else in another such
+    /// slot of the set, else in place of another flow.
     pub fn insert(&mut self, place: FlowPlace, key: FlowKey, decision: Decision) {
-        let generation = self.generation;
-        self.victim = self.victim.wrapping_add(1);
-        let stale = |way: &usize| {
-            self.slots
-                .get(*way)
-                .is_some_and(|slot| slot.tag >> 32 != u64::from(generation))
+        let first = self.first(place);
+        let Some(marks) = self.marks.get_mut(first / WAYS) else {
+            return;
         };
-        let victim = (place.0 & !(WAYS - 1) | self.victim % WAYS) as usize;
-        let way = ways(place).find(stale).unwrap_or(victim);
-        if let Some(slot) = self.slots.get_mut(way) {
+        let generation = self.generation;
+        self.inserted = self.inserted.wrapping_add(1);
+        // Mostly what is looked at first goes, whose memory is here; but not always, as two flows in use may want it.
+        let victim = match self.inserted % 4 {
+            0 => self.inserted as usize / 4,
+            _ => first,
+        };
+        let is_free = |way: &usize| (marks[*way] ^ generation as u16) & 15 != 0;
+        let mut ways = [0, 1, 2, 3].map(|step| (first + step) % WAYS).into_iter();
+        let way = ways.find(is_free).unwrap_or(victim % WAYS);
+        marks[way] = mark(place, generation);
+        if let Some(slot) = self.slots.get_mut(first - first % WAYS + way) {
             *slot = Slot::new(&key, generation, decision);
         }
     }
 }
 
-/// Slots of a set.
-const WAYS: u32 = 4;
+/// The mark of a flow that is decided in a generation.
+#[inline(always)]
+fn mark(place: FlowPlace, generation: u32) -> u16 {
+    (place.0 >> 20 << 4 | generation & 15) as u16
+}
 
-/// The slots of a place's set, its own first.
-fn ways(place: FlowPlace) -> impl Iterator<Item = usize> {
-    (0..WAYS).map(move |way| (place.0 & !(WAYS - 1) | (place.0 + way) % WAYS) as usize)
+/// The slots of the set of a slot.
+#[inline(always)]
+fn set(first: usize) -> impl Iterator<Item = usize> {
+    let begin = first - first % WAYS;
+    begin..begin + WAYS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_tells_what_it_was_made_of() {
+        let v4 = [192, 0, 2, 1, 198, 51, 100, 7];
+        let key = FlowKey::v4(v4, 17, Some([4, 0, 0, 53]), FlowKey::path(Path::Outbound));
+        let addresses = (Address::v4([192, 0, 2, 1]), Address::v4([198, 51, 100, 7]));
+        assert_eq!(key.addresses(), addresses);
+        assert_eq!((key.version(), key.protocol()), (IpVersion::V4, 17));
+        assert_eq!(key.ports(), Some([4, 0, 0, 53]));
+
+        let v6 = std::array::from_fn(|i| i as u8 + 1);
+        let key = FlowKey::v6(&v6, 47, None, FlowKey::path(Path::Decapsulated(7)));
+        let half = |first: u8| Address::v6(std::array::from_fn(|i| i as u8 + first));
+        assert_eq!(key.addresses(), (half(1), half(17)));
+        assert_eq!((key.version(), key.protocol()), (IpVersion::V6, 47));
+        assert_eq!(key.ports(), None);
+    }
 }

@@ -11,8 +11,6 @@ pub(crate) trait Word: Copy + Ord + Into<u128> {
     const MAX: Self;
     /// Ends that are compared in one go, at the end of a lookup.
     const WINDOW: usize;
-    /// So few ends are all compared, without an index: as fast as to look where they are.
-    const FEW: usize;
     /// Of a number that fits.
     fn from_wide(wide: u128) -> Self;
     /// `(self - low) >> shift`, which the index is built to keep small.
@@ -20,11 +18,10 @@ pub(crate) trait Word: Copy + Ord + Into<u128> {
 }
 
 macro_rules! word {
-    ($type:ty, $window:literal, $few:literal) => {
+    ($type:ty, $window:literal) => {
         impl Word for $type {
             const MAX: Self = <$type>::MAX;
             const WINDOW: usize = $window;
-            const FEW: usize = $few;
             fn from_wide(wide: u128) -> Self {
                 wide as $type
             }
@@ -36,9 +33,13 @@ macro_rules! word {
     };
 }
 
-word!(u16, 8, 16);
-word!(u32, 4, 16);
-word!(u128, 4, 4);
+word!(u16, 8);
+word!(u32, 4);
+word!(u128, 4);
+
+/// Fewer ends than this need no index: they are halved four times, which takes fewer instructions than to compare them
+/// all at once, and no branch.
+const FEW: usize = 16;
 
 /// Slots hold a node's number or, with this bit, the position of a window.
 const WINDOW_AT: u32 = 1 << 31;
@@ -69,8 +70,8 @@ impl<W: Word> Intervals<W> {
     /// Of ends in ascending order, each once, without the greatest number.
     pub(crate) fn new(mut ends: Vec<W>) -> Self {
         let len = ends.len();
-        let few = len <= W::FEW;
-        let padding = if few { W::FEW - len } else { W::WINDOW };
+        let few = len < FEW;
+        let padding = if few { FEW - len } else { W::WINDOW };
         ends.extend(std::iter::repeat_n(W::MAX, padding));
         let mut intervals = Intervals {
             ends: ends.into(),
@@ -140,12 +141,16 @@ impl<W: Word> Intervals<W> {
     }
 
     /// How many ends lie before `number`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn rank(&self, number: W) -> u32 {
-        if self.few {
-            let ends = self.ends.get(..W::FEW).unwrap_or_default();
-            return behind(ends, number);
+        match self.ends.first_chunk() {
+            Some(ends) if self.few => behind_few(ends, number),
+            _ => self.rank_of_many(number),
         }
+    }
+
+    #[inline(never)]
+    fn rank_of_many(&self, number: W) -> u32 {
         let mut slot = self.root;
         while slot & WINDOW_AT == 0 {
             let Some(node) = self.nodes.get(slot as usize) else {
@@ -167,6 +172,17 @@ impl<W: Word> Intervals<W> {
     pub(crate) fn memory(&self) -> usize {
         size_of_val(&*self.ends) + size_of_val(&*self.nodes) + size_of_val(&*self.slots)
     }
+}
+
+/// How many of these ends, of which the last does not, lie before `number`.
+#[inline(always)]
+fn behind_few<W: Word>(ends: &[W; FEW], number: W) -> u32 {
+    let mut rank = 0;
+    for half in [8, 4, 2, 1] {
+        // The remainder is the number itself, but so the compiler knows that it is in the array.
+        rank += half * usize::from(ends[(rank + half - 1) % FEW] < number);
+    }
+    rank as u32
 }
 
 /// How many of these ends lie before `number`.
@@ -219,11 +235,16 @@ impl AddressIntervals {
     }
 
     /// The rank of the interval with `address`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn rank(&self, address: Address) -> u32 {
-        if address.is_v4() {
-            return self.before_v4 + self.v4.rank(address.0 as u32);
+        match address.is_v4() {
+            true => self.before_v4 + self.v4.rank(address.0 as u32),
+            false => self.rank_of_v6(address),
         }
+    }
+
+    #[inline(never)]
+    fn rank_of_v6(&self, address: Address) -> u32 {
         let beyond = if address > LAST_V4 { self.in_v4 } else { 0 };
         self.v6.rank(address.0) + beyond
     }

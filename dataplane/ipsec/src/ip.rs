@@ -105,7 +105,7 @@ impl Address {
     /// May be a source address on the wire: not unspecified, loopback, multicast or broadcast,
     /// and not an IPv4-mapped one in an IPv6 header (RFC 1812 5.3.7, RFC 4291 2.5.5.2).
     #[inline]
-    fn is_valid_source(self, version: IpVersion) -> bool {
+    pub(crate) fn is_valid_source(self, version: IpVersion) -> bool {
         match version {
             IpVersion::V4 => {
                 let a = self.0 as u32;
@@ -117,7 +117,7 @@ impl Address {
 
     /// May be a destination on the wire: not unspecified or loopback, no IPv4-mapped one in an IPv6 header.
     #[inline]
-    fn is_valid_destination(self, version: IpVersion) -> bool {
+    pub(crate) fn is_valid_destination(self, version: IpVersion) -> bool {
         match version {
             IpVersion::V4 => (self.0 as u32) >> 24 != 0 && (self.0 as u32) >> 24 != 127,
             IpVersion::V6 => !self.is_v4() && self.0 > 1,

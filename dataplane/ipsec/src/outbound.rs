@@ -1,11 +1,9 @@
 //! Outbound processing (RFC 4301 5.1): from the protected side, or from this gateway, across the boundary.
 
-use portcullis_config::Side;
-
 use crate::engine::lookaside::Lookaside;
 use crate::fib::Hop;
 use crate::flow::{Decision, FlowKey, FlowPlace, Path, Verdict};
-use crate::ip::{self, IpHeader, protocol};
+use crate::ip::{self, Address, IpHeader, protocol};
 use crate::local::quoted_key;
 use crate::pipeline::{Event, Handoff, Origin, Outlet, Pipeline, Service};
 use crate::sa::SaRef;
@@ -21,13 +19,13 @@ pub(crate) struct KnownFlow {
 }
 
 /// Whether a packet crosses the boundary.
-pub(crate) enum Crossing {
+pub(crate) enum Crossing<'a> {
     /// No: no SPD entry is asked.
     Ends(Verdict),
     /// No: it stays on the protected side.
-    Inside(Hop),
+    Inside(&'a Hop),
     /// Yes, over this hop, if there is a route.
-    Out(Option<Hop>),
+    Out(Option<&'a Hop>),
 }
 
 impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
@@ -105,11 +103,12 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         origin: Origin,
     ) -> Match<(Decision, bool)> {
         let unasked = |verdict| Match::Yes((Decision::unasked(verdict), true));
-        let hop = match self.crossing(ip, matches!(origin, Origin::Interface(_))) {
+        let received = matches!(origin, Origin::Interface(_));
+        let hop = match self.crossing(ip.source, ip.destination, received) {
             Crossing::Ends(verdict) => return unasked(verdict),
             _ if ip.hides_protocol() => return Match::Reassemble,
-            Crossing::Inside(hop) => return unasked(self.forward_verdict(Some(hop), ip)),
-            Crossing::Out(hop) => hop,
+            Crossing::Inside(&hop) => return unasked(self.forward_verdict(Some(hop), ip)),
+            Crossing::Out(hop) => hop.copied(),
         };
         let key = SelectorKey::of(packet, ip, Flow::Outbound);
         let (key, (entry, action), remember) = match self.view.spd.lookup(&key, Flow::Outbound) {
@@ -156,9 +155,15 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
     }
 
     /// What addresses and routes say of a packet from the protected side, or, if not `received`, of our own.
-    pub(crate) fn crossing(&self, ip: &IpHeader, received: bool) -> Crossing {
+    #[inline(always)]
+    pub(crate) fn crossing(
+        &self,
+        source: Address,
+        destination: Address,
+        received: bool,
+    ) -> Crossing<'_> {
         let fib = &self.view.fib;
-        let (from_us, to) = (fib.is_local(ip.source), fib.destination(ip.destination));
+        let (from_us, to) = (fib.is_local(source), fib.destination(destination));
         // RFC 1812 5.3.8: nobody else speaks in clear from our addresses.
         if received && from_us {
             return Crossing::Ends(Verdict::Drop(DropReason::IpMartian));
@@ -166,16 +171,15 @@ impl<E: Lookaside<B>, C: Classifier, B: PacketBuf> Pipeline<E, C, B> {
         if to.local {
             return Crossing::Ends(Verdict::Local);
         }
-        if ip.destination.is_multicast() || to.broadcast {
+        if destination.is_multicast() || to.broadcast {
             return Crossing::Ends(Verdict::Drop(DropReason::Multicast));
         }
-        if ip.destination.is_v6_link_local() || (ip.source.is_v6_link_local() && !from_us) {
+        if destination.is_v6_link_local() || (source.is_v6_link_local() && !from_us) {
             return Crossing::Ends(Verdict::Drop(DropReason::IpMartian));
         }
-        let side = to.hop.and_then(|hop| fib.interface(hop.interface));
-        match (to.hop, side.map(|interface| interface.side)) {
-            (Some(hop), Some(Side::Protected)) => Crossing::Inside(hop),
-            (hop, _) => Crossing::Out(hop),
+        match to.hop {
+            Some(hop) if to.protected => Crossing::Inside(hop),
+            hop => Crossing::Out(hop),
         }
     }
 

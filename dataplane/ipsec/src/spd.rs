@@ -63,35 +63,51 @@ impl SelectorKey {
 
     /// The same from ports already read.
     pub fn from_parts(ip: &IpHeader, ports: Option<[u8; 4]>, flow: Flow) -> Self {
-        let is_icmp = matches!(ip.protocol, protocol::ICMP | protocol::ICMPV6);
+        let addresses = (ip.source, ip.destination);
+        let mut key = Self::of_whole(addresses, ip.protocol, ports, flow);
+        if ip.is_fragment() {
+            key.upper = UpperKey::Fragment;
+        }
+        key
+    }
+
+    /// Of a packet that is no fragment; `addresses` are source and destination.
+    #[inline(always)]
+    pub(crate) fn of_whole(
+        addresses: (Address, Address),
+        protocol: u8,
+        ports: Option<[u8; 4]>,
+        flow: Flow,
+    ) -> Self {
         let upper = match ports {
-            _ if ip.is_fragment() => UpperKey::Fragment,
-            Some([kind, code, _, _]) if is_icmp => UpperKey::Icmp { kind, code },
+            Some([kind, code, _, _]) if matches!(protocol, protocol::ICMP | protocol::ICMPV6) => {
+                UpperKey::Icmp { kind, code }
+            }
             Some([a, b, c, d]) => {
                 let (source, destination) =
                     (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
-                match flow {
-                    Flow::Outbound => UpperKey::Ports {
-                        local: source,
-                        remote: destination,
-                    },
-                    Flow::Inbound => UpperKey::Ports {
-                        local: destination,
-                        remote: source,
-                    },
-                }
+                let (local, remote) = flow.local_first(source, destination);
+                UpperKey::Ports { local, remote }
             }
             None => UpperKey::None,
         };
-        let (local, remote) = match flow {
-            Flow::Outbound => (ip.source, ip.destination),
-            Flow::Inbound => (ip.destination, ip.source),
-        };
+        let (local, remote) = flow.local_first(addresses.0, addresses.1);
         SelectorKey {
             local,
             remote,
-            protocol: ip.protocol,
+            protocol,
             upper,
+        }
+    }
+}
+
+impl Flow {
+    /// What a packet says of source and destination, our side's first.
+    #[inline(always)]
+    fn local_first<T>(self, source: T, destination: T) -> (T, T) {
+        match self {
+            Flow::Outbound => (source, destination),
+            Flow::Inbound => (destination, source),
         }
     }
 }

@@ -150,8 +150,8 @@ fn stations_of_the_interfaces() {
     ] {
         let address = address(destination);
         let found = fib.destination(address);
-        assert_eq!(found.hop, hop.map(on_link), "{destination}");
-        assert_eq!(fib.route(address), found.hop, "{destination}");
+        assert_eq!(found.hop, hop.map(on_link).as_ref(), "{destination}");
+        assert_eq!(fib.route(address), found.hop.copied(), "{destination}");
         assert_eq!(found.local, local, "{destination}");
         assert_eq!(fib.is_local(address), local, "{destination}");
         assert_eq!(found.broadcast, broadcast, "{destination}");
