@@ -21,8 +21,8 @@ const START: Duration = Duration::from_secs(600);
 const PAIRS: u32 = 100_000;
 /// Packets that go round over the SAs at random: with what the device keeps of each, more than 32 MiB of cache hold.
 const RANDOM: usize = 120_000;
-/// Bytes of an SA's key schedule: AES-GCM's, as `vaes` keeps it.
-const SCHEDULE: f64 = 512.0;
+/// Bytes of an SA's key schedule: AES-GCM's, as `vaes` keeps it of so many.
+const SCHEDULE: f64 = 64.0;
 
 /// Resident bytes of a gateway.
 fn resident(gateway: &Gateway) -> Result<f64, String> {

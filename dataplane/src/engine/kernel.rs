@@ -6,19 +6,19 @@ use portcullis_ipsec::engine::parts::salted;
 use portcullis_ipsec::engine::{EspJob, KeyError};
 use vaes::{EspPacket, Hash, cbc_hmac, gcm};
 
-use super::{Algorithm, BURST, again, mark};
+use super::{Algorithm, BURST};
 
 /// A packet of AES-GCM.
-pub(super) type Packet<'a, S = gcm::Wide> = EspPacket<'a, gcm::Key<S>>;
+pub(super) type Packet<'a> = EspPacket<'a, gcm::Key>;
 
-/// True for AES-GCM with a compact key.
-pub(super) fn is_compact(algorithm: &Algorithm) -> bool {
-    matches!(algorithm, Algorithm::CompactGcm(_))
+/// True for AES-GCM whose key is kept as a seed.
+pub(super) fn is_seed(algorithm: &Algorithm) -> bool {
+    matches!(algorithm, Algorithm::GcmSeed(_))
 }
 
 /// The packet of a job.
 #[inline(always)]
-pub(super) fn packet<'a, S: gcm::Schedule>(key: &'a gcm::Key<S>, job: Job<'a>) -> Packet<'a, S> {
+pub(super) fn packet<'a>(key: &'a gcm::Key, job: Job<'a>) -> Packet<'a> {
     Packet {
         key,
         packet: job.packet,
@@ -46,21 +46,27 @@ fn hash(transform: Transform) -> Option<Hash> {
 pub(super) struct KernelEngine {
     gcm: gcm::Kernel,
     cbc_hmac: cbc_hmac::Kernel,
+    room: gcm::Room,
 }
 
 impl KernelEngine {
     pub(super) fn new() -> Result<Self, String> {
         let gcm = gcm::Kernel::new().map_err(|error| error.to_string())?;
         let cbc_hmac = cbc_hmac::Kernel::new().map_err(|error| error.to_string())?;
-        Ok(KernelEngine { gcm, cbc_hmac })
+        let room = gcm.room();
+        Ok(KernelEngine {
+            gcm,
+            cbc_hmac,
+            room,
+        })
     }
 
-    /// The caller has checked the lengths of the keys. `compact`: it will seldom be found in the CPU's caches.
+    /// The caller has checked the lengths of the keys. `seldom`: it will seldom be found in the CPU's caches.
     pub(super) fn key(
         &self,
         transform: Transform,
         (cipher_key, integrity_key): (&[u8], &[u8]),
-        compact: bool,
+        seldom: bool,
     ) -> Result<Algorithm, KeyError> {
         if let Some(hash) = hash(transform) {
             let key = self.cbc_hmac.key(hash, cipher_key, integrity_key);
@@ -71,9 +77,9 @@ impl KernelEngine {
         };
         let (key, salt) = salted(cipher_key)?;
         let (gcm, icv_len) = (&self.gcm, icv.bytes());
-        let algorithm = match compact {
+        let algorithm = match seldom {
             false => gcm.key(key, salt, icv_len).map(Algorithm::Gcm),
-            true => gcm.key(key, salt, icv_len).map(Algorithm::CompactGcm),
+            true => gcm.key(key, salt, icv_len).map(Algorithm::GcmSeed),
         };
         algorithm.ok_or(KeyError::Length)
     }
@@ -81,9 +87,9 @@ impl KernelEngine {
     /// Seals or opens those of up to [`BURST`] packets of AES-GCM that are there; bit i of the answer is set if the
     /// i-th is sealed, or authentic.
     #[inline(always)]
-    pub(super) fn run<'p, S: gcm::Schedule, const SEAL: bool>(
+    pub(super) fn run<'p, const SEAL: bool>(
         &self,
-        packets: impl Iterator<Item = Option<Packet<'p, S>>>,
+        packets: impl Iterator<Item = Option<Packet<'p>>>,
     ) -> u64 {
         match SEAL {
             true => self.gcm.seal_burst(packets),
@@ -91,50 +97,62 @@ impl KernelEngine {
         }
     }
 
-    /// Seals those of up to [`BURST`] jobs that are of AES-GCM with a compact key, or of AES-CBC with HMAC.
-    pub(super) fn seal_others(&self, jobs: &mut [Job<'_>]) {
-        self.run_compact::<true>(jobs);
-        each(jobs, |packets| self.cbc_hmac.seal(packets));
+    /// Seals those of up to [`BURST`] jobs that are of AES-GCM with a seed, or of AES-CBC with HMAC.
+    pub(super) fn seal_others(&mut self, jobs: &mut [Job<'_>]) {
+        self.run_seeds::<true>(jobs);
+        each(jobs, cbc_hmac, |packets| self.cbc_hmac.seal(packets));
     }
 
     /// Opens them.
-    pub(super) fn open_others(&self, jobs: &mut [Job<'_>]) {
-        self.run_compact::<false>(jobs);
-        each(jobs, |packets| self.cbc_hmac.open(packets));
+    pub(super) fn open_others(&mut self, jobs: &mut [Job<'_>]) {
+        self.run_seeds::<false>(jobs);
+        each(jobs, cbc_hmac, |packets| self.cbc_hmac.open(packets));
     }
 
-    fn run_compact<const SEAL: bool>(&self, jobs: &mut [Job<'_>]) {
-        if !jobs.iter().any(|job| is_compact(&job.key.algorithm)) {
-            return;
-        }
-        let done = self.run::<_, SEAL>(jobs.iter_mut().map(|job| match &job.key.algorithm {
-            Algorithm::CompactGcm(key) => Some(packet(key, again(job)?)),
-            _ => None,
-        }));
-        mark(jobs, done);
+    fn run_seeds<const SEAL: bool>(&mut self, jobs: &mut [Job<'_>]) {
+        each(jobs, seed, |packets| {
+            let done = self.gcm.run_seeds::<SEAL>(packets, &mut self.room);
+            for (i, packet) in packets.iter_mut().enumerate() {
+                packet.ok = done >> i & 1 != 0;
+            }
+        });
+    }
+}
+
+fn seed(algorithm: &Algorithm) -> Option<&gcm::Seed> {
+    match algorithm {
+        Algorithm::GcmSeed(seed) => Some(seed),
+        _ => None,
+    }
+}
+
+fn cbc_hmac(algorithm: &Algorithm) -> Option<&cbc_hmac::Key> {
+    match algorithm {
+        Algorithm::CbcHmac(key) => Some(key),
+        _ => None,
     }
 }
 
 type Job<'a> = EspJob<'a, super::Key>;
 
-fn each(jobs: &mut [Job<'_>], run: impl FnOnce(&mut [EspPacket<'_, cbc_hmac::Key>])) {
+/// Runs together those of up to [`BURST`] jobs that have a key of one kind.
+#[inline(always)]
+fn each<K>(
+    jobs: &mut [Job<'_>],
+    key: impl Fn(&Algorithm) -> Option<&K>,
+    run: impl FnOnce(&mut [EspPacket<'_, K>]),
+) {
     let mut packets = ArrayVec::<_, BURST>::new();
     let mut oks = ArrayVec::<_, BURST>::new();
-    for EspJob {
-        key,
-        packet,
-        sequence_high,
-        ok,
-    } in jobs.iter_mut().take(BURST)
-    {
-        if let Algorithm::CbcHmac(key) = &key.algorithm {
+    for job in jobs.iter_mut().take(BURST) {
+        if let Some(key) = key(&job.key.algorithm) {
             packets.push(EspPacket {
                 key,
-                packet,
-                sequence_high: *sequence_high,
+                packet: job.packet,
+                sequence_high: job.sequence_high,
                 ok: false,
             });
-            oks.push(ok);
+            oks.push(&mut job.ok);
         }
     }
     if packets.is_empty() {

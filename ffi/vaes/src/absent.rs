@@ -2,7 +2,7 @@
 
 /// What the kernels have in common, each with its keys.
 macro_rules! kernel {
-    ($key:ty $(, $schedule:ident)?) => {
+    ($key:ty $(, $form:ident)?) => {
         /// Proof that this CPU has what is needed. There is none in this build.
         #[derive(Clone, Copy, Debug)]
         pub struct Kernel(Infallible);
@@ -14,12 +14,12 @@ macro_rules! kernel {
             }
 
             /// Cannot be called.
-            pub fn seal$(<$schedule: Schedule>)?(&self, _packets: &mut [EspPacket<'_, $key>]) {
+            pub fn seal$(<$form: Form>)?(&self, _packets: &mut [EspPacket<'_, $key>]) {
                 match self.0 {}
             }
 
             /// Cannot be called.
-            pub fn open$(<$schedule: Schedule>)?(&self, _packets: &mut [EspPacket<'_, $key>]) {
+            pub fn open$(<$form: Form>)?(&self, _packets: &mut [EspPacket<'_, $key>]) {
                 match self.0 {}
             }
         }
@@ -33,56 +33,76 @@ pub mod gcm {
 
     use crate::{EspPacket, Unsupported};
 
-    kernel!(Key<S>, S);
+    kernel!(F, F);
+
+    /// How the key of an SA is kept.
+    pub trait Form: std::fmt::Debug {}
 
     /// What is expanded of a key.
-    pub trait Schedule: std::fmt::Debug + 'static {}
-
-    /// All of it.
     #[derive(Debug)]
     pub struct Wide(Infallible);
 
-    /// What a packet cannot do without.
-    #[derive(Debug)]
-    pub struct Compact(Infallible);
-
-    impl Schedule for Wide {}
-    impl Schedule for Compact {}
-
     /// The key of an SA. There is none in this build.
     #[derive(Debug)]
-    pub struct Key<S: Schedule = Wide>(Infallible, PhantomData<S>);
+    pub struct Key<S = Wide>(Infallible, PhantomData<S>);
 
-    impl<S: Schedule> Key<S> {
+    /// The same, as it came.
+    #[derive(Debug)]
+    pub struct Seed(Infallible);
+
+    /// Room for keys. There is none in this build.
+    #[derive(Debug)]
+    pub struct Room(Infallible);
+
+    impl Form for Key {}
+    impl Form for Seed {}
+
+    impl Key {
         /// Cannot be called.
         pub fn prefetch(&self, _payload: usize) {
             match self.0 {}
         }
     }
 
+    impl Seed {
+        /// Cannot be called.
+        pub fn prefetch(&self) {
+            match self.0 {}
+        }
+    }
+
     impl Kernel {
         /// Cannot be called.
-        pub fn key<S: Schedule>(
-            &self,
-            _key: &[u8],
-            _salt: [u8; 4],
-            _icv_len: usize,
-        ) -> Option<Key<S>> {
+        pub fn key<F: Form>(&self, _key: &[u8], _salt: [u8; 4], _icv_len: usize) -> Option<F> {
             match self.0 {}
         }
 
         /// Cannot be called.
-        pub fn seal_burst<'p, S: Schedule>(
+        pub fn seal_burst<'p>(
             &self,
-            _packets: impl Iterator<Item = Option<EspPacket<'p, Key<S>>>>,
+            _packets: impl Iterator<Item = Option<EspPacket<'p, Key>>>,
         ) -> u64 {
             match self.0 {}
         }
 
         /// Cannot be called.
-        pub fn open_burst<'p, S: Schedule>(
+        pub fn open_burst<'p>(
             &self,
-            _packets: impl Iterator<Item = Option<EspPacket<'p, Key<S>>>>,
+            _packets: impl Iterator<Item = Option<EspPacket<'p, Key>>>,
+        ) -> u64 {
+            match self.0 {}
+        }
+
+        /// Cannot be called.
+        pub fn room(&self) -> Room {
+            match self.0 {}
+        }
+
+        /// Cannot be called.
+        pub fn run_seeds<const SEAL: bool>(
+            &self,
+            _packets: &mut [EspPacket<'_, Seed>],
+            _room: &mut Room,
         ) -> u64 {
             match self.0 {}
         }

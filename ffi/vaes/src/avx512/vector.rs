@@ -98,6 +98,33 @@ pub(crate) fn load_blocks<const N: usize>(table: &[Block; N], first: usize) -> V
     unsafe { _mm512_loadu_si512(table.as_ptr().add(first.min(N - 4)).cast()) }
 }
 
+/// Writes four blocks into a table from block `first` on, or over the last four if there are not so many.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(crate) fn store_blocks<const N: usize>(table: &mut [Block; N], first: usize, v: V) {
+    const { assert!(N >= 4) };
+    // SAFETY: `first` is at most N - 4, so that the 64 bytes from there on are in the table.
+    unsafe { _mm512_storeu_si512(table.as_mut_ptr().add(first.min(N - 4)).cast(), v) }
+}
+
+/// Block j of vector i becomes block i of vector j.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(crate) fn transpose([a, b, c, d]: [V; 4]) -> [V; 4] {
+    let [ab, cd] = [(a, b), (c, d)].map(|(x, y)| {
+        [
+            _mm512_shuffle_i64x2::<0b01_00_01_00>(x, y),
+            _mm512_shuffle_i64x2::<0b11_10_11_10>(x, y),
+        ]
+    });
+    [
+        _mm512_shuffle_i64x2::<0b10_00_10_00>(ab[0], cd[0]),
+        _mm512_shuffle_i64x2::<0b11_01_11_01>(ab[0], cd[0]),
+        _mm512_shuffle_i64x2::<0b10_00_10_00>(ab[1], cd[1]),
+        _mm512_shuffle_i64x2::<0b11_01_11_01>(ab[1], cd[1]),
+    ]
+}
+
 /// The blocks of vectors.
 #[inline]
 pub(crate) fn blocks<const N: usize, const M: usize>(vectors: &[V; N]) -> &[Block; M] {
@@ -140,6 +167,20 @@ pub(crate) fn wipe(vectors: &mut [V]) {
         asm!(
             "/* {0} */",
             in(reg) vectors.as_ptr(),
+            options(nostack, preserves_flags, readonly)
+        )
+    }
+}
+
+/// The same of blocks.
+#[inline]
+pub(crate) fn wipe_blocks(blocks: &mut [Block]) {
+    blocks.fill([0; 16]);
+    // SAFETY: no instruction at all. It may read the blocks, so that they are written.
+    unsafe {
+        asm!(
+            "/* {0} */",
+            in(reg) blocks.as_ptr(),
             options(nostack, preserves_flags, readonly)
         )
     }

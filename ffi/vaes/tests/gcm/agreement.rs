@@ -3,7 +3,7 @@
 use aes_gcm::AesGcm;
 use aes_gcm::aead::{Aead, KeyInit, Payload, consts::U12};
 use aes_gcm::aes::{Aes128, Aes192, Aes256};
-use vaes::gcm::Schedule;
+use vaes::gcm::Form;
 
 use super::common::Random;
 use super::kernel;
@@ -14,7 +14,7 @@ super::with_both_forms! {
 }
 
 /// Ciphertext and whole tag.
-fn reference<S: Schedule>(message: &Message<S>) -> Vec<u8> {
+fn reference<F: Form>(message: &Message<F>) -> Vec<u8> {
     fn seal<C>(key: &[u8], nonce: [u8; 12], payload: Payload<'_, '_>) -> Vec<u8>
     where
         AesGcm<C, U12>: KeyInit + Aead,
@@ -35,7 +35,7 @@ fn reference<S: Schedule>(message: &Message<S>) -> Vec<u8> {
 }
 
 /// Seals and opens a burst, and opens it with a bit of the ICV flipped in some of its packets, and in all.
-fn check<S: Schedule>(kernel: vaes::gcm::Kernel, random: &mut Random, messages: &mut [Message<S>]) {
+fn check<F: Form>(kernel: vaes::gcm::Kernel, random: &mut Random, messages: &mut [Message<F>]) {
     let clear: Vec<_> = messages.iter().map(|m| m.packet.clone()).collect();
     let expected: Vec<_> = messages.iter().map(reference).collect();
     run(messages, |packets| kernel.seal(packets));
@@ -79,7 +79,7 @@ fn check<S: Schedule>(kernel: vaes::gcm::Kernel, random: &mut Random, messages: 
     }
 }
 
-fn check_lengths<S: Schedule>(seed: u64, mut lengths: Vec<usize>) {
+fn check_lengths<F: Form>(seed: u64, mut lengths: Vec<usize>) {
     let Some(kernel) = kernel() else {
         return;
     };
@@ -89,30 +89,30 @@ fn check_lengths<S: Schedule>(seed: u64, mut lengths: Vec<usize>) {
         let mut messages: Vec<_> = (0..burst.min(lengths.len()))
             .map(|_| {
                 let length = lengths.swap_remove(random.below(lengths.len()));
-                random.message::<S>(kernel, length)
+                random.message::<F>(kernel, length)
             })
             .collect();
         check(kernel, &mut random, &mut messages);
     }
 }
 
-fn every_length_up_to_2048<S: Schedule>() {
+fn every_length_up_to_2048<F: Form>() {
     for seed in 0..4 {
-        check_lengths::<S>(seed, (0..=2048).collect());
+        check_lengths::<F>(seed, (0..=2048).collect());
     }
 }
 
-fn lengths_of_jumbo_frames<S: Schedule>() {
+fn lengths_of_jumbo_frames<F: Form>() {
     let edges = (4..9).flat_map(|n| (n * 512 - 34)..(n * 512 + 34));
-    check_lengths::<S>(5, edges.chain((2049..16_000).step_by(37)).collect());
-    check_lengths::<S>(
+    check_lengths::<F>(5, edges.chain((2049..16_000).step_by(37)).collect());
+    check_lengths::<F>(
         6,
         vec![32_768, 65_000, 65_535 - 32, 4096 - 16, 4080, 4081, 8192],
     );
 }
 
 /// The sizes that fill or just do not fill blocks and vectors, alone in a burst and in pairs.
-fn small_bursts<S: Schedule>() {
+fn small_bursts<F: Form>() {
     for length in [
         0, 1, 47, 48, 49, 111, 112, 113, 239, 240, 241, 495, 496, 497, 751, 752, 753, 1007, 1008,
         1009, 1519, 1520, 1521,
@@ -123,20 +123,20 @@ fn small_bursts<S: Schedule>() {
         let mut random = Random(length as u64);
         for count in 1..=9 {
             let mut messages: Vec<_> = (0..count)
-                .map(|_| random.message::<S>(kernel, length))
+                .map(|_| random.message::<F>(kernel, length))
                 .collect();
             check(kernel, &mut random, &mut messages);
         }
     }
 }
 
-fn every_flipped_bit_is_found<S: Schedule>() {
+fn every_flipped_bit_is_found<F: Form>() {
     let Some(kernel) = kernel() else {
         return;
     };
     let mut random = Random(7);
     for length in [0, 68, 300, 1424, 2000] {
-        let mut message = random.message::<S>(kernel, length);
+        let mut message = random.message::<F>(kernel, length);
         run(std::slice::from_mut(&mut message), |packets| {
             kernel.seal(packets)
         });
@@ -162,7 +162,7 @@ fn every_flipped_bit_is_found<S: Schedule>() {
 }
 
 /// A packet that is too short is left alone, and does not disturb its neighbours.
-fn short_packets<S: Schedule>() {
+fn short_packets<F: Form>() {
     let Some(kernel) = kernel() else {
         return;
     };
@@ -170,7 +170,7 @@ fn short_packets<S: Schedule>() {
     for seal in [true, false] {
         let mut messages: Vec<_> = (0..60)
             .map(|i| {
-                let mut message = random.message::<S>(kernel, 68);
+                let mut message = random.message::<F>(kernel, 68);
                 if i % 3 == 0 {
                     message.packet.truncate(random.below(HEADER + message.icv));
                 }

@@ -1,7 +1,7 @@
 //! No byte outside a packet is read or written: packets between canaries, and against pages without access.
 
 use vaes::EspPacket;
-use vaes::gcm::Schedule;
+use vaes::gcm::Form;
 
 use super::common::{Island, Random};
 use super::kernel;
@@ -16,7 +16,7 @@ fn lengths() -> impl Iterator<Item = usize> {
     (0..=2100).chain([3000, 4000, 4064])
 }
 
-fn nothing_outside_changes<S: Schedule>() {
+fn nothing_outside_changes<F: Form>() {
     const MARGIN: usize = 256;
     let Some(kernel) = kernel() else {
         return;
@@ -24,7 +24,7 @@ fn nothing_outside_changes<S: Schedule>() {
     let mut random = Random(1);
     for length in lengths() {
         let messages: Vec<_> = (0..5)
-            .map(|_| random.message::<S>(kernel, length))
+            .map(|_| random.message::<F>(kernel, length))
             .collect();
         let mut buffers: Vec<_> = messages
             .iter()
@@ -58,7 +58,7 @@ fn nothing_outside_changes<S: Schedule>() {
 }
 
 /// A read or write outside would end the test by a signal.
-fn nothing_outside_is_touched<S: Schedule>() {
+fn nothing_outside_is_touched<F: Form>() {
     let Some(kernel) = kernel() else {
         return;
     };
@@ -67,7 +67,7 @@ fn nothing_outside_is_touched<S: Schedule>() {
     for length in lengths() {
         for at_end in [true, false] {
             let messages: Vec<_> = (0..3)
-                .map(|_| random.message::<S>(kernel, length))
+                .map(|_| random.message::<F>(kernel, length))
                 .collect();
             let mut packets: Vec<_> = messages
                 .iter()

